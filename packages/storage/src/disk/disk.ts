@@ -21,7 +21,7 @@ export interface Disk {
   open(path: string, options?: { readOnly?: boolean }): Promise<DiskFile>;
   /** Names in a folder, sorted; empty if it does not exist. */
   list(dir: string): Promise<string[]>;
-  /** Creates a folder and its parents. */
+  /** Creates a folder and its parents, durably; it may exist. */
   mkdir(dir: string): Promise<void>;
   /** Atomically replaces `to`. Durable after `syncDir` of the folder. */
   rename(from: string, to: string): Promise<void>;
@@ -42,7 +42,7 @@ export interface DiskFile {
   write(offset: number, bytes: Uint8Array, options: { sync: boolean }): Promise<void>;
   /**
    * As `write`, but first fills in the checksums of the log records that `bytes` consists of
-   * (log/record-format.ts, `sealRecords`), off the event loop where the platform can.
+   * (memory/seal-records.ts), off the event loop where the platform can.
    */
   writeRecords(offset: number, bytes: Uint8Array, options: { sync: boolean; generation: number }): Promise<void>;
   /** Flushes what was written before. */
@@ -51,5 +51,6 @@ export interface DiskFile {
   read(offset: number, into: Uint8Array): Promise<number>;
   /** Bytes in the file, allocated ones included. */
   size(): Promise<number>;
+  /** Waits for what was started before. Harmless when repeated; anything else afterwards is a mistake of ours (`internal`). */
   close(): Promise<void>;
 }
