@@ -6,3 +6,4 @@ export * from "./hybrid-clock.ts";
 export * from "./lsn.ts";
 export * from "./rng.ts";
 export * from "./telemetry.ts";
+export * from "./virtual-clock.ts";
