@@ -126,9 +126,7 @@ async function install(nodeMajor) {
   if (upToDate && existsSync(nodeBinary(nodeMajor))) return;
 
   const startedAtMs = Date.now();
-  process.stderr.write(
-    "Installing dependencies and a current Node (about a minute the first time)… ",
-  );
+  process.stderr.write("Installing dependencies and a current Node (a minute or less)… ");
   rmSync(MARKER, { force: true });
   const args = ["-y", PNPM, "install", "--frozen-lockfile", "--config.confirm-modules-purge=false"];
   // 50 MB that only `--node 24` needs.
