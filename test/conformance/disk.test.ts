@@ -122,7 +122,9 @@ describe.each([
   it("refuses a batch that is not a run of whole records, and writes none of it", async () => {
     const file = await disk.create(at("log"));
     const broken = records().subarray(0, 80);
-    expect(await code(file.writeRecords(0, broken, { sync: false, generation: 1 }))).toBe("internal");
+    expect(await code(file.writeRecords(0, broken, { sync: false, generation: 1 }))).toBe(
+      "internal",
+    );
     expect(await file.size()).toBe(0);
     await file.close();
   });

@@ -26,7 +26,10 @@ export function systemError(code: SimErrno, syscall: string, path: string): Erro
 /** @param doing starts the message: "write", "sync" … */
 export function diskError(e: unknown, doing: string, path: string): PinionError {
   if (systemCode(e) === "ENOENT") {
-    return new PinionError("not-found", `${doing} ${path}: no such file or directory`, { details: { path }, cause: e });
+    return new PinionError("not-found", `${doing} ${path}: no such file or directory`, {
+      details: { path },
+      cause: e,
+    });
   }
   return fromSystemError(e, `${doing} ${path}`, { path });
 }

@@ -44,7 +44,11 @@ export interface DiskFile {
    * As `write`, but first fills in the checksums of the log records that `bytes` consists of
    * (memory/seal-records.ts), off the event loop where the platform can.
    */
-  writeRecords(offset: number, bytes: Uint8Array, options: { sync: boolean; generation: number }): Promise<void>;
+  writeRecords(
+    offset: number,
+    bytes: Uint8Array,
+    options: { sync: boolean; generation: number },
+  ): Promise<void>;
   /** Flushes what was written before. */
   sync(): Promise<void>;
   /** Fills `into` from `offset`; resolves to the bytes read, fewer only at the end of the file. */

@@ -11,6 +11,7 @@ import { mkdir, open, readdir, rename, rm, statfs, type FileHandle } from "node:
 import { dirname, join } from "node:path";
 import { assert, systemCode } from "@pinion/core";
 import type { NativeDoor } from "../memory/native-door.ts";
+import { nativeDoor } from "../memory/open-native-door.ts";
 import { diskError } from "./disk-error.ts";
 import type { Disk, DiskFile } from "./disk.ts";
 
@@ -63,7 +64,9 @@ class RealDiskFile implements DiskFile {
     bytes: Uint8Array,
     options: { sync: boolean; generation: number },
   ): Promise<void> {
-    return this.#run("write", (fd) => this.#door.sealAndWrite(fd, bytes, offset, options.sync, options.generation));
+    return this.#run("write", (fd) =>
+      this.#door.sealAndWrite(fd, bytes, offset, options.sync, options.generation),
+    );
   }
 
   sync(): Promise<void> {
@@ -105,7 +108,8 @@ class RealDiskFile implements DiskFile {
 export class RealDisk implements Disk {
   readonly #door: NativeDoor;
 
-  constructor(door: NativeDoor) {
+  /** @param door default: the best this thread has */
+  constructor(door: NativeDoor = nativeDoor()) {
     this.#door = door;
   }
 

@@ -59,7 +59,10 @@ export class SimDiskFile implements DiskFile {
     bytes: Uint8Array,
     options: { sync: boolean; generation: number },
   ): Promise<void> {
-    return this.#write({ file: this.#file, offset, bytes, generation: options.generation }, options.sync);
+    return this.#write(
+      { file: this.#file, offset, bytes, generation: options.generation },
+      options.sync,
+    );
   }
 
   sync(): Promise<void> {
@@ -93,7 +96,10 @@ export class SimDiskFile implements DiskFile {
     return this.#run("write", async () => {
       try {
         await this.#disk.operations.begin("write", this.path, write.bytes.length);
-        assert(crc32c(write.bytes) === before, `bytes being written to ${this.path} at ${write.offset} were changed`);
+        assert(
+          crc32c(write.bytes) === before,
+          `bytes being written to ${this.path} at ${write.offset} were changed`,
+        );
         this.#disk.needWritable();
         this.#disk.needRoom(write.offset + write.bytes.length - this.#file.allocatedBytes);
         const bytes = sealed(write);
@@ -111,7 +117,9 @@ export class SimDiskFile implements DiskFile {
 
   /** A failed write may have written its first sectors. */
   #writePart(write: SimWrite): void {
-    const sectors = Math.floor(Math.max(0, this.#file.allocatedBytes - write.offset) / SECTOR_BYTES);
+    const sectors = Math.floor(
+      Math.max(0, this.#file.allocatedBytes - write.offset) / SECTOR_BYTES,
+    );
     const part = Math.min(write.bytes.length, this.#disk.rng.below(sectors + 1) * SECTOR_BYTES);
     this.#file.write(write.offset, write.bytes.subarray(0, part), this.#disk.rng);
   }

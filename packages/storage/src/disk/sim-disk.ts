@@ -104,7 +104,9 @@ export class SimDisk implements Disk {
   crashImage(options: SimCrashOptions = {}): SimDisk {
     const rate = options.survivalRate ?? this.#rng.pick([0, 0.1, 0.5, 0.9, 1]);
     const copy = this.#withIssued(rate);
-    return this.#successor(copy.afterCrash({ rng: this.#rng, rate, tornRate: options.tornRate ?? TORN_RATE }));
+    return this.#successor(
+      copy.afterCrash({ rng: this.#rng, rate, tornRate: options.tornRate ?? TORN_RATE }),
+    );
   }
 
   /** Kills the process but not the machine (SIGKILL): what was written stays readable, and stays unsynced. */
@@ -123,7 +125,9 @@ export class SimDisk implements Disk {
 
   /** Flips a bit the seed chooses among non-empty files whose path contains `pathPart`. @returns where */
   flipRandomBit(pathPart = ""): { path: string; bit: number } | undefined {
-    const files = this.#names.all().filter(([path, file]) => path.includes(pathPart) && file.size > 0);
+    const files = this.#names
+      .all()
+      .filter(([path, file]) => path.includes(pathPart) && file.size > 0);
     if (files.length === 0) return undefined;
     const [path, file] = this.#rng.pick(files);
     const bit = this.#rng.below(file.size) * 8 + this.#rng.below(8);
@@ -227,7 +231,11 @@ export class SimDisk implements Disk {
   }
 
   #needRoom(byteCount: number, path: string): void {
-    if (byteCount > 0 && this.capacityBytes !== Infinity && this.#usedBytes() + byteCount > this.capacityBytes) {
+    if (
+      byteCount > 0 &&
+      this.capacityBytes !== Infinity &&
+      this.#usedBytes() + byteCount > this.capacityBytes
+    ) {
       throw systemError("ENOSPC", "write", path);
     }
   }
@@ -240,7 +248,8 @@ export class SimDisk implements Disk {
   #withIssued(rate: number): SimNames {
     return this.#names.copy((file, copy) => {
       for (const write of this.#issued) {
-        if (write.file === file && this.#rng.chance(rate)) copy.write(write.offset, sealed(write), this.#rng);
+        if (write.file === file && this.#rng.chance(rate))
+          copy.write(write.offset, sealed(write), this.#rng);
       }
     });
   }
@@ -248,6 +257,9 @@ export class SimDisk implements Disk {
   #successor(names: SimNames): SimDisk {
     const { onOperation: _, errorRates: __, ...options } = this.#options;
     const seed = this.#rng.uint32();
-    return new SimDisk({ ...options, capacityBytes: this.capacityBytes, rng: options.rng.fork(`life-${seed}`) }, names);
+    return new SimDisk(
+      { ...options, capacityBytes: this.capacityBytes, rng: options.rng.fork(`life-${seed}`) },
+      names,
+    );
   }
 }

@@ -53,7 +53,7 @@ export class SimFileImage {
 
   read(offset: number, into: Uint8Array): number {
     const length = Math.max(0, Math.min(into.length, this.#size - offset));
-    for (let done = 0; done < length; ) {
+    for (let done = 0; done < length;) {
       const at = (offset + done) % PAGE_BYTES;
       const part = Math.min(PAGE_BYTES - at, length - done);
       const page = this.#pages.get((offset + done - at) / PAGE_BYTES);
@@ -67,7 +67,8 @@ export class SimFileImage {
   write(offset: number, bytes: Uint8Array, rng: Rng): void {
     if (bytes.length === 0) return;
     const last = Math.floor((offset + bytes.length - 1) / SECTOR_BYTES);
-    for (let sector = Math.floor(offset / SECTOR_BYTES); sector <= last; sector++) this.#soil(sector, rng);
+    for (let sector = Math.floor(offset / SECTOR_BYTES); sector <= last; sector++)
+      this.#soil(sector, rng);
     this.#put(offset, bytes);
     this.#size = Math.max(this.#size, offset + bytes.length);
   }
@@ -148,11 +149,13 @@ export class SimFileImage {
   #sector(sector: number): Uint8Array {
     const offset = sector * SECTOR_BYTES;
     const page = this.#pages.get(Math.floor(offset / PAGE_BYTES));
-    return page ? page.slice(offset % PAGE_BYTES, (offset % PAGE_BYTES) + SECTOR_BYTES) : ZERO_SECTOR;
+    return page
+      ? page.slice(offset % PAGE_BYTES, (offset % PAGE_BYTES) + SECTOR_BYTES)
+      : ZERO_SECTOR;
   }
 
   #put(offset: number, bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; ) {
+    for (let done = 0; done < bytes.length;) {
       const at = (offset + done) % PAGE_BYTES;
       const part = Math.min(PAGE_BYTES - at, bytes.length - done);
       this.#ownPage((offset + done - at) / PAGE_BYTES).set(bytes.subarray(done, done + part), at);

@@ -45,9 +45,11 @@ export class SimNames {
 
   list(dir: string): string[] {
     const names = new Set<string>();
-    for (const path of this.#files.keys()) if (posix.dirname(path) === dir) names.add(posix.basename(path));
+    for (const path of this.#files.keys())
+      if (posix.dirname(path) === dir) names.add(posix.basename(path));
     for (const path of this.#dirs) {
-      if (path !== "/" && path !== "." && posix.dirname(path) === dir) names.add(posix.basename(path));
+      if (path !== "/" && path !== "." && posix.dirname(path) === dir)
+        names.add(posix.basename(path));
     }
     return [...names].sort();
   }
@@ -67,7 +69,12 @@ export class SimNames {
 
   remove(path: string): void {
     if (!this.#files.has(path)) return;
-    this.#change({ kind: "remove", paths: [path], file: undefined, unsynced: new Set([posix.dirname(path)]) });
+    this.#change({
+      kind: "remove",
+      paths: [path],
+      file: undefined,
+      unsynced: new Set([posix.dirname(path)]),
+    });
   }
 
   rename(from: string, to: string): void {

@@ -117,10 +117,11 @@ export class SimOperations {
   /** Waits its latency, then counts the operation, lets the hook see it, and throws if it is to fail. */
   async begin(kind: SimOperationKind, path: string, bytes: number): Promise<void> {
     const operation = { kind, path, bytes };
-    const wait = typeof this.#latencyMs === "function" ? this.#latencyMs(operation) : (this.#latencyMs ?? 0);
+    const wait =
+      typeof this.#latencyMs === "function" ? this.#latencyMs(operation) : (this.#latencyMs ?? 0);
     const clock = this.#clock;
     if (clock && wait > 0) await new Promise<void>((resolve) => clock.setTimer(wait, resolve));
-    else await undefined;
+    else await Promise.resolve();
     if (this.#halted) return never();
     this.onOperation?.({ index: ++this.#count, ...operation });
     if (this.#halted) return never();
@@ -154,7 +155,10 @@ export class SimOperations {
 }
 
 function matches(pattern: string | RegExp | undefined, path: string): boolean {
-  return pattern === undefined || (typeof pattern === "string" ? path.includes(pattern) : pattern.test(path));
+  return (
+    pattern === undefined ||
+    (typeof pattern === "string" ? path.includes(pattern) : pattern.test(path))
+  );
 }
 
 export class SimQueue {

@@ -7,7 +7,9 @@ const TABLE = /^[A-Za-z0-9-]{1,64}$/;
 /** @throws `invalid-argument` */
 export function checkTable(table: string): void {
   if (!TABLE.test(table)) {
-    throw new PinionError("invalid-argument", `table "${table}" must be 1 to 64 of A-Z a-z 0-9 -`, { details: { table } });
+    throw new PinionError("invalid-argument", `table "${table}" must be 1 to 64 of A-Z a-z 0-9 -`, {
+      details: { table },
+    });
   }
 }
 

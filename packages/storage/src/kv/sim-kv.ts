@@ -18,7 +18,13 @@ import {
   type SimQueue,
 } from "../disk/sim-operations.ts";
 import { checkKey, checkTable, checkWrites } from "./kv-check.ts";
-import { KV_RANGE_LIMIT_DEFAULT, type KvEntry, type KvRange, type KvStore, type KvWrite } from "./kv-store.ts";
+import {
+  KV_RANGE_LIMIT_DEFAULT,
+  type KvEntry,
+  type KvRange,
+  type KvStore,
+  type KvWrite,
+} from "./kv-store.ts";
 import { SortedTable } from "./sorted-table.ts";
 
 export interface SimKvOptions extends SimOptions {
@@ -43,7 +49,11 @@ export class SimKv implements KvStore {
   #failure: PinionError | undefined;
   #closed = false;
 
-  constructor(options: SimKvOptions, durable: Tables = new Map(), unsynced: (readonly KvWrite[])[] = []) {
+  constructor(
+    options: SimKvOptions,
+    durable: Tables = new Map(),
+    unsynced: (readonly KvWrite[])[] = [],
+  ) {
     this.#options = options;
     this.#name = options.name ?? "kv";
     this.#rng = options.rng.fork("kv");
@@ -111,22 +121,35 @@ export class SimKv implements KvStore {
   }
 
   async get(table: string, key: Uint8Array): Promise<Uint8Array | undefined> {
-    const [value] = await this.#read("get", table, [key], () => [this.#visible.get(table)?.get(key)?.slice()]);
+    const [value] = await this.#read("get", table, [key], () => [
+      this.#visible.get(table)?.get(key)?.slice(),
+    ]);
     return value;
   }
 
   getMany(table: string, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    return this.#read("get", table, keys, () => keys.map((key) => this.#visible.get(table)?.get(key)?.slice()));
+    return this.#read("get", table, keys, () =>
+      keys.map((key) => this.#visible.get(table)?.get(key)?.slice()),
+    );
   }
 
   range(table: string, range: KvRange): Promise<KvEntry[]> {
     const limit = range.limit ?? KV_RANGE_LIMIT_DEFAULT;
-    return this.#read("range", table, [], () => this.#visible.get(table)?.range({ ...range, limit }) ?? []);
+    return this.#read(
+      "range",
+      table,
+      [],
+      () => this.#visible.get(table)?.range({ ...range, limit }) ?? [],
+    );
   }
 
   async commit(writes: readonly KvWrite[]): Promise<void> {
     checkWrites(writes);
-    const own = writes.map(({ table, key, value }) => ({ table, key: key.slice(), value: value?.slice() }));
+    const own = writes.map(({ table, key, value }) => ({
+      table,
+      key: key.slice(),
+      value: value?.slice(),
+    }));
     this.#issued.push(own);
     try {
       await this.#run("commit", () => {
@@ -152,7 +175,12 @@ export class SimKv implements KvStore {
     await this.#queue.run(async () => {});
   }
 
-  async #read<T>(kind: "get" | "range", table: string, keys: readonly Uint8Array[], effect: () => T): Promise<T> {
+  async #read<T>(
+    kind: "get" | "range",
+    table: string,
+    keys: readonly Uint8Array[],
+    effect: () => T,
+  ): Promise<T> {
     checkTable(table);
     for (const key of keys) checkKey(table, key);
     return this.#run(kind, effect);
@@ -163,7 +191,9 @@ export class SimKv implements KvStore {
     return this.#queue.run(async () => {
       if (closed) throw new PinionError("io-error", `${kind} ${this.#name}: the store is closed`);
       if (this.#failure) {
-        throw new PinionError("io-error", `${kind} ${this.#name}: the store has failed before`, { cause: this.#failure });
+        throw new PinionError("io-error", `${kind} ${this.#name}: the store has failed before`, {
+          cause: this.#failure,
+        });
       }
       try {
         await this.#operations.begin(kind, this.#name, 0);
@@ -179,7 +209,11 @@ export class SimKv implements KvStore {
 
   #successor(durable: Tables, unsynced: (readonly KvWrite[])[]): SimKv {
     const { onOperation: _, errorRates: __, ...options } = this.#options;
-    return new SimKv({ ...options, rng: options.rng.fork(`life-${this.#rng.uint32()}`) }, durable, unsynced);
+    return new SimKv(
+      { ...options, rng: options.rng.fork(`life-${this.#rng.uint32()}`) },
+      durable,
+      unsynced,
+    );
   }
 }
 

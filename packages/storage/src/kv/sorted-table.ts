@@ -25,7 +25,9 @@ export class SortedTable {
     const start = from ? lowerBound(order, textOf(from)) : 0;
     const end = to ? lowerBound(order, textOf(to)) : order.length;
     const count = Math.max(0, Math.min(limit, end - start));
-    const chosen = reverse ? order.slice(end - count, end).toReversed() : order.slice(start, start + count);
+    const chosen = reverse
+      ? order.slice(end - count, end).toReversed()
+      : order.slice(start, start + count);
     return chosen.map((text) => ({
       key: new Uint8Array(Buffer.from(text, "latin1")),
       value: (this.#values.get(text) as Uint8Array).slice(),

@@ -24,7 +24,13 @@ export interface NativeDoor {
    * As `writeAndFlush`, after filling in the checksums of the log records that `bytes` consists of (seal-records.ts).
    * A buffer that is not a run of whole records rejects with code `internal` and writes nothing.
    */
-  sealAndWrite(fd: number, bytes: Uint8Array, offset: number, sync: boolean, generation: number): Promise<void>;
+  sealAndWrite(
+    fd: number,
+    bytes: Uint8Array,
+    offset: number,
+    sync: boolean,
+    generation: number,
+  ): Promise<void>;
 
   /** Flushes the file's data: fdatasync, off the event loop. */
   flush(fd: number): Promise<void>;

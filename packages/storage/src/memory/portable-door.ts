@@ -77,7 +77,9 @@ export class PortableDoor implements NativeDoor {
    * so it stays when the child exits.
    */
   tryLock(fd: number): boolean | undefined {
-    const { status, error } = spawnSync("flock", ["-n", "3"], { stdio: ["ignore", "ignore", "ignore", fd] });
+    const { status, error } = spawnSync("flock", ["-n", "3"], {
+      stdio: ["ignore", "ignore", "ignore", fd],
+    });
     return error || status === null || status > 1 ? undefined : status === 0;
   }
 }

@@ -44,21 +44,36 @@ export function recordChecksum(
   generation: number,
   fileOffset: number,
 ): number {
-  return crc32c(bytes.subarray(at + 4, at + RECORD_HEADER_BYTES + payloadBytes), seedOf(generation, fileOffset));
+  return crc32c(
+    bytes.subarray(at + 4, at + RECORD_HEADER_BYTES + payloadBytes),
+    seedOf(generation, fileOffset),
+  );
 }
 
 /**
  * Fills in the checksum of every record in the first `length` bytes.
  * @param fileOffset where byte 0 of `bytes` goes in the file; a multiple of 8.
  */
-export function sealRecords(bytes: Uint8Array, length: number, generation: number, fileOffset: number): void {
+export function sealRecords(
+  bytes: Uint8Array,
+  length: number,
+  generation: number,
+  fileOffset: number,
+): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, length);
   let at = 0;
   while (at < length) {
-    assert(length - at >= RECORD_HEADER_BYTES, `a record header is cut off at ${at} of ${length} bytes`);
+    assert(
+      length - at >= RECORD_HEADER_BYTES,
+      `a record header is cut off at ${at} of ${length} bytes`,
+    );
     const payloadBytes = view.getUint32(at + 4, true);
-    const next = (at + RECORD_HEADER_BYTES + payloadBytes + RECORD_ALIGN_BYTES - 1) & -RECORD_ALIGN_BYTES;
-    assert(next <= length, `the record at ${at} of ${length} bytes claims ${payloadBytes} bytes of payload`);
+    const next =
+      (at + RECORD_HEADER_BYTES + payloadBytes + RECORD_ALIGN_BYTES - 1) & -RECORD_ALIGN_BYTES;
+    assert(
+      next <= length,
+      `the record at ${at} of ${length} bytes claims ${payloadBytes} bytes of payload`,
+    );
     view.setUint32(at, recordChecksum(bytes, at, payloadBytes, generation, fileOffset + at), true);
     at = next;
   }

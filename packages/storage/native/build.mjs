@@ -1,0 +1,80 @@
+/**
+ * Builds the addon with the machine's own C compiler: no Python, no node-gyp, about a second. Plain Node built-ins, so that
+ * it runs on a bare machine before anything else does.
+ *
+ * Prints nothing when the addon is already there. Without a compiler, or on a system the addon is not for, it says in one
+ * line that the portable fallback will be used, and succeeds.
+ *
+ * The file's name carries a hash of the source (its first line holds the compiler flags), which is how the loader
+ * (src/memory/open-native-door.ts) finds the one that fits. It appears by a rename, so that builds may run at once.
+ */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const source = join(here, "pinion.c");
+const outDir = join(here, "build");
+
+const text = readFileSync(source, "utf8");
+const hash = createHash("sha256").update(text).digest("hex").slice(0, 16);
+const name = `pinion-${hash}-${process.platform}-${process.arch}.node`;
+const target = join(outDir, name);
+
+/** Folder of node_api.h and uv.h: of the Node installed through npm, else of the one running. Any version's fit: the interface is stable. */
+function headers() {
+  const require = createRequire(import.meta.url);
+  const candidates = [];
+  for (const from of [here, process.cwd()]) {
+    try {
+      const at = require.resolve(`node-linux-${process.arch}/package.json`, { paths: [from] });
+      candidates.push(join(dirname(at), "include", "node"));
+    } catch {
+      // not installed here
+    }
+  }
+  candidates.push(join(dirname(process.execPath), "..", "include", "node"), "/usr/include/node");
+  return candidates.find(
+    (dir) => existsSync(join(dir, "node_api.h")) && existsSync(join(dir, "uv.h")),
+  );
+}
+
+function fallback(why) {
+  console.log(
+    `pinion: ${why}; the portable fallback will be used (same results, slower disk writes)`,
+  );
+}
+
+function build() {
+  if (process.platform !== "linux")
+    return fallback(`the native part is for Linux, this is ${process.platform}`);
+  const include = headers();
+  if (!include) return fallback("no Node.js headers to build the native part with");
+  const flags = /^\/\/ cflags: (.*)$/m.exec(text)[1].trim().split(/\s+/);
+  mkdirSync(outDir, { recursive: true });
+  const temporary = join(outDir, `.${name}.${process.pid}`);
+  const compiler = process.env.CC ?? "cc";
+  try {
+    execFileSync(compiler, [...flags, `-I${include}`, source, "-o", temporary], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    renameSync(temporary, target);
+  } catch (e) {
+    rmSync(temporary, { force: true });
+    if (e.code === "ENOENT") return fallback("no C compiler to build the native part with");
+    const said = String(e.stderr ?? e.message)
+      .split("\n")
+      .find((line) => /error/i.test(line));
+    return fallback(`the native part did not compile (${said ?? e.message})`);
+  }
+  for (const other of readdirSync(outDir)) {
+    const old =
+      other.endsWith(`-${process.platform}-${process.arch}.node`) && other.startsWith("pinion-");
+    if (old && other !== name) rmSync(join(outDir, other), { force: true });
+  }
+}
+
+if (!existsSync(target)) build();

@@ -1,0 +1,520 @@
+// cflags: -std=gnu11 -O2 -shared -fPIC -pthread -Wall -Wextra -Werror=implicit-function-declaration
+/*
+ * The addon behind memory/addon-door.ts: the system calls Node does not offer, each in one trip off the event loop.
+ *
+ * Two lanes, each a thread with a queue: the log lane flushes, the bulk lane does everything that may take long. A lane
+ * that is fed again within SPIN_US of becoming idle stays awake that long before it sleeps: waking a sleeping thread costs
+ * more than the rest of the trip.
+ *
+ * JavaScript numbers every operation with a slot and keeps its buffer alive until that slot has completed. Finished slots
+ * are reported in bulk through one shared Int32Array of (slot, result) pairs and one callback: no promise, no object and no
+ * handle is made per operation on this side.
+ *
+ * I1 `submitted` and `completed` of a lane are each written by one thread only (the event loop, the lane) and read by the
+ *    other with acquire/release: the rings need no lock.
+ * I2 never more than RING operations are in one lane: JavaScript holds the rest back.
+ * I3 at the end of the environment (process exit, worker thread terminated) the running operation of each lane is
+ *    waited for, the queued ones are dropped: none of them was acknowledged.
+ *
+ * CRC32C by three interleaved streams of the crc32 instruction: Gopal et al., "Fast CRC Computation for iSCSI Polynomial
+ * Using CRC32 Instruction", Intel 2011. The streams are joined with tables that advance a checksum over a fixed number
+ * of zero bytes.
+ */
+#define _GNU_SOURCE
+#define NAPI_VERSION 8
+#include <errno.h>
+#include <fcntl.h>
+#include <node_api.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#elif defined(__aarch64__)
+#include <arm_acle.h>
+#include <sys/auxv.h>
+#endif
+
+/* ---- CRC32C -------------------------------------------------------------------------------------------------- */
+
+#define POLYNOMIAL 0x82f63b78u /* reflected Castagnoli */
+#define LONG_BYTES 1360u       /* 3 × 1,360 = 4,080: one 4 KiB page is one long round and two words */
+#define SHORT_BYTES 168u       /* 3 × 168 = 504: what is left of a 512-byte sector */
+
+static uint32_t byte_table[256];
+static uint32_t long_table[4][256];
+static uint32_t short_table[4][256];
+
+static uint32_t crc_bytes(uint32_t crc, const uint8_t *p, size_t n) {
+  while (n--) crc = byte_table[(crc ^ *p++) & 0xff] ^ (crc >> 8);
+  return crc;
+}
+
+/* Advancing over zeros is linear: the tables hold its effect on each byte of the checksum. */
+static void fill_shift_table(uint32_t table[4][256], size_t zeros) {
+  uint32_t bit[32];
+  for (int i = 0; i < 32; i++) {
+    uint32_t crc = 1u << i;
+    for (size_t k = 0; k < zeros; k++) crc = byte_table[crc & 0xff] ^ (crc >> 8);
+    bit[i] = crc;
+  }
+  for (int b = 0; b < 4; b++) {
+    for (int v = 0; v < 256; v++) {
+      uint32_t crc = 0;
+      for (int i = 0; i < 8; i++) {
+        if (v & (1 << i)) crc ^= bit[8 * b + i];
+      }
+      table[b][v] = crc;
+    }
+  }
+}
+
+static inline uint32_t shift(uint32_t table[4][256], uint32_t crc) {
+  return table[0][crc & 0xff] ^ table[1][(crc >> 8) & 0xff] ^ table[2][(crc >> 16) & 0xff] ^ table[3][crc >> 24];
+}
+
+static inline uint64_t load64(const uint8_t *p) {
+  uint64_t word;
+  memcpy(&word, p, 8);
+  return word;
+}
+
+#if defined(__x86_64__)
+#define CRC_TARGET __attribute__((target("sse4.2")))
+#define CRC_WORD(crc, word) ((uint32_t)_mm_crc32_u64((crc), (word)))
+#define CRC_BYTE(crc, byte) _mm_crc32_u8((crc), (byte))
+static bool has_crc_instruction(void) { return __builtin_cpu_supports("sse4.2"); }
+#elif defined(__aarch64__)
+#define CRC_TARGET __attribute__((target("+crc")))
+#define CRC_WORD(crc, word) __crc32cd((crc), (word))
+#define CRC_BYTE(crc, byte) __crc32cb((crc), (byte))
+static bool has_crc_instruction(void) { return (getauxval(AT_HWCAP) & (1 << 7)) != 0; }
+#endif
+
+#ifdef CRC_TARGET
+CRC_TARGET static inline uint32_t crc_rounds(uint32_t a, const uint8_t **at, size_t *left, size_t bytes,
+                                             uint32_t table[4][256]) {
+  const uint8_t *p = *at;
+  size_t n = *left;
+  while (n >= 3 * bytes) {
+    uint32_t b = 0, c = 0;
+    for (size_t i = 0; i < bytes; i += 8) {
+      a = CRC_WORD(a, load64(p + i));
+      b = CRC_WORD(b, load64(p + i + bytes));
+      c = CRC_WORD(c, load64(p + i + 2 * bytes));
+    }
+    a = shift(table, shift(table, a) ^ b) ^ c;
+    p += 3 * bytes;
+    n -= 3 * bytes;
+  }
+  *at = p;
+  *left = n;
+  return a;
+}
+
+CRC_TARGET static uint32_t crc_instructions(uint32_t crc, const uint8_t *p, size_t n) {
+  crc = crc_rounds(crc, &p, &n, LONG_BYTES, long_table);
+  crc = crc_rounds(crc, &p, &n, SHORT_BYTES, short_table);
+  for (; n >= 8; n -= 8, p += 8) crc = CRC_WORD(crc, load64(p));
+  while (n--) crc = CRC_BYTE(crc, *p++);
+  return crc;
+}
+#endif
+
+static uint32_t (*crc_raw)(uint32_t, const uint8_t *, size_t) = crc_bytes;
+
+static uint32_t crc32c(uint32_t seed, const uint8_t *p, size_t n) { return ~crc_raw(~seed, p, n); }
+
+static void crc_init(void) {
+  for (uint32_t i = 0; i < 256; i++) {
+    uint32_t crc = i;
+    for (int k = 0; k < 8; k++) crc = crc & 1 ? (crc >> 1) ^ POLYNOMIAL : crc >> 1;
+    byte_table[i] = crc;
+  }
+  fill_shift_table(long_table, LONG_BYTES);
+  fill_shift_table(short_table, SHORT_BYTES);
+#ifdef CRC_TARGET
+  if (has_crc_instruction()) crc_raw = crc_instructions;
+#endif
+}
+
+/* ---- log records --------------------------------------------------------------------------------------------- */
+
+#define RECORD_HEADER_BYTES 32u
+#define NOT_RECORDS 1 /* a result no errno has: results are 0 or −errno */
+
+/* Fills in the checksum of every record of a batch; the twin of sealRecords in memory/seal-records.ts. */
+static int seal_records(uint8_t *bytes, size_t length, uint64_t generation, uint64_t file_offset) {
+  size_t at = 0;
+  while (at < length) {
+    if (length - at < RECORD_HEADER_BYTES) return NOT_RECORDS;
+    uint32_t payload;
+    memcpy(&payload, bytes + at + 4, 4);
+    size_t end = at + RECORD_HEADER_BYTES + payload;
+    size_t next = (end + 7) & ~(size_t)7;
+    if (next > length) return NOT_RECORDS;
+    uint64_t prefix[2] = {generation, file_offset + at};
+    uint32_t crc = crc32c(0, (const uint8_t *)prefix, sizeof prefix);
+    crc = crc32c(crc, bytes + at + 4, end - at - 4);
+    memcpy(bytes + at, &crc, 4);
+    at = next;
+  }
+  return 0;
+}
+
+/* ---- lanes --------------------------------------------------------------------------------------------------- */
+
+#define LANES 2
+#define RING 256u
+#define SPIN_US 60
+
+enum kind { KIND_ALLOCATE = 0, KIND_WRITE = 1, KIND_SEAL_AND_WRITE = 2, KIND_FLUSH = 3 };
+
+struct operation {
+  int slot;
+  int kind;
+  int fd;
+  bool sync;
+  uint8_t *bytes;
+  size_t length; /* of bytes; of the range for KIND_ALLOCATE */
+  uint64_t offset;
+  uint64_t generation;
+};
+
+struct completion {
+  int slot;
+  int result;
+};
+
+struct door;
+
+struct lane {
+  struct door *door;
+  pthread_t thread;
+  bool started;
+  bool spins;
+  sem_t work;
+  _Atomic uint32_t submitted; /* operations ever put into the ring (I1: event loop) */
+  _Atomic uint32_t completed; /* operations ever finished (I1: lane) */
+  uint32_t reported;          /* completions handed to JavaScript: event loop only */
+  struct operation ring[RING];
+  struct completion done[RING];
+};
+
+struct door {
+  napi_env env;
+  uv_async_t wake;
+  napi_ref callback;
+  napi_async_context context;
+  napi_async_cleanup_hook_handle cleanup;
+  int32_t *results; /* LANES × RING pairs, owned by JavaScript */
+  napi_ref results_ref;
+  uint32_t running; /* submitted and not reported */
+  _Atomic bool stopping;
+  struct lane lanes[LANES];
+};
+
+static int write_all(int fd, const uint8_t *bytes, size_t length, uint64_t offset) {
+  while (length > 0) {
+    ssize_t n = pwrite(fd, bytes, length, (off_t)offset);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      return -errno;
+    }
+    bytes += n;
+    length -= (size_t)n;
+    offset += (uint64_t)n;
+  }
+  return 0;
+}
+
+static int retry_fallocate(int fd, uint64_t offset, uint64_t length) {
+  while (fallocate(fd, 0, (off_t)offset, (off_t)length) != 0) {
+    if (errno != EINTR) return -errno;
+  }
+  return 0;
+}
+
+static int run(struct operation *op) {
+  int result = 0;
+  switch (op->kind) {
+    case KIND_ALLOCATE:
+      return retry_fallocate(op->fd, op->offset, op->length);
+    case KIND_SEAL_AND_WRITE:
+      result = seal_records(op->bytes, op->length, op->generation, op->offset);
+      if (result != 0) return result;
+      /* fall through */
+    case KIND_WRITE:
+      result = write_all(op->fd, op->bytes, op->length, op->offset);
+      if (result != 0 || !op->sync) return result;
+      /* fall through */
+    case KIND_FLUSH:
+      /* Never repeated: after a failed flush nobody knows what is durable (Disk I3). */
+      return fdatasync(op->fd) == 0 ? 0 : -errno;
+    default:
+      return -EINVAL;
+  }
+}
+
+static inline void relax(void) {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+static int64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Spins only while that has paid lately: after a wait longer than the spin, the next one sleeps at once. */
+static void wait_for_work(struct lane *lane, bool *spin) {
+  int64_t start = now_ns();
+  if (lane->spins && *spin) {
+    do {
+      for (int i = 0; i < 32; i++) {
+        if (sem_trywait(&lane->work) == 0) return;
+        relax();
+      }
+    } while (now_ns() - start < SPIN_US * 1000);
+  }
+  while (sem_wait(&lane->work) != 0) {
+  }
+  *spin = now_ns() - start < SPIN_US * 1000;
+}
+
+static void *lane_main(void *arg) {
+  struct lane *lane = arg;
+  struct door *door = lane->door;
+  uint32_t next = 0;
+  bool spin = false;
+  for (;;) {
+    wait_for_work(lane, &spin);
+    if (atomic_load_explicit(&door->stopping, memory_order_acquire)) return NULL;
+    if (atomic_load_explicit(&lane->submitted, memory_order_acquire) == next) continue;
+    struct operation *op = &lane->ring[next % RING];
+    struct completion *done = &lane->done[next % RING];
+    done->slot = op->slot;
+    done->result = run(op);
+    atomic_store_explicit(&lane->completed, ++next, memory_order_release);
+    uv_async_send(&door->wake);
+  }
+}
+
+/* Signals stay with Node's own threads. */
+static bool start_lane(struct lane *lane) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  lane->started = pthread_create(&lane->thread, NULL, lane_main, lane) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (lane->started) pthread_setname_np(lane->thread, lane->spins ? "pinion-log" : "pinion-bulk");
+  return lane->started;
+}
+
+/* On the event loop: hands everything that has finished to JavaScript in one call. */
+static void report(uv_async_t *wake) {
+  struct door *door = wake->data;
+  int count = 0;
+  for (int i = 0; i < LANES; i++) {
+    struct lane *lane = &door->lanes[i];
+    uint32_t completed = atomic_load_explicit(&lane->completed, memory_order_acquire);
+    for (; lane->reported != completed; lane->reported++, count++) {
+      struct completion *done = &lane->done[lane->reported % RING];
+      door->results[2 * count] = done->slot;
+      door->results[2 * count + 1] = done->result;
+    }
+  }
+  if (count == 0) return;
+  door->running -= (uint32_t)count;
+  if (door->running == 0) uv_unref((uv_handle_t *)wake);
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(door->env, &scope) != napi_ok) return;
+  napi_value callback, receiver, argument;
+  napi_get_reference_value(door->env, door->callback, &callback);
+  napi_get_global(door->env, &receiver);
+  napi_create_int32(door->env, count, &argument);
+  napi_status status = napi_make_callback(door->env, door->context, receiver, callback, 1, &argument, NULL);
+  if (status == napi_pending_exception) {
+    napi_value error;
+    napi_get_and_clear_last_exception(door->env, &error);
+    napi_fatal_exception(door->env, error);
+  }
+  napi_close_handle_scope(door->env, scope);
+}
+
+static void closed(uv_handle_t *handle) {
+  struct door *door = handle->data;
+  for (int i = 0; i < LANES; i++) sem_destroy(&door->lanes[i].work);
+  napi_remove_async_cleanup_hook(door->cleanup);
+  free(door);
+}
+
+static void clean_up(napi_async_cleanup_hook_handle handle, void *arg) {
+  (void)handle;
+  struct door *door = arg;
+  atomic_store_explicit(&door->stopping, true, memory_order_release);
+  for (int i = 0; i < LANES; i++) sem_post(&door->lanes[i].work);
+  for (int i = 0; i < LANES; i++) {
+    if (door->lanes[i].started) pthread_join(door->lanes[i].thread, NULL);
+  }
+  uv_close((uv_handle_t *)&door->wake, closed);
+}
+
+/* ---- JavaScript ---------------------------------------------------------------------------------------------- */
+
+#define CHECK(call)                                                   \
+  do {                                                                \
+    if ((call) != napi_ok) {                                          \
+      napi_throw_error(env, "ERR_INVALID_ARG_VALUE", "pinion: " #call); \
+      return NULL;                                                    \
+    }                                                                 \
+  } while (0)
+
+static struct door *door_of(napi_env env) {
+  struct door *door = NULL;
+  napi_get_instance_data(env, (void **)&door);
+  return door;
+}
+
+/* start(callback, results: Int32Array): once per environment, before anything is submitted. */
+static napi_value start(napi_env env, napi_callback_info info) {
+  napi_value argv[2], name;
+  size_t argc = 2, length;
+  napi_typedarray_type type;
+  CHECK(napi_get_cb_info(env, info, &argc, argv, NULL, NULL));
+  if (door_of(env) != NULL) return NULL;
+  void *results;
+  CHECK(napi_get_typedarray_info(env, argv[1], &type, &length, &results, NULL, NULL));
+  if (type != napi_int32_array || length < 2 * LANES * RING) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "pinion: results is too short");
+    return NULL;
+  }
+  struct door *door = calloc(1, sizeof *door);
+  if (door == NULL) {
+    napi_throw_error(env, "ENOMEM", "pinion: out of memory");
+    return NULL;
+  }
+  uv_loop_t *loop;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok || uv_async_init(loop, &door->wake, report) != 0) {
+    free(door);
+    napi_throw_error(env, "ERR_INVALID_STATE", "pinion: no event loop");
+    return NULL;
+  }
+  uv_unref((uv_handle_t *)&door->wake);
+  door->env = env;
+  door->wake.data = door;
+  door->results = results;
+  for (int i = 0; i < LANES; i++) {
+    door->lanes[i].door = door;
+    door->lanes[i].spins = i == 0;
+    sem_init(&door->lanes[i].work, 0, 0);
+  }
+  CHECK(napi_create_reference(env, argv[0], 1, &door->callback));
+  CHECK(napi_create_reference(env, argv[1], 1, &door->results_ref));
+  CHECK(napi_create_string_utf8(env, "pinion", NAPI_AUTO_LENGTH, &name));
+  CHECK(napi_async_init(env, NULL, name, &door->context));
+  CHECK(napi_set_instance_data(env, door, NULL, NULL));
+  CHECK(napi_add_async_cleanup_hook(env, clean_up, door, &door->cleanup));
+  return NULL;
+}
+
+/* submit(lane, slot, kind, fd, bytes | length, offset, generation, sync) */
+static napi_value submit(napi_env env, napi_callback_info info) {
+  napi_value argv[8];
+  size_t argc = 8;
+  struct door *door = door_of(env);
+  int32_t lane_no, slot, kind, fd;
+  int64_t offset, generation;
+  bool sync;
+  CHECK(napi_get_cb_info(env, info, &argc, argv, NULL, NULL));
+  CHECK(napi_get_value_int32(env, argv[0], &lane_no));
+  CHECK(napi_get_value_int32(env, argv[1], &slot));
+  CHECK(napi_get_value_int32(env, argv[2], &kind));
+  CHECK(napi_get_value_int32(env, argv[3], &fd));
+  CHECK(napi_get_value_int64(env, argv[5], &offset));
+  CHECK(napi_get_value_int64(env, argv[6], &generation));
+  CHECK(napi_get_value_bool(env, argv[7], &sync));
+  if (door == NULL || lane_no < 0 || lane_no >= LANES) {
+    napi_throw_error(env, "ERR_INVALID_STATE", "pinion: not started");
+    return NULL;
+  }
+  struct lane *lane = &door->lanes[lane_no];
+  uint32_t at = atomic_load_explicit(&lane->submitted, memory_order_relaxed);
+  if (at - lane->reported >= RING) {
+    napi_throw_error(env, "ERR_OUT_OF_RANGE", "pinion: the lane is full");
+    return NULL;
+  }
+  struct operation *op = &lane->ring[at % RING];
+  *op = (struct operation){.slot = slot, .kind = kind, .fd = fd, .sync = sync, .offset = (uint64_t)offset,
+                           .generation = (uint64_t)generation};
+  if (kind == KIND_WRITE || kind == KIND_SEAL_AND_WRITE) {
+    CHECK(napi_get_typedarray_info(env, argv[4], NULL, &op->length, (void **)&op->bytes, NULL, NULL));
+  } else {
+    int64_t length;
+    CHECK(napi_get_value_int64(env, argv[4], &length));
+    op->length = (size_t)length;
+  }
+  if (!lane->started && !start_lane(lane)) {
+    napi_throw_error(env, "EAGAIN", "pinion: no thread for disk operations could be started");
+    return NULL;
+  }
+  if (door->running++ == 0) uv_ref((uv_handle_t *)&door->wake);
+  atomic_store_explicit(&lane->submitted, at + 1, memory_order_release);
+  sem_post(&lane->work);
+  return NULL;
+}
+
+/* crc32c(bytes, seed) → number */
+static napi_value js_crc32c(napi_env env, napi_callback_info info) {
+  napi_value argv[2], result;
+  size_t argc = 2, length;
+  void *bytes;
+  uint32_t seed;
+  CHECK(napi_get_cb_info(env, info, &argc, argv, NULL, NULL));
+  CHECK(napi_get_typedarray_info(env, argv[0], NULL, &length, &bytes, NULL, NULL));
+  CHECK(napi_get_value_uint32(env, argv[1], &seed));
+  CHECK(napi_create_uint32(env, crc32c(seed, bytes, length), &result));
+  return result;
+}
+
+/* tryLock(fd) → 0, or the errno */
+static napi_value try_lock(napi_env env, napi_callback_info info) {
+  napi_value argv[1], result;
+  size_t argc = 1;
+  int32_t fd;
+  CHECK(napi_get_cb_info(env, info, &argc, argv, NULL, NULL));
+  CHECK(napi_get_value_int32(env, argv[0], &fd));
+  int status;
+  do status = flock(fd, LOCK_EX | LOCK_NB);
+  while (status != 0 && errno == EINTR);
+  CHECK(napi_create_int32(env, status == 0 ? 0 : errno, &result));
+  return result;
+}
+
+NAPI_MODULE_INIT() {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, crc_init);
+  napi_property_descriptor properties[] = {
+      {"start", NULL, start, NULL, NULL, NULL, napi_default, NULL},
+      {"submit", NULL, submit, NULL, NULL, NULL, napi_default, NULL},
+      {"crc32c", NULL, js_crc32c, NULL, NULL, NULL, napi_default, NULL},
+      {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_default, NULL},
+  };
+  CHECK(napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties));
+  return exports;
+}

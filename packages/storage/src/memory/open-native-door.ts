@@ -1,0 +1,40 @@
+/**
+ * Chooses the native door of this thread: the addon if it was built for exactly this source (native/build.mjs names its file
+ * by the source's hash), else the portable one, which says why.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { messageOf } from "@pinion/core";
+import { AddonDoor, type Addon } from "./addon-door.ts";
+import type { NativeDoor } from "./native-door.ts";
+import { PortableDoor } from "./portable-door.ts";
+
+/** The same two steps up from `src/memory` and from `dist/memory`. */
+const NATIVE_DIR = new URL("../../native/", import.meta.url);
+
+let door: NativeDoor | undefined;
+
+/** The door of this thread; every caller gets the same one. */
+export function nativeDoor(): NativeDoor {
+  return (door ??= openAddon());
+}
+
+function openAddon(): NativeDoor {
+  if (process.platform !== "linux")
+    return new PortableDoor(`the native part is for Linux, this is ${process.platform}`);
+  try {
+    const hash = createHash("sha256")
+      .update(readFileSync(new URL("pinion.c", NATIVE_DIR)))
+      .digest("hex")
+      .slice(0, 16);
+    const name = `pinion-${hash}-${process.platform}-${process.arch}.node`;
+    const path = fileURLToPath(new URL(`build/${name}`, NATIVE_DIR));
+    if (!existsSync(path))
+      return new PortableDoor("the native part is not built (no C compiler at installation?)");
+    return new AddonDoor(createRequire(import.meta.url)(path) as Addon);
+  } catch (e) {
+    return new PortableDoor(`the native part cannot be loaded: ${messageOf(e)}`);
+  }
+}
