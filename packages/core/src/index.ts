@@ -11,3 +11,8 @@ export * from "./nearest-names.ts";
 export * from "./wire/byte-writer.ts";
 export * from "./wire/error-codec.ts";
 export * from "./wire/values.ts";
+export * from "./wire/client-frame-codec.ts";
+export * from "./wire/host-frame-codec.ts";
+export * from "./wire/messages.ts";
+export * from "./wire/unary-codec.ts";
+export { decodeWelcome, writeWelcome } from "./wire/welcome-codec.ts";

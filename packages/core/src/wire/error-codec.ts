@@ -228,7 +228,7 @@ function readError(r: ProtoReader, causesLeft: number): PinionError {
     else if (tag === STACK) remoteStack = r.text();
     else if (tag === USER_NAME) userName = r.text();
     else if (tag === CAUSE && causesLeft > 0)
-      cause = nested(r, (inner) => readError(inner, causesLeft - 1));
+      cause = r.within((inner) => readError(inner, causesLeft - 1));
     else r.skip(tag);
   }
   const known = codeOf(number, name);
@@ -249,16 +249,8 @@ function codeOf(number: number, name: string): ErrorCode | undefined {
   return ERROR_CODES[number - 1];
 }
 
-function nested<T>(r: ProtoReader, read: (r: ProtoReader) => T): T {
-  const outerEnd = r.end;
-  r.end = r.length();
-  const result = read(r);
-  r.end = outerEnd;
-  return result;
-}
-
 function readEntry(r: ProtoReader, details: Record<string, DetailValue>): void {
-  nested(r, () => {
+  r.within(() => {
     let key = "";
     let json = "";
     while (r.at < r.end) {

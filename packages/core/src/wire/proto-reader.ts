@@ -105,6 +105,15 @@ export class ProtoReader {
     return this.at + count;
   }
 
+  /** Reads a nested message: `read` gets this reader with its end set to the message's. */
+  within<T>(read: (r: ProtoReader) => T): T {
+    const outerEnd = this.end;
+    this.end = this.length();
+    const result = read(this);
+    this.end = outerEnd;
+    return result;
+  }
+
   text(): string {
     const end = this.length();
     const start = this.at;

@@ -23,7 +23,7 @@ import {
 } from "./value-format.ts";
 
 const PREALLOCATED_ITEMS_MAX = 1024;
-const NOTHING = new Uint8Array(0);
+const NOTHING: Uint8Array = new Uint8Array(0);
 const float32 = new DataView(new ArrayBuffer(4));
 
 /** One decode at a time: decoding calls no user code. */
