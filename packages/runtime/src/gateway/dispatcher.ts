@@ -20,6 +20,8 @@ export interface Session {
 export interface Outcome {
   readonly ok: boolean;
   readonly bytes: Uint8Array;
+  /** Set when the call was not run and nothing of it is recorded: trying again may help (`transient`) or cannot (`final`). */
+  readonly refused?: "transient" | "final";
 }
 
 export interface CallSink {
@@ -79,4 +81,7 @@ export interface Dispatcher {
 }
 
 /** Codes the gateway itself may answer with. */
-export type GatewayErrorCode = Extract<ErrorCode, "malformed-frame" | "frame-too-large" | "invalid-actor-id" | "overloaded" | "draining">;
+export type GatewayErrorCode = Extract<
+  ErrorCode,
+  "malformed-frame" | "frame-too-large" | "invalid-actor-id" | "overloaded" | "draining"
+>;

@@ -5,7 +5,10 @@ import type { ActorId, ActorType, RemoteMethods } from "@pinion/core";
 
 /** Sends instead of calls: same arguments, nothing to wait for. */
 export type SendMethods<T extends ActorType> = {
-  readonly [M in keyof T["methods"]]: T["methods"][M] extends (ctx: never, ...args: infer Args) => unknown
+  readonly [M in keyof T["methods"]]: T["methods"][M] extends (
+    ctx: never,
+    ...args: infer Args
+  ) => unknown
     ? (...args: Args) => void
     : never;
 };

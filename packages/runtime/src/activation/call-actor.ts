@@ -1,0 +1,94 @@
+/**
+ * Awaited calls from a turn to another actor (protocol.md A, `await ctx.call`).
+ */
+import { decodeError, decodeValue, formatActorId, NO_LSN, PinionError } from "@pinion/core";
+import { RecordKind } from "@pinion/storage";
+import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
+import { writeOpen } from "../records/runtime-records.ts";
+import { callKeyOf } from "../shard/call-entry.ts";
+import { SubCall, subCallEnvelope, type SubCallTarget } from "./sub-call.ts";
+import type { Turn } from "./turn.ts";
+
+/** Resolves to the callee's answer; rejects with its error. */
+export async function openSubCall(
+  turn: Turn,
+  target: SubCallTarget,
+  method: string,
+  args: Uint8Array,
+): Promise<unknown> {
+  turn.assertRunning();
+  const { activation } = turn;
+  const { services, shard } = activation;
+  const targetType = activation.checkTarget(target.type, target.key, method);
+  const isReadonly = targetType?.methods.get(method)?.readonly === true;
+  if (turn.kind === "hook" || turn.call === undefined) {
+    throw new PinionError(
+      "invalid-argument",
+      "onActivate and onDeactivate cannot call other actors",
+    );
+  }
+  if (!isReadonly) turn.assertMayChange(`call ${target.type}.${method}, which is not readonly`);
+  const ordinal = turn.ordinal++;
+  if (isReadonly)
+    await shard.whenCommitted(
+      turn.observedLsn > activation.lastLsn ? turn.observedLsn : activation.lastLsn,
+    );
+  else await opened(turn);
+  turn.assertRunning();
+
+  const { promise, resolve } = Promise.withResolvers<Outcome>();
+  const chain = [...turn.call.chain, formatActorId(activation.id)];
+  const envelope = subCallEnvelope(
+    turn,
+    turn.call,
+    ordinal,
+    target,
+    method,
+    args,
+    chain,
+    services.hlc.last,
+  );
+  const subCall = new SubCall(turn, envelope, services.clock.nowMs(), resolve);
+  (turn.subCalls ??= []).push(subCall);
+  services.blocked();
+  services.transmit(subCall.call);
+  const outcome = await promise;
+  services.monitor.enter(activation.actor, turn.call.method);
+  if (!outcome.ok) throw decodeError(outcome.bytes);
+  return decodeValue(outcome.bytes);
+}
+
+/** Makes the turn one that recovery runs again: its open record is committed before anything of it leaves. */
+function opened(turn: Turn): Promise<void> {
+  turn.opening ??= open(turn);
+  return turn.opening;
+}
+
+async function open(turn: Turn): Promise<void> {
+  const { activation } = turn;
+  const { shard } = activation;
+  const call = turn.call as IncomingCall;
+  const payload = shard.encodeCopy((w) =>
+    writeOpen(w, {
+      actor: activation.actor,
+      call: callKeyOf(call),
+      digest: turn.entry?.digest ?? 0,
+      idempotency:
+        call.idempotencyKey === undefined
+          ? undefined
+          : { key: call.idempotencyKey, expiresMs: turn.entry?.expiresMs ?? 0 },
+      method: call.method,
+      args: call.args,
+      attempt: turn.attempt,
+      nowMs: turn.nowMs,
+      seed: turn.seed,
+      issuedAt: call.issuedAt,
+      chain: call.chain,
+    }),
+  );
+  const at = await shard.append(RecordKind.open, payload);
+  turn.assertRunning();
+  turn.openLsn = at === NO_LSN ? NO_LSN : at;
+  shard.opened(turn, at);
+  await shard.whenCommitted(at);
+}

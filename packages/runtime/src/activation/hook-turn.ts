@@ -1,0 +1,70 @@
+/**
+ * `onActivate` and `onDeactivate`: turns without a call. What they change is committed like any turn's; if they throw, nothing is.
+ */
+import { NO_LSN, PinionError } from "@pinion/core";
+import { RecordKind } from "@pinion/storage";
+import { NO_OUTBOX, NO_REMINDERS, writeCommit } from "../records/runtime-records.ts";
+import type { Activation } from "./activation.ts";
+import { TurnContext } from "./turn-context.ts";
+import { endTurn } from "./turn-runner.ts";
+import { Turn } from "./turn.ts";
+
+/** Runs `hook`, bounded by `maxTurnMs`. Rejects with what it threw, or `turn-timeout`. */
+export async function runHook(
+  activation: Activation,
+  hook: (ctx: TurnContext) => unknown,
+): Promise<void> {
+  const { services } = activation;
+  const turn = new Turn(activation, "hook", undefined, undefined, services.clock.nowMs());
+  activation.running++;
+  const { promise: timeUp, reject } = Promise.withResolvers<never>();
+  const timer = services.clock.setTimer(activation.type.maxTurnMs, () => {
+    const error = new PinionError(
+      "turn-timeout",
+      `a hook of ${activation.actor} took longer than ${activation.type.maxTurnMs} ms`,
+    );
+    turn.abort(error);
+    reject(error);
+  });
+  services.monitor.enter(activation.actor, "onActivate/onDeactivate");
+  try {
+    await Promise.race([hook(new TurnContext(turn)), timeUp]);
+    await commitHook(turn);
+  } catch (error) {
+    turn.draft?.revoke();
+    throw error;
+  } finally {
+    timer.cancel();
+    endTurn(turn, true);
+    activation.turnEnded(turn);
+  }
+}
+
+async function commitHook(turn: Turn): Promise<void> {
+  const { activation } = turn;
+  if (turn.draft === undefined) return;
+  const { delta, whole, base } = turn.draft.finish({ whole: !activation.stored });
+  if (delta === undefined) return;
+  const { shard } = activation;
+  const payload = shard.encodeCopy((w) =>
+    writeCommit(w, {
+      actor: activation.actor,
+      call: undefined,
+      digest: 0,
+      idempotency: undefined,
+      stateVersion: activation.type.stateVersion,
+      delta,
+      whole,
+      ok: true,
+      outcome: undefined,
+      closes: NO_LSN,
+      outbox: NO_OUTBOX,
+      reminders: NO_REMINDERS,
+      partial: false,
+    }),
+  );
+  activation.lastLsn = await shard.append(RecordKind.commit, payload);
+  activation.base = base;
+  activation.stored = true;
+  shard.changed(activation);
+}

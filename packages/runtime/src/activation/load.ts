@@ -1,0 +1,59 @@
+/**
+ * Bringing an actor into memory: its record, the migrate steps it has missed, `onActivate`. Off the turn path; the calls that
+ * caused it wait in the mailbox and are refused with the error if it fails.
+ */
+import { decodeValue, encodeValue, NO_LSN, PinionError } from "@pinion/core";
+import { freezeState } from "../state-value/index.ts";
+import type { Activation } from "./activation.ts";
+import { runHook } from "./hook-turn.ts";
+import type { LoadedRecord } from "./services.ts";
+
+export async function loadActivation(activation: Activation): Promise<void> {
+  const { type, services } = activation;
+  try {
+    const record = await services.loadRecord(activation);
+    if (record?.hasState === true) {
+      activation.base = migrate(activation, record);
+      activation.stored = record.stateVersion === type.stateVersion;
+    } else {
+      activation.base = freezeState(type.options.state());
+    }
+    activation.lastLsn = record?.lsn ?? NO_LSN;
+    activation.vars = type.options.vars?.();
+    if (type.options.onActivate !== undefined) {
+      await runHook(activation, (ctx) => type.options.onActivate?.(ctx as never));
+    }
+  } catch (error) {
+    activation.loadFailed(error);
+    return;
+  }
+  activation.activated();
+}
+
+/** A migrated state is stored with the next commit; until then each activation migrates again. */
+function migrate(activation: Activation, record: LoadedRecord): unknown {
+  const { type, actor } = activation;
+  if (record.stateVersion === type.stateVersion) return record.state;
+  const details = { actor, stored: record.stateVersion, defined: type.stateVersion };
+  if (record.stateVersion > type.stateVersion) {
+    throw new PinionError(
+      "migration-failed",
+      `the state of ${actor} is of version ${record.stateVersion}, newer than this definition's ${type.stateVersion}; run the newer code, or give it a step back`,
+      { details },
+    );
+  }
+  // Steps get a value of their own: the stored one is frozen.
+  let value = decodeValue(encodeValue(record.state));
+  for (let version = record.stateVersion; version < type.stateVersion; version++) {
+    try {
+      value = type.options.migrate?.[version - 1]?.(value);
+    } catch (cause) {
+      throw new PinionError(
+        "migration-failed",
+        `migrate step ${version} → ${version + 1} of actor type "${type.name}" threw for ${actor}; its state is unchanged`,
+        { details, cause },
+      );
+    }
+  }
+  return freezeState(value);
+}

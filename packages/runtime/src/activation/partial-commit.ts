@@ -1,0 +1,51 @@
+/**
+ * What a turn has changed so far is committed early when a reentrant turn of the same actor wants the state (protocol.md A,
+ * "Entering an inner turn"): the two cannot both have a draft. What the outer turn did before stands even if it throws
+ * later, and from then on it is not run again after a crash: its call ends as `interrupted`.
+ */
+import { NO_LSN } from "@pinion/core";
+import { RecordKind } from "@pinion/storage";
+import { NO_OUTBOX, NO_REMINDERS, writeCommit } from "../records/runtime-records.ts";
+import { callKeyOf } from "../shard/call-entry.ts";
+import { overloaded } from "../shard/outcome.ts";
+import type { Turn } from "./turn.ts";
+
+/** @throws `overloaded` when the log is full: the turn that wanted to enter fails, the outer one goes on. */
+export function commitPartial(turn: Turn): void {
+  const { activation } = turn;
+  const { shard } = activation;
+  if (turn.draft === undefined || turn.call === undefined) {
+    activation.drafting = undefined;
+    return;
+  }
+  const { delta, whole, base } = turn.draft.finish({ whole: !activation.stored });
+  const payload = shard.encode((w) =>
+    writeCommit(w, {
+      actor: activation.actor,
+      call: callKeyOf(turn.call as NonNullable<Turn["call"]>),
+      digest: turn.entry?.digest ?? 0,
+      idempotency: undefined,
+      stateVersion: activation.type.stateVersion,
+      delta,
+      whole,
+      ok: false,
+      outcome: undefined,
+      closes: NO_LSN,
+      outbox: NO_OUTBOX,
+      reminders: NO_REMINDERS,
+      partial: true,
+    }),
+  );
+  const at = shard.tryAppend(RecordKind.commit, payload);
+  if (at === undefined) throw overloaded("the log cannot take more right now", 10);
+  turn.draft = undefined;
+  turn.partial = true;
+  activation.drafting = undefined;
+  if (delta !== undefined) {
+    activation.base = base;
+    activation.stored = true;
+  }
+  activation.lastLsn = at;
+  shard.changed(activation);
+  shard.interruptible(turn, at);
+}

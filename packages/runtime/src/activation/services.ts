@@ -1,0 +1,54 @@
+/**
+ * What activations and turns need from the worker they live in: the seam that keeps them testable and free of cycles.
+ */
+import type { Clock, HybridClock, PinionError, Rng } from "@pinion/core";
+import type { ActorKey, ActorRecord } from "@pinion/storage";
+import type { DeactivationReason } from "../definition/define-actor.ts";
+import type { IncomingCall, Session } from "../gateway/dispatcher.ts";
+import type { ReminderOp } from "../records/runtime-records.ts";
+import type { Activation } from "./activation.ts";
+import type { RegisteredType } from "./registered-type.ts";
+import type { Turn } from "./turn.ts";
+
+/** Notes which turn the event loop was in last, so that a blocked worker can be named from outside. */
+export interface TurnMonitor {
+  /** The event loop runs, or goes on with, a turn of this actor. */
+  enter(actor: ActorKey, method: string): void;
+}
+
+export interface TurnServices {
+  readonly clock: Clock;
+  readonly hlc: HybridClock;
+  readonly rng: Rng;
+  readonly monitor: TurnMonitor;
+  /** Session of calls that no client made: timers. Unique per incarnation of the worker. */
+  readonly ownSession: Session;
+  nextOwnSeq(): number;
+  type(name: string): RegisteredType | undefined;
+  typeNames(): string[];
+  /** The actor's record: what was recovered from the log over what the store holds. Undefined for one never written. */
+  loadRecord(activation: Activation): Promise<LoadedRecord | undefined>;
+  /** Sends a call to wherever its actor lives. */
+  transmit(call: IncomingCall): void;
+  /** A turn yielded: its time limits are watched from now on. */
+  watch(turn: Turn): void;
+  unwatch(turn: Turn): void;
+  /** A turn waits for another actor: look for deadlocks soon. */
+  blocked(): void;
+  /** True when this call blocked the event loop twice and may not run again. */
+  isPoisoned(call: IncomingCall): boolean;
+  /** Reminder changes of a committed turn. */
+  remindersChanged(activation: Activation, ops: readonly ReminderOp[]): void;
+  /** The activation has ended and must be forgotten. */
+  ended(activation: Activation, reason: DeactivationReason): void;
+  warn(message: string, error: unknown, details: Record<string, string | number>): void;
+  turnFinished(turn: Turn, ok: boolean): void;
+  /** The log can take nothing any more. */
+  readonly failure: PinionError | undefined;
+}
+
+export interface LoadedRecord extends Omit<ActorRecord, "state"> {
+  /** Frozen, decoded and with the log's later deltas applied; undefined when there is no state value. */
+  readonly state: unknown;
+  readonly hasState: boolean;
+}

@@ -1,0 +1,146 @@
+/**
+ * `ctx`: a turn as user code sees it. Every member checks that the turn still runs, so that a method which was abandoned, or
+ * kept its context, cannot touch the actor any more (turn.ts, I1).
+ */
+import { PinionError, type ActorId, type ActorType, type RemoteMethods } from "@pinion/core";
+import { encodeArgs } from "@pinion/core";
+import { actorKeyOf } from "../records/actor-key.ts";
+import { OutboxKind } from "../records/runtime-records.ts";
+import { TurnReminders } from "./turn-reminders.ts";
+import { readonlyView } from "../state-value/index.ts";
+import type {
+  ActorContext,
+  ReminderFiring,
+  Reminders,
+  SendMethods,
+} from "../definition/actor-context.ts";
+import type { Turn } from "./turn.ts";
+
+type MethodCaller = (method: string, args: unknown[]) => unknown;
+
+/** An object whose every property is a method that calls `caller`. Awaiting it must not call `then`. */
+function methodsProxy(caller: MethodCaller): object {
+  return new Proxy(Object.create(null) as object, {
+    get: (_target, method) =>
+      typeof method === "symbol" || method === "then"
+        ? undefined
+        : (...args: unknown[]) => caller(method, args),
+  });
+}
+
+const typeNameOf = (type: ActorType | string): string =>
+  typeof type === "string" ? type : type.name;
+
+export class TurnContext implements ActorContext<unknown, unknown> {
+  readonly #turn: Turn;
+  #reminders: TurnReminders | undefined;
+
+  constructor(turn: Turn) {
+    this.#turn = turn;
+  }
+
+  get id(): ActorId {
+    return this.#turn.activation.id;
+  }
+
+  get state(): unknown {
+    const turn = this.#turn;
+    if (turn.kind === "readonly") return readonlyView(turn.base);
+    if (turn.ended) turn.assertRunning();
+    return turn.openDraft().root;
+  }
+
+  set state(value: unknown) {
+    this.#turn.assertMayChange("assign ctx.state");
+    this.#turn.openDraft().replace(value);
+  }
+
+  get vars(): unknown {
+    return this.#turn.activation.vars;
+  }
+
+  get signal(): AbortSignal {
+    return this.#turn.signal;
+  }
+
+  get reminder(): ReminderFiring | undefined {
+    return this.#turn.reminder;
+  }
+
+  remainingMs(): number {
+    return Math.max(0, this.#turn.limitAtMs - this.#turn.activation.services.clock.nowMs());
+  }
+
+  now(): number {
+    return this.#turn.nowMs;
+  }
+
+  random(): number {
+    return this.#turn.random();
+  }
+
+  get<T extends ActorType>(type: T | T["name"], key: string): RemoteMethods<T> {
+    const turn = this.#turn;
+    turn.assertRunning();
+    const { namespace, branch } = turn.activation.id;
+    const target = { namespace, branch, type: typeNameOf(type), key };
+    return methodsProxy((method, args) =>
+      turn.activation.callActor(turn, target, method, encodeArgs(args)),
+    ) as RemoteMethods<T>;
+  }
+
+  send<T extends ActorType>(type: T | T["name"], key: string): SendMethods<T> {
+    const turn = this.#turn;
+    turn.assertMayChange("send to another actor");
+    const { namespace, branch } = turn.activation.id;
+    const target = actorKeyOf(namespace, branch, typeNameOf(type), key);
+    return methodsProxy((method, args) => {
+      turn.assertMayChange("send to another actor");
+      turn.activation.checkTarget(typeNameOf(type), key, method);
+      const encoded = encodeArgs(args);
+      (turn.outbox ??= []).push({
+        ordinal: turn.ordinal++,
+        kind: OutboxKind.send,
+        target,
+        method,
+        args: encoded,
+      });
+    }) as SendMethods<T>;
+  }
+
+  afterCommit(effect: string, ...args: unknown[]): void {
+    const turn = this.#turn;
+    turn.assertMayChange("ask for an effect");
+    if (!turn.activation.type.effects.has(effect)) {
+      throw new PinionError(
+        "invalid-argument",
+        `actor type "${turn.activation.type.name}" defines no effect "${effect}"`,
+        {
+          details: { effect, known: [...turn.activation.type.effects.keys()] },
+        },
+      );
+    }
+    const encoded = encodeArgs(args);
+    (turn.outbox ??= []).push({
+      ordinal: turn.ordinal++,
+      kind: OutboxKind.effect,
+      target: "",
+      method: effect,
+      args: encoded,
+    });
+  }
+
+  get reminders(): Reminders {
+    return (this.#reminders ??= new TurnReminders(this.#turn));
+  }
+
+  setTimer(delayMs: number, method: string, ...args: unknown[]): () => void {
+    this.#turn.assertMayChange("set a timer");
+    return this.#turn.activation.setTimer(delayMs, method, encodeArgs(args));
+  }
+
+  deactivate(): void {
+    this.#turn.assertRunning();
+    this.#turn.activation.requestDeactivation();
+  }
+}

@@ -1,0 +1,300 @@
+/**
+ * How a turn begins and ends: from the head of the mailbox to the commit record, and to the output gate. This is the hot
+ * path of the runtime (protocol.md, A: `run`); what a plain call does not need is elsewhere.
+ *
+ * R1 a turn's changes, its outcome, its sends and its reminder changes are one log record, or none exist.
+ * R2 the next turn may start as soon as that record is appended (pipelining); replies wait in the gate.
+ * R3 a turn that throws changes nothing; its error is recorded as the outcome, so that a retry gets the same answer (P20).
+ * R4 a turn the log refuses leaves no trace: the caller may retry. One that has opened sub-calls waits for room instead,
+ *    because they stand.
+ */
+import { decodeValue, NO_LSN, PinionError } from "@pinion/core";
+import { RecordKind } from "@pinion/storage";
+import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
+import {
+  NO_OUTBOX,
+  NO_REMINDERS,
+  writeCommit,
+  type CommitRecord,
+  type ReminderOp,
+} from "../records/runtime-records.ts";
+import { callKeyOf, type CallEntry } from "../shard/call-entry.ts";
+import { errorOutcome, overloaded, refusedOutcome, valueOutcome } from "../shard/outcome.ts";
+import type { Activation } from "./activation.ts";
+import type { MethodFn, RegisteredMethod } from "./registered-type.ts";
+import { TurnContext } from "./turn-context.ts";
+import { Turn } from "./turn.ts";
+import { unknownMethod } from "./unknown-name.ts";
+
+/** Bytes of one turn's commit record. */
+export const WRITE_SET_BYTES_MAX = 16 * 1024 * 1024;
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "then" in value &&
+    typeof value.then === "function"
+  );
+}
+
+function argumentsOf(call: IncomingCall): unknown[] {
+  const args = decodeValue(call.args);
+  if (Array.isArray(args)) return args as unknown[];
+  throw new PinionError("invalid-argument", "the arguments of a call are a MessagePack array");
+}
+
+function invoke(activation: Activation, fn: MethodFn, ctx: TurnContext, args: unknown[]): unknown {
+  const receiver = activation.type.receiver;
+  switch (args.length) {
+    case 0:
+      return fn.call(receiver, ctx);
+    case 1:
+      return fn.call(receiver, ctx, args[0]);
+    case 2:
+      return fn.call(receiver, ctx, args[0], args[1]);
+    default:
+      return fn.call(receiver, ctx, ...args);
+  }
+}
+
+/** Runs a method synchronously up to its first wait; `done` gets its result, now or later. */
+export function runMethod(
+  turn: Turn,
+  method: RegisteredMethod,
+  call: IncomingCall,
+  done: (turn: Turn, ok: boolean, value: unknown) => void,
+): void {
+  const { activation } = turn;
+  activation.running++;
+  let result: unknown;
+  activation.services.monitor.enter(activation.actor, method.name);
+  try {
+    result = invoke(activation, method.fn, new TurnContext(turn), argumentsOf(call));
+  } catch (error) {
+    done(turn, false, error);
+    return;
+  }
+  if (!isThenable(result)) {
+    done(turn, true, result);
+    return;
+  }
+  turn.suspended = true;
+  activation.services.watch(turn);
+  result.then(
+    (value) => done(turn, true, value),
+    (error: unknown) => done(turn, false, error),
+  );
+}
+
+/** Starts the turn of a mutating call. */
+export function startTurn(activation: Activation, entry: CallEntry): void {
+  const { call } = entry;
+  const { services } = activation;
+  const nowMs = services.clock.nowMs();
+  if (call.deadlineAtMs <= nowMs) {
+    activation.shard.refuse(
+      entry,
+      refusedOutcome(
+        new PinionError(
+          "deadline-exceeded",
+          "the deadline passed while the call waited for its turn; it did not run",
+        ),
+      ),
+    );
+    return;
+  }
+  const turn = new Turn(activation, "call", call, entry, nowMs);
+  const method = activation.type.methods.get(call.method);
+  if (activation.turn === undefined) activation.turn = turn;
+  turn.openLsn = entry.closes;
+  entry.prepare?.(turn);
+  if (entry.end !== undefined) {
+    activation.running++;
+    commitTurn(turn, entry.end.ok, entry.end, activation.base, undefined, false);
+    return;
+  }
+  if (method === undefined || services.isPoisoned(call)) {
+    activation.running++;
+    const error =
+      method === undefined
+        ? unknownMethod(activation.type.name, call.method, [...activation.type.methods.keys()])
+        : new PinionError(
+            "poisoned",
+            `this call of ${call.method} has blocked the worker twice and is not run again`,
+            {
+              details: { actor: activation.actor, method: call.method },
+            },
+          );
+    finishTurn(turn, false, error);
+    return;
+  }
+  runMethod(turn, method, call, finishTurn);
+}
+
+/** Ends a turn: record, publish, answer. */
+function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
+  if (turn.ended) return;
+  const { activation } = turn;
+  let outcome: Outcome;
+  let whole = false;
+  let delta: Uint8Array | undefined;
+  let next = activation.base;
+  if (ok) {
+    try {
+      outcome = valueOutcome(value);
+      if (turn.draft !== undefined) {
+        const finished = turn.draft.finish({ whole: !activation.stored });
+        ({ delta, whole, base: next } = finished);
+      }
+    } catch (error) {
+      outcome = errorOutcome(error);
+      ok = false;
+    }
+  } else outcome = errorOutcome(value);
+  if (!ok) turn.draft?.revoke();
+  commitTurn(turn, ok, outcome, next, delta, whole);
+}
+
+/** Its time was up, or the activation must go: the turn ends with `error`, and nothing it did counts. */
+export function abandonTurn(turn: Turn, error: PinionError): void {
+  if (turn.ended) return;
+  if (turn.kind === "call") {
+    turn.draft?.revoke();
+    commitTurn(turn, false, errorOutcome(error), turn.activation.base, undefined, false);
+    return;
+  }
+  endTurn(turn, false);
+  if (turn.kind === "readonly") turn.call?.sink.reply(turn.call, errorOutcome(error));
+  turn.activation.turnEnded(turn);
+}
+
+/** A reminder's turn moves its schedule on even if it throws: its due time has had its one effect. */
+function reminderOps(turn: Turn, ok: boolean): readonly ReminderOp[] {
+  const own = (ok ? turn.reminderOps : undefined) ?? NO_REMINDERS;
+  return turn.reminderAdvance === undefined ? own : [turn.reminderAdvance, ...own];
+}
+
+function commitTurn(
+  turn: Turn,
+  ok: boolean,
+  outcome: Outcome,
+  next: unknown,
+  delta: Uint8Array | undefined,
+  whole: boolean,
+): void {
+  const { activation, entry } = turn;
+  const call = turn.call as IncomingCall;
+  const { shard } = activation;
+  const record: CommitRecord = {
+    actor: activation.actor,
+    call: callKeyOf(call),
+    digest: entry?.digest ?? 0,
+    idempotency:
+      call.idempotencyKey === undefined
+        ? undefined
+        : { key: call.idempotencyKey, expiresMs: entry?.expiresMs ?? 0 },
+    stateVersion: activation.type.stateVersion,
+    delta,
+    whole,
+    ok,
+    outcome: outcome.bytes,
+    closes: turn.openLsn,
+    outbox: ok ? (turn.outbox ?? NO_OUTBOX) : NO_OUTBOX,
+    reminders: reminderOps(turn, ok),
+    partial: false,
+  };
+  const payload = shard.encode((w) => writeCommit(w, record));
+  if (payload.length > WRITE_SET_BYTES_MAX) {
+    const error = new PinionError(
+      "write-set-too-large",
+      `the turn's changes, sends and result take ${payload.length} bytes; at most ${WRITE_SET_BYTES_MAX} fit in one commit`,
+      { details: { bytes: payload.length, limit: WRITE_SET_BYTES_MAX } },
+    );
+    turn.draft?.revoke();
+    turn.outbox = turn.reminderOps = undefined;
+    commitTurn(turn, false, errorOutcome(error), activation.base, undefined, false);
+    return;
+  }
+  const at = shard.tryAppend(RecordKind.commit, payload);
+  if (at === undefined) {
+    refused(turn, ok, outcome, next, record);
+    return;
+  }
+  publish(turn, ok, outcome, next, record, at);
+}
+
+/** The log is full. */
+function refused(
+  turn: Turn,
+  ok: boolean,
+  outcome: Outcome,
+  next: unknown,
+  record: CommitRecord,
+): void {
+  const { activation, entry } = turn;
+  const { shard } = activation;
+  if (turn.openLsn === NO_LSN && !turn.partial) {
+    endTurn(turn, false);
+    if (entry !== undefined)
+      shard.refuse(entry, refusedOutcome(overloaded("the log cannot take more right now", 10)));
+    activation.turnEnded(turn);
+    return;
+  }
+  // The actor stays blocked: what it opened stands, so this outcome must be recorded.
+  shard
+    .append(
+      RecordKind.commit,
+      shard.encodeCopy((w) => writeCommit(w, record)),
+    )
+    .then(
+      (at) => publish(turn, ok, outcome, next, record, at),
+      (error: unknown) => {
+        endTurn(turn, false);
+        activation.turnEnded(turn);
+        activation.services.warn("a turn was lost with its log", error, {
+          actor: activation.actor,
+        });
+      },
+    );
+}
+
+/** The record is appended: its effects are the actor's new present. */
+function publish(
+  turn: Turn,
+  ok: boolean,
+  outcome: Outcome,
+  next: unknown,
+  record: CommitRecord,
+  at: Turn["openLsn"],
+): void {
+  const { activation, entry } = turn;
+  const { shard } = activation;
+  if (record.delta !== undefined) {
+    activation.base = next;
+    activation.stored = true;
+  }
+  activation.lastLsn = at;
+  shard.changed(activation);
+  if (record.reminders.length > 0)
+    activation.services.remindersChanged(activation, record.reminders);
+  endTurn(turn, ok);
+  if (entry !== undefined) shard.recorded(entry, outcome, at);
+  if (record.outbox.length > 0)
+    shard.outbox.add(
+      activation.actor,
+      record.call as NonNullable<CommitRecord["call"]>,
+      record.outbox,
+      at,
+    );
+  if (turn.openLsn !== NO_LSN) shard.closed(turn, at);
+  activation.turnEnded(turn);
+}
+
+/** From here on the turn changes nothing. Whoever calls this finishes with `activation.turnEnded`. */
+export function endTurn(turn: Turn, ok: boolean): void {
+  turn.ended = true;
+  const { activation } = turn;
+  if (turn.suspended) activation.services.unwatch(turn);
+  activation.services.turnFinished(turn, ok);
+}

@@ -1,0 +1,155 @@
+/**
+ * One turn: a method running on one activation, and everything it wants to change. Next states:
+ *
+ *     running → ended: committed (its record is appended), dropped (refused by the log), or abandoned (its time was up;
+ *     what the method still does has no effect)
+ *
+ * I1 an ended turn changes nothing: its draft is revoked and its context throws.
+ * I2 `ordinal` grows with every call, send and effect of the turn, in program order, so that a rerun names them alike (P12).
+ */
+import { NO_LSN, PinionError, seededRng, type Lsn, type Rng } from "@pinion/core";
+import type { IncomingCall } from "../gateway/dispatcher.ts";
+import type { OutboxEntry, ReminderOp } from "../records/runtime-records.ts";
+import type { CallEntry, PreparedTurn } from "../shard/call-entry.ts";
+import type { ShardTurn } from "../shard/shard.ts";
+import { StateDraft } from "../state-value/index.ts";
+import type { Activation } from "./activation.ts";
+import { commitPartial } from "./partial-commit.ts";
+import type { ReminderFiring } from "../definition/actor-context.ts";
+import type { SubCall } from "./sub-call.ts";
+
+export type TurnKind = "call" | "readonly" | "hook";
+
+export class Turn implements ShardTurn, PreparedTurn {
+  readonly activation: Activation;
+  readonly kind: TurnKind;
+  /** The call that is run; hooks have none. */
+  readonly call: IncomingCall | undefined;
+  /** Undefined for readonly turns and hooks: nothing of them is recorded under a call id. */
+  readonly entry: CallEntry | undefined;
+  /** The state a readonly turn sees, or a mutating one began with. */
+  readonly base: unknown;
+  readonly observedLsn: Lsn;
+  readonly startedAtMs: number;
+  ended = false;
+  /** True once the method has returned a promise that is not settled. */
+  suspended = false;
+  draft: StateDraft<unknown> | undefined = undefined;
+  ordinal = 0;
+  outbox: OutboxEntry[] | undefined = undefined;
+  reminderOps: ReminderOp[] | undefined = undefined;
+  /** LSN of its open record; NO_LSN while it has called nobody that changes. */
+  openLsn: Lsn = NO_LSN;
+  /** Resolves when the open record is committed. */
+  opening: Promise<void> | undefined = undefined;
+  /** Which run of the call this is, 1 for the first. */
+  attempt = 1;
+  /** Part of its overlay is already committed because a reentrant turn entered. */
+  partial = false;
+  subCalls: SubCall[] | undefined = undefined;
+  reminder: ReminderFiring | undefined = undefined;
+  /** What the schedule of the reminder that started this turn becomes. */
+  reminderAdvance: ReminderOp | undefined = undefined;
+  /** Links of the worker's list of suspended turns (turn-watch.ts). */
+  watchNext: Turn | undefined = undefined;
+  watchPrevious: Turn | undefined = undefined;
+  #abort: AbortController | undefined;
+  #abortReason: PinionError | undefined;
+  #nowMs = -1;
+  #seed = -1;
+  #rng: Rng | undefined;
+
+  constructor(
+    activation: Activation,
+    kind: TurnKind,
+    call: IncomingCall | undefined,
+    entry: CallEntry | undefined,
+    startedAtMs: number,
+  ) {
+    this.activation = activation;
+    this.kind = kind;
+    this.call = call;
+    this.entry = entry;
+    this.base = activation.base;
+    this.observedLsn = activation.lastLsn;
+    this.startedAtMs = startedAtMs;
+  }
+
+  get member(): Activation {
+    return this.activation;
+  }
+
+  get deadlineAtMs(): number {
+    return this.call?.deadlineAtMs ?? Infinity;
+  }
+
+  /** When the turn's time is up, on the monotonic clock. */
+  get limitAtMs(): number {
+    return Math.min(this.deadlineAtMs, this.startedAtMs + this.activation.type.maxTurnMs);
+  }
+
+  /** @throws `interrupted` when the turn is over. */
+  assertRunning(): void {
+    if (!this.ended) return;
+    throw new PinionError(
+      "interrupted",
+      "this turn is over: its context and state can no longer be used",
+      {
+        details: { actor: this.activation.actor, method: this.call?.method ?? "" },
+      },
+    );
+  }
+
+  assertMayChange(what: string): void {
+    this.assertRunning();
+    if (this.kind !== "readonly") return;
+    throw new PinionError("readonly-violation", `a readonly method cannot ${what}`, {
+      details: { actor: this.activation.actor, method: this.call?.method ?? "" },
+    });
+  }
+
+  /** The draft of the current base; made when first asked for, and anew after a reentrant turn. */
+  openDraft(): StateDraft<unknown> {
+    if (this.draft !== undefined) return this.draft;
+    const { activation } = this;
+    if (activation.drafting !== undefined) commitPartial(activation.drafting);
+    activation.drafting = this;
+    return (this.draft = new StateDraft(activation.base));
+  }
+
+  /** Made when first asked for: most methods never look. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#abortReason !== undefined) this.#abort.abort(this.#abortReason);
+    }
+    return this.#abort.signal;
+  }
+
+  abort(reason: PinionError): void {
+    this.#abortReason ??= reason;
+    this.#abort?.abort(reason);
+  }
+
+  get nowMs(): number {
+    if (this.#nowMs < 0) this.#nowMs = Math.floor(this.activation.services.clock.wallMs());
+    return this.#nowMs;
+  }
+
+  get seed(): number {
+    if (this.#seed < 0) this.#seed = this.activation.services.rng.uint32();
+    return this.#seed;
+  }
+
+  random(): number {
+    this.#rng ??= seededRng(this.seed);
+    return this.#rng.float();
+  }
+
+  /** A rerun sees the time and randomness of the first run. */
+  replayWith(nowMs: number, seed: number, attempt: number): void {
+    this.#nowMs = nowMs;
+    this.#seed = seed;
+    this.attempt = attempt;
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Actors between their three forms: the store's record, the log's later changes, and the frozen value a turn works on.
+ */
+import { decodeValue, encodeValue, NO_LSN, PinionError, type ShardId } from "@pinion/core";
+import type { ActorKey, ActorRecord, ReminderRecord, StateStore } from "@pinion/storage";
+import {
+  decodeReminder,
+  encodeReminderBody,
+  type ReminderState,
+} from "../reminders/reminder-state.ts";
+import type { RecoveredActor } from "../shard/recovery.ts";
+import type { ShardMember } from "../shard/shard.ts";
+import { applyDelta, freezeState } from "../state-value/index.ts";
+import type { LoadedRecord } from "../activation/services.ts";
+
+/** What the store and the log know of an actor; undefined if it was never written. @throws `corruption` */
+export function combine(
+  actor: ActorKey,
+  stored: ActorRecord | undefined,
+  later: RecoveredActor | undefined,
+): LoadedRecord | undefined {
+  if (stored === undefined && later === undefined) return undefined;
+  const storedLsn = stored?.lsn ?? NO_LSN;
+  let hasState = stored?.state !== undefined;
+  let state: unknown =
+    stored?.state === undefined ? undefined : freezeState(decodeValue(stored.state));
+  let stateVersion = stored?.stateVersion ?? 1;
+  for (const delta of later?.deltas ?? []) {
+    if (delta.lsn <= storedLsn) continue;
+    try {
+      state = applyDelta(state, delta.bytes);
+    } catch (cause) {
+      throw new PinionError(
+        "corruption",
+        `the change of ${actor} at LSN ${delta.lsn} does not fit its state`,
+        {
+          cause,
+          details: { actor, lsn: delta.lsn },
+        },
+      );
+    }
+    stateVersion = delta.stateVersion;
+    hasState = true;
+  }
+  const reminders = new Map((stored?.reminders ?? []).map((r) => [r.name, r] as const));
+  for (const op of later?.reminderOps ?? []) {
+    if (op.op === "cancel") reminders.delete(op.name);
+    else reminders.set(op.name, { name: op.name, dueMs: op.dueMs, body: op.body });
+  }
+  const lsn = later !== undefined && later.lsn > storedLsn ? later.lsn : storedLsn;
+  return { state, hasState, stateVersion, lsn, reminders: [...reminders.values()] };
+}
+
+/** An activation's present, captured: cheap, because state values are immutable. */
+export interface Captured {
+  readonly actor: ActorKey;
+  readonly base: unknown;
+  readonly stored: boolean;
+  readonly stateVersion: number;
+  readonly lsn: ActorRecord["lsn"];
+  readonly reminders: readonly ReminderState[];
+}
+
+export function capture(member: ShardMember): Captured {
+  return {
+    actor: member.actor,
+    base: member.base,
+    stored: member.stored,
+    stateVersion: member.stateVersion,
+    lsn: member.lastLsn,
+    reminders: member.reminders === undefined ? [] : [...member.reminders.values()],
+  };
+}
+
+export function recordOfCaptured(c: Captured): ActorRecord {
+  return {
+    state: c.stored ? encodeValue(c.base) : undefined,
+    stateVersion: c.stateVersion,
+    lsn: c.lsn,
+    reminders: c.reminders.map((r): ReminderRecord => ({
+      name: r.name,
+      dueMs: r.dueMs,
+      body: encodeReminderBody(r),
+    })),
+  };
+}
+
+/** The record of an actor that nobody has activated since the log changed it. */
+export async function recordOfRecovered(
+  store: StateStore,
+  shard: ShardId,
+  actor: ActorKey,
+  later: RecoveredActor,
+): Promise<ActorRecord | undefined> {
+  const loaded = combine(actor, await store.load(shard, actor), later);
+  if (loaded === undefined) return undefined;
+  return {
+    state: loaded.hasState ? encodeValue(loaded.state) : undefined,
+    stateVersion: loaded.stateVersion,
+    lsn: loaded.lsn,
+    reminders: loaded.reminders,
+  };
+}
+
+export function remindersOf(record: LoadedRecord): Map<string, ReminderState> | undefined {
+  if (record.reminders.length === 0) return undefined;
+  return new Map(
+    record.reminders.map((r) => [r.name, decodeReminder(r.name, r.dueMs, r.body)] as const),
+  );
+}

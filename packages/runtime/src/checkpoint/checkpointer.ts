@@ -1,0 +1,243 @@
+/**
+ * Writes what the log holds into the state store, so that the log can be cut and a restart is short.
+ *
+ * C1 a checkpoint is exactly the committed state as of one LSN per shard: it is captured in one go (state values are immutable, so
+ *    capturing is keeping references), and written only when that LSN is committed (P8).
+ * C2 the log is released only after the store has the checkpoint durably.
+ * C3 a failed checkpoint loses nothing: what it held is captured again, the log keeps its segments, and admission slows down
+ *    when the log cannot grow.
+ * C4 encoding is sliced, so that the event loop is never held longer than about `SLICE_MS`.
+ */
+import { messageOf, type Clock, type Lsn, type Timer } from "@pinion/core";
+import type {
+  ActorKey,
+  ActorRecord,
+  Log,
+  LogPosition,
+  ShardCheckpoint,
+  StateStore,
+} from "@pinion/storage";
+import type { ShardReminders } from "../reminders/shard-reminders.ts";
+import type { RecoveredActor } from "../shard/recovery.ts";
+import { captureFacts } from "../shard/shard-facts.ts";
+import type { Shard, ShardMember } from "../shard/shard.ts";
+import { capture, recordOfCaptured, recordOfRecovered, type Captured } from "./actor-records.ts";
+
+const SLICE_MS = 1;
+const LOOK_MS = 500;
+const RETRY_MS_MIN = 500;
+const RETRY_MS_MAX = 30_000;
+/** Actors whose records are read and combined at once after a recovery. */
+const RECOVERED_AT_ONCE = 64;
+
+export interface CheckpointerOptions {
+  /** Log bytes since the last checkpoint that start one. */
+  readonly logBytes: number;
+  /** Longest time a change waits for a checkpoint, ms. */
+  readonly dirtyMs: number;
+  readonly segmentBytes: number;
+}
+
+export interface CheckpointShard {
+  readonly shard: Shard;
+  readonly reminders: ShardReminders;
+  /** Changes the log held at start, of actors not activated since. */
+  readonly recovered: Map<ActorKey, RecoveredActor>;
+}
+
+export interface CheckpointerPorts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: StateStore;
+  shards(): Iterable<CheckpointShard>;
+  warn(message: string, error: unknown, details: Record<string, string | number>): void;
+}
+
+interface Frozen {
+  readonly target: CheckpointShard;
+  readonly upTo: Lsn;
+  readonly members: readonly ShardMember[];
+  readonly captured: readonly Captured[];
+  readonly recovered: readonly [ActorKey, RecoveredActor][];
+  readonly facts: Map<string, Uint8Array>;
+  readonly reminderIds: readonly string[];
+}
+
+export class Checkpointer {
+  readonly #ports: CheckpointerPorts;
+  readonly #options: CheckpointerOptions;
+  #timer: Timer | undefined;
+  #running: Promise<void> | undefined;
+  #wanted = false;
+  #stopped = false;
+  #last: LogPosition;
+  #retryMs = 0;
+  /** For health and metrics. */
+  lastError: string | undefined;
+  completed = 0;
+
+  constructor(ports: CheckpointerPorts, options: CheckpointerOptions) {
+    this.#ports = ports;
+    this.#options = options;
+    this.#last = ports.log.position();
+  }
+
+  start(): void {
+    this.#arm(LOOK_MS);
+  }
+
+  /** Somebody waits for a checkpoint: soon, and together with whoever asks meanwhile. */
+  want(): void {
+    if (this.#wanted || this.#stopped) return;
+    this.#wanted = true;
+    if (this.#running === undefined && this.#retryMs === 0) this.#arm(5);
+  }
+
+  /** Bytes of log a restart would have to read. */
+  get logBytesSince(): number {
+    const now = this.#ports.log.position();
+    return (
+      (now.segment - this.#last.segment) * this.#options.segmentBytes +
+      now.offset -
+      this.#last.offset
+    );
+  }
+
+  /** Takes no further checkpoints; waits for one that runs. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    await this.#running;
+  }
+
+  /** One checkpoint of everything, now. Rejects if it fails. */
+  async run(): Promise<void> {
+    await this.#running;
+    await this.#once();
+  }
+
+  #arm(delayMs: number): void {
+    this.#timer?.cancel();
+    if (this.#stopped) return;
+    this.#timer = this.#ports.clock.setTimer(delayMs, () => this.#look());
+  }
+
+  #due(): boolean {
+    if (this.#wanted || this.logBytesSince >= this.#options.logBytes) return true;
+    const nowMs = this.#ports.clock.nowMs();
+    for (const { shard, recovered } of this.#ports.shards()) {
+      if (nowMs - shard.dirtySinceMs >= this.#options.dirtyMs || recovered.size > 0) return true;
+    }
+    return false;
+  }
+
+  #look(): void {
+    if (this.#ports.log.failure !== undefined) return;
+    if (!this.#due()) {
+      this.#arm(LOOK_MS);
+      return;
+    }
+    this.#running = this.#once().then(
+      () => {
+        this.#running = undefined;
+        this.#retryMs = 0;
+        this.lastError = undefined;
+        this.#arm(this.#wanted ? 5 : LOOK_MS);
+      },
+      (error: unknown) => {
+        this.#running = undefined;
+        this.#retryMs = Math.min(RETRY_MS_MAX, Math.max(RETRY_MS_MIN, this.#retryMs * 2));
+        this.lastError = messageOf(error);
+        this.#ports.warn("a checkpoint failed and is tried again", error, {
+          retryMs: this.#retryMs,
+        });
+        this.#wanted = true;
+        this.#arm(this.#retryMs);
+      },
+    );
+  }
+
+  async #once(): Promise<void> {
+    this.#wanted = false;
+    const position = this.#ports.log.position();
+    const frozen: Frozen[] = [];
+    try {
+      for (const target of this.#ports.shards()) {
+        // Each shard has an LSN of its own, so the loop may breathe between two of them.
+        frozen.push(freeze(target, position));
+        await this.#yield();
+      }
+      for (const f of frozen) await f.target.shard.whenCommitted(f.upTo);
+      const checkpoints: ShardCheckpoint[] = [];
+      for (const f of frozen) checkpoints.push(await this.#encode(f));
+      await this.#ports.store.checkpoint(checkpoints);
+    } catch (error) {
+      for (const f of frozen) thaw(f);
+      throw error;
+    }
+    for (const f of frozen) {
+      for (const [actor] of f.recovered) f.target.recovered.delete(actor);
+      f.target.shard.persistedFacts = new Set(f.facts.keys());
+      f.target.reminders.checkpointed(f.reminderIds);
+      f.target.shard.applied(f.upTo);
+    }
+    this.#last = position;
+    this.completed++;
+    await this.#ports.log.retain("checkpoint", position);
+  }
+
+  async #encode(f: Frozen): Promise<ShardCheckpoint> {
+    const actors = new Map<ActorKey, ActorRecord | undefined>();
+    let sliceEndMs = this.#ports.clock.nowMs() + SLICE_MS;
+    for (const captured of f.captured) {
+      actors.set(captured.actor, recordOfCaptured(captured));
+      if (this.#ports.clock.nowMs() < sliceEndMs) continue;
+      await this.#yield();
+      sliceEndMs = this.#ports.clock.nowMs() + SLICE_MS;
+    }
+    for (let i = 0; i < f.recovered.length; i += RECOVERED_AT_ONCE) {
+      await Promise.all(
+        f.recovered.slice(i, i + RECOVERED_AT_ONCE).map(async ([actor, later]) => {
+          if (actors.has(actor)) return;
+          actors.set(
+            actor,
+            await recordOfRecovered(this.#ports.store, f.target.shard.id, actor, later),
+          );
+        }),
+      );
+      await this.#yield();
+    }
+    const facts = new Map<string, Uint8Array | undefined>(f.facts);
+    for (const name of f.target.shard.persistedFacts)
+      if (!facts.has(name)) facts.set(name, undefined);
+    return { shard: f.target.shard.id, appliedLsn: f.upTo, actors, facts };
+  }
+
+  #yield(): Promise<void> {
+    return new Promise((resolve) => this.#ports.clock.defer(resolve));
+  }
+}
+
+/** Captures a shard as of its last appended record. Synchronous: nothing of this shard is appended meanwhile. */
+function freeze(target: CheckpointShard, position: LogPosition): Frozen {
+  const { shard, reminders, recovered } = target;
+  const members = shard.dirty;
+  shard.dirty = [];
+  shard.dirtySinceMs = Infinity;
+  for (const member of members) member.dirty = false;
+  return {
+    target,
+    upTo: shard.appendedLsn,
+    members,
+    captured: members.map(capture),
+    recovered: [...recovered],
+    facts: captureFacts(shard, position),
+    reminderIds: reminders.freeze(),
+  };
+}
+
+/** The checkpoint failed: what it held is dirty again. */
+function thaw(f: Frozen): void {
+  for (const member of f.members) f.target.shard.changed(member);
+  f.target.reminders.checkpointFailed(f.reminderIds);
+}

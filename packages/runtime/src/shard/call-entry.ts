@@ -1,0 +1,95 @@
+/**
+ * One mutating call as its shard knows it, from admission until its outcome may be forgotten. Next states:
+ *
+ *     pending  → recorded (its commit record is appended) | refused (never recorded: the entry is removed)
+ *     recorded → forgotten (the caller has the reply, see dedupe-window.ts)
+ *
+ * I1 every caller attached to a pending entry is answered with the one outcome, once that is committed.
+ */
+import { NO_LSN, type Lsn } from "@pinion/core";
+import type { ReminderFiring } from "../definition/actor-context.ts";
+import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
+import type { CallKey } from "../records/call-key.ts";
+import type { ReminderOp } from "../records/runtime-records.ts";
+import type { Gated } from "./output-gate.ts";
+
+/** What may be set on a turn before its method runs. */
+export interface PreparedTurn {
+  reminder: ReminderFiring | undefined;
+  reminderAdvance: ReminderOp | undefined;
+  /** The turn runs again after a crash, with the time and randomness of its first run. */
+  replayWith(nowMs: number, seed: number, attempt: number): void;
+}
+
+export class CallEntry implements Gated {
+  /** The call as it came first, or as recovery rebuilt it. */
+  call: IncomingCall;
+  readonly digest: number;
+  /** Set once recorded. */
+  lsn: Lsn = NO_LSN;
+  outcome: Outcome | undefined = undefined;
+  /** Whom to answer when the gate opens: the first caller, and retries that came meanwhile. */
+  #waiting: IncomingCall | IncomingCall[] | undefined;
+  /** In a dedupe window: false for reminders and timers, which nobody retries. */
+  tracked = false;
+  /** Set up the turn before it starts: a rerun after a crash, a reminder's due time. */
+  prepare: ((turn: PreparedTurn) => void) | undefined = undefined;
+  /** The turn records this outcome without running its method. */
+  end: Outcome | undefined = undefined;
+  /** A rerun closes the open record of the run that a crash cut off. */
+  closes: Lsn = NO_LSN;
+  /** Ms since the epoch until which an idempotency key holds; 0 for ordinary calls. */
+  expiresMs = 0;
+
+  constructor(call: IncomingCall, digest: number) {
+    this.call = call;
+    this.digest = digest;
+    this.#waiting = call;
+  }
+
+  /** A retry of the same call waits for the same outcome. A stream that was replaced by a newer one is forgotten. */
+  attach(retry: IncomingCall): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) this.#waiting = retry;
+    else if (Array.isArray(waiting)) waiting.push(retry);
+    else this.#waiting = [waiting, retry];
+  }
+
+  get recorded(): boolean {
+    return this.outcome !== undefined;
+  }
+
+  /** Answers everybody who waits. Called when the outcome may leave. */
+  release(): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    const outcome = this.outcome as Outcome;
+    if (waiting === undefined) return;
+    if (Array.isArray(waiting)) for (const call of waiting) call.sink.reply(call, outcome);
+    else waiting.sink.reply(waiting, outcome);
+  }
+
+  /** Hands over whoever waits; the entry is given up. */
+  takeWaiting(): IncomingCall[] {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    return waiting === undefined ? [] : Array.isArray(waiting) ? waiting : [waiting];
+  }
+
+  /** Ends an entry that will not be recorded: everybody who waits gets `outcome`. */
+  refuse(outcome: Outcome): void {
+    this.outcome = outcome;
+    this.release();
+  }
+
+  /** Bytes the entry keeps in memory, for the window's bound. */
+  bytes(): number {
+    return 96 + (this.outcome?.bytes.length ?? 0);
+  }
+}
+
+export const callKeyOf = (call: IncomingCall): CallKey => ({
+  session: call.session.id,
+  seq: call.seq,
+  path: call.path,
+});

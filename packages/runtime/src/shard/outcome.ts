@@ -1,0 +1,23 @@
+/** Results of calls, encoded once: the same bytes go into the commit record, the dedupe window and the reply. */
+import { encodeError, encodeValue, isPinionError, PinionError } from "@pinion/core";
+import type { Outcome } from "../gateway/dispatcher.ts";
+
+/** @throws `not-serializable` */
+export function valueOutcome(value: unknown): Outcome {
+  return { ok: true, bytes: encodeValue(value) };
+}
+
+/** Whatever was thrown, as the caller will see it. */
+export function errorOutcome(error: unknown): Outcome {
+  return { ok: false, bytes: encodeError(error) };
+}
+
+/** The call is not run and not recorded. */
+export function refusedOutcome(error: unknown): Outcome {
+  const transient = isPinionError(error) && error.retry !== "never";
+  return { ok: false, bytes: encodeError(error), refused: transient ? "transient" : "final" };
+}
+
+export function overloaded(message: string, retryAfterMs: number): PinionError {
+  return new PinionError("overloaded", message, { retryAfterMs });
+}

@@ -1,0 +1,214 @@
+/**
+ * Rebuilding the shards of a worker from the store and the log behind its checkpoint. Nothing runs and nothing leaves until it
+ * is through; every record read was flushed, so all of it counts as committed.
+ *
+ * V1 records at or below a shard's applied LSN are skipped; the rest are applied in order, each once.
+ * V2 a record that cannot be understood stops recovery with `corruption` naming it: serving without it would be a silent loss.
+ */
+import {
+  hlcTime,
+  messageOf,
+  NO_LSN,
+  PinionError,
+  type HlcTime,
+  type Lsn,
+  type ShardId,
+} from "@pinion/core";
+import {
+  RecordKind,
+  type ActorKey,
+  type Log,
+  type LogPosition,
+  type LogRecord,
+  type StateStore,
+} from "@pinion/storage";
+import { callKeyText } from "../records/call-key.ts";
+import {
+  readCommit,
+  readDone,
+  readOpen,
+  type CommitRecord,
+  type ReminderOp,
+} from "../records/runtime-records.ts";
+import { readPosition, recoveredEntry, restoreFact } from "./shard-facts.ts";
+import type { Shard } from "./shard.ts";
+
+/** What the log holds of an actor beyond its record in the store. */
+export interface RecoveredActor {
+  readonly deltas: {
+    readonly bytes: Uint8Array;
+    readonly stateVersion: number;
+    readonly lsn: Lsn;
+  }[];
+  readonly reminderOps: ReminderOp[];
+  lsn: Lsn;
+}
+
+export interface RecoveredShard {
+  readonly shard: Shard;
+  readonly actors: Map<ActorKey, RecoveredActor>;
+}
+
+export interface RecoveryResult {
+  readonly shards: ReadonlyMap<ShardId, RecoveredShard>;
+  readonly records: number;
+  /** Newest timestamp in the log: the clock starts after it. */
+  readonly lastTimestamp: HlcTime;
+}
+
+export async function recoverShards(
+  shards: readonly Shard[],
+  log: Log,
+  store: StateStore,
+): Promise<RecoveryResult> {
+  const recovered = new Map<ShardId, RecoveredShard>();
+  let from: LogPosition | undefined;
+  for (const shard of shards) {
+    shard.appliedLsn = await store.appliedLsn(shard.id);
+    for (const { name, value } of await store.facts(shard.id, "")) {
+      shard.persistedFacts.add(name);
+      if (name === "position") from = earlier(from, readPosition(value));
+      else restoreFact(shard, name, value);
+    }
+    recovered.set(shard.id, { shard, actors: new Map() });
+  }
+  let records = 0;
+  let lastTimestamp = hlcTime(0);
+  for await (const record of log.reader(from === undefined ? {} : { from })) {
+    if (record.timestamp > lastTimestamp) lastTimestamp = record.timestamp;
+    const target = recovered.get(record.shard);
+    if (target === undefined || record.lsn <= target.shard.appliedLsn) continue;
+    apply(target, record);
+    records++;
+  }
+  for (const { shard } of recovered.values()) shard.gate.open(log.appended(shard.id));
+  forgetAnswered([...recovered.values()].map((r) => r.shard));
+  return { shards: recovered, records, lastTimestamp };
+}
+
+function earlier(a: LogPosition | undefined, b: LogPosition): LogPosition {
+  if (a === undefined) return b;
+  return b.segment < a.segment || (b.segment === a.segment && b.offset < a.offset) ? b : a;
+}
+
+function apply(target: RecoveredShard, record: LogRecord): void {
+  try {
+    switch (record.kind) {
+      case RecordKind.commit:
+        applyCommit(target, readCommit(record.payload), record);
+        return;
+      case RecordKind.open: {
+        const open = readOpen(record.payload);
+        target.shard.opens.set(callKeyText(open.call), {
+          open,
+          lsn: record.lsn,
+          interruptible: false,
+          actor: open.actor,
+          key: open.call,
+          digest: open.digest,
+        });
+        return;
+      }
+      case RecordKind.done:
+        for (const { call, ordinal } of readDone(record.payload))
+          target.shard.outbox.restoreDone(call, ordinal);
+        return;
+      default:
+        // Records of the cluster's own business: nothing to rebuild on one host.
+        return;
+    }
+  } catch (error) {
+    throw new PinionError(
+      "corruption",
+      `record ${record.lsn} of shard ${record.shard} (segment ${record.position.segment}, offset ${record.position.offset}) cannot be applied: ${messageOf(error)}`,
+      { cause: error, details: { shard: record.shard, lsn: record.lsn } },
+    );
+  }
+}
+
+function applyCommit(
+  { shard, actors }: RecoveredShard,
+  commit: CommitRecord,
+  record: LogRecord,
+): void {
+  const actor = recoveredActor(actors, commit.actor);
+  actor.lsn = record.lsn;
+  if (commit.delta !== undefined) {
+    if (commit.whole) actor.deltas.length = 0;
+    actor.deltas.push({ bytes: commit.delta, stateVersion: commit.stateVersion, lsn: record.lsn });
+  }
+  actor.reminderOps.push(...commit.reminders);
+  shard.remindersRecovered.push({ actor: commit.actor, ops: commit.reminders });
+  if (commit.call === undefined) return;
+  const text = callKeyText(commit.call);
+  if (commit.partial) {
+    const before = shard.opens.get(text);
+    shard.opens.set(text, {
+      open: before?.open,
+      lsn: before?.lsn ?? record.lsn,
+      interruptible: true,
+      actor: commit.actor,
+      key: commit.call,
+      digest: commit.digest,
+    });
+    return;
+  }
+  shard.opens.delete(text);
+  if (commit.outcome !== undefined && !commit.call.session.startsWith("@")) {
+    const entry = recoveredEntry(commit.call, commit.digest, record.lsn, {
+      ok: commit.ok,
+      bytes: commit.outcome,
+    });
+    entry.expiresMs = commit.idempotency?.expiresMs ?? 0;
+    shard.dedupe.add(
+      commit.call,
+      commit.idempotency?.key,
+      commit.actor,
+      entry,
+      record.timestamp / 1000,
+    );
+  }
+  for (const entry of commit.outbox) {
+    shard.outbox.restore({
+      sender: commit.actor,
+      call: commit.call,
+      entry,
+      lsn: record.lsn,
+      attempts: 0,
+    });
+  }
+}
+
+function recoveredActor(actors: Map<ActorKey, RecoveredActor>, key: ActorKey): RecoveredActor {
+  let actor = actors.get(key);
+  if (actor === undefined) {
+    actor = { deltas: [], reminderOps: [], lsn: NO_LSN };
+    actors.set(key, actor);
+  }
+  return actor;
+}
+
+/**
+ * Answers of sub-calls and sends are kept only while somebody may ask again: the caller's turn is open, or the send is still in an
+ * outbox. An open record that its turn's commit overtook (the turn was abandoned while the record was being written) goes too.
+ */
+function forgetAnswered(shards: readonly Shard[]): void {
+  const asking = new Set<string>();
+  for (const shard of shards) {
+    for (const [key, open] of shard.opens) {
+      const known = shard.dedupe.lookupKey(open.key, open.open?.idempotency?.key, open.actor);
+      if (known?.recorded === true) shard.opens.delete(key);
+      else asking.add(key);
+    }
+  }
+  for (const shard of shards) {
+    for (const [key, entry] of [...shard.dedupe.others()]) {
+      if (key.startsWith("!") || entry.expiresMs > 0) continue;
+      const cut = Math.max(key.lastIndexOf("."), key.lastIndexOf("/"));
+      const ordinal = Number(key.slice(cut + 1));
+      const parent = key.slice(0, cut);
+      const inOutbox = shards.some((s) => s.outbox.hasKey(`${parent}#${ordinal}`));
+      if (!asking.has(parent) && !inOutbox) shard.dedupe.forgetOther(key);
+    }
+  }
+}

@@ -1,0 +1,291 @@
+/**
+ * One shard on the worker that is its primary: its log position, output gate, dedupe window, open calls and outbox, and the
+ * activations whose changes wait for a checkpoint.
+ *
+ * S1 everything here is what the records up to `log.appended(id)` say: a checkpoint that captures it together with that LSN is exact.
+ * S2 nothing leaves before the gate says so (output-gate.ts).
+ */
+import {
+  NO_LSN,
+  PinionError,
+  type Clock,
+  type HybridClock,
+  type Lsn,
+  type ShardId,
+  type Term,
+} from "@pinion/core";
+import type { ActorKey, Log, RecordKind } from "@pinion/storage";
+import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
+import { actorKeyOf } from "../records/actor-key.ts";
+import { ByteWriter } from "../records/byte-codec.ts";
+import { callKeyText, type CallKey } from "../records/call-key.ts";
+import type { OpenRecord, ReminderOp } from "../records/runtime-records.ts";
+import type { ReminderState } from "../reminders/reminder-state.ts";
+import type { Replication } from "../replication/replication.ts";
+import { callKeyOf, type CallEntry } from "./call-entry.ts";
+import { DedupeWindow, type DedupeLimits } from "./dedupe-window.ts";
+import { Outbox, type OutboxPorts } from "./outbox.ts";
+import { OutputGate, type Gated } from "./output-gate.ts";
+
+/** An activation as its shard sees it: what a checkpoint captures. */
+export interface ShardMember {
+  readonly actor: ActorKey;
+  readonly stateVersion: number;
+  base: unknown;
+  stored: boolean;
+  lastLsn: Lsn;
+  dirty: boolean;
+  reminders: ReadonlyMap<string, ReminderState> | undefined;
+}
+
+/** A turn as its shard sees it, once it has called others. */
+export interface ShardTurn {
+  readonly member: ShardMember;
+  readonly call: IncomingCall | undefined;
+  readonly entry: CallEntry | undefined;
+  readonly attempt: number;
+  readonly nowMs: number;
+  readonly seed: number;
+  readonly partial: boolean;
+  readonly subCalls:
+    | readonly {
+        readonly call: IncomingCall;
+        readonly target: { readonly shard: Shard } | undefined;
+      }[]
+    | undefined;
+}
+
+/** A turn that has called others and is not recorded yet: recovery runs it again, or ends it as `interrupted`. */
+export interface OpenCall {
+  readonly open: OpenRecord | undefined;
+  readonly lsn: Lsn;
+  /** Part of its changes is committed: it cannot be run again. */
+  readonly interruptible: boolean;
+  readonly actor: ActorKey;
+  readonly key: CallKey;
+  readonly digest: number;
+}
+
+export interface ShardPorts {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly hlc: HybridClock;
+  readonly replication: Replication;
+  readonly limits: DedupeLimits;
+  readonly outbox: OutboxPorts;
+  /** A checkpoint of this shard is wanted soon: an activation waits for it. */
+  checkpointWanted(shard: Shard): void;
+  submit(call: IncomingCall): void;
+}
+
+class Waiter implements Gated {
+  readonly release: () => void;
+  readonly drop: (error: Error) => void;
+
+  constructor(release: () => void, drop: (error: Error) => void = () => {}) {
+    this.release = release;
+    this.drop = drop;
+  }
+}
+
+export class Shard {
+  readonly id: ShardId;
+  readonly term: Term;
+  readonly gate = new OutputGate();
+  readonly dedupe: DedupeWindow;
+  readonly outbox: Outbox;
+  readonly opens = new Map<string, OpenCall>();
+  /** Activations changed since the last freeze. */
+  dirty: ShardMember[] = [];
+  dirtySinceMs = Infinity;
+  /** Names of the facts the store holds for this shard. */
+  persistedFacts = new Set<string>();
+  /** Reminder changes the log held; taken when the reminders start. */
+  remindersRecovered: { readonly actor: ActorKey; readonly ops: readonly ReminderOp[] }[] = [];
+  /** Everything up to here is in the store. */
+  appliedLsn: Lsn = NO_LSN;
+  readonly #ports: ShardPorts;
+  readonly #writer = new ByteWriter();
+  readonly #waitingForApply: { lsn: Lsn; resolve: () => void; reject: (e: Error) => void }[] = [];
+
+  constructor(id: ShardId, term: Term, ports: ShardPorts) {
+    this.id = id;
+    this.term = term;
+    this.#ports = ports;
+    this.dedupe = new DedupeWindow(ports.limits);
+    this.outbox = new Outbox(this, ports.outbox);
+  }
+
+  get log(): Log {
+    return this.#ports.log;
+  }
+
+  get clock(): Clock {
+    return this.#ports.clock;
+  }
+
+  get appendedLsn(): Lsn {
+    return this.#ports.log.appended(this.id);
+  }
+
+  /** Encodes a record; the bytes are valid until the next call. */
+  encode(write: (w: ByteWriter) => void): Uint8Array {
+    this.#writer.reset();
+    write(this.#writer);
+    return this.#writer.view();
+  }
+
+  encodeCopy(write: (w: ByteWriter) => void): Uint8Array {
+    this.#writer.reset();
+    write(this.#writer);
+    return this.#writer.copy();
+  }
+
+  /** Appends a record, or refuses when the log is full. */
+  tryAppend(kind: RecordKind, payload: Uint8Array): Lsn | undefined {
+    const at = this.#ports.log.tryAppend(
+      { shard: this.id, term: this.term, kind, timestamp: this.#ports.hlc.tick() },
+      payload,
+    );
+    if (at !== undefined) this.#ports.replication.appended(this.id, at);
+    return at;
+  }
+
+  /** Waits for room. `payload` must be the caller's own. */
+  async append(kind: RecordKind, payload: Uint8Array): Promise<Lsn> {
+    const now = this.tryAppend(kind, payload);
+    if (now !== undefined) return now;
+    const at = await this.#ports.log.append(
+      { shard: this.id, term: this.term, kind, timestamp: this.#ports.hlc.tick() },
+      payload,
+    );
+    this.#ports.replication.appended(this.id, at);
+    return at;
+  }
+
+  whenCommitted(lsn: Lsn): Promise<void> {
+    if (lsn <= this.gate.committed) return Promise.resolve();
+    return new Promise((resolve, reject) => this.gate.hold(lsn, new Waiter(resolve, reject)));
+  }
+
+  /** A call that is refused is not recorded: a retry may run. */
+  refuse(entry: CallEntry, outcome: Outcome): void {
+    const { call } = entry;
+    const activation = actorOf(call);
+    this.dedupe.remove(callKeyOf(call), call.idempotencyKey, activation);
+    entry.refuse(outcome);
+  }
+
+  /** Runs an admitted call again from the start: its activation ended before its turn came. */
+  readmit(entry: CallEntry): void {
+    this.dedupe.remove(callKeyOf(entry.call), entry.call.idempotencyKey, actorOf(entry.call));
+    for (const call of entry.takeWaiting()) this.#ports.submit(call);
+  }
+
+  /** The outcome is in the log: answer when it is committed. */
+  recorded(entry: CallEntry, outcome: Outcome, at: Lsn): void {
+    entry.outcome = outcome;
+    entry.lsn = at;
+    this.dedupe.grown(entry, outcome.bytes.length);
+    this.gate.hold(at, entry);
+  }
+
+  /** The activation's present is not in the store. */
+  changed(activation: ShardMember): void {
+    if (activation.dirty) return;
+    activation.dirty = true;
+    if (this.dirty.push(activation) === 1) this.dirtySinceMs = this.#ports.clock.nowMs();
+  }
+
+  opened(turn: ShardTurn, at: Lsn): void {
+    const call = turn.call as IncomingCall;
+    const open: OpenRecord = {
+      actor: turn.member.actor,
+      call: callKeyOf(call),
+      digest: turn.entry?.digest ?? 0,
+      idempotency:
+        call.idempotencyKey === undefined
+          ? undefined
+          : { key: call.idempotencyKey, expiresMs: turn.entry?.expiresMs ?? 0 },
+      method: call.method,
+      args: call.args,
+      attempt: turn.attempt,
+      nowMs: turn.nowMs,
+      seed: turn.seed,
+      issuedAt: call.issuedAt,
+      chain: call.chain,
+    };
+    this.opens.set(callKeyText(open.call), {
+      open,
+      lsn: at,
+      interruptible: turn.partial,
+      actor: open.actor,
+      key: open.call,
+      digest: open.digest,
+    });
+  }
+
+  interruptible(turn: ShardTurn, at: Lsn): void {
+    const key = callKeyOf(turn.call as IncomingCall);
+    const before = this.opens.get(callKeyText(key));
+    this.opens.set(callKeyText(key), {
+      open: before?.open,
+      lsn: before?.lsn ?? at,
+      interruptible: true,
+      actor: turn.member.actor,
+      key,
+      digest: turn.entry?.digest ?? 0,
+    });
+  }
+
+  /** The turn is recorded; once that is committed nobody needs the answers of its sub-calls. */
+  closed(turn: ShardTurn, at: Lsn): void {
+    this.opens.delete(callKeyText(callKeyOf(turn.call as IncomingCall)));
+    const subCalls = turn.subCalls;
+    if (subCalls === undefined) return;
+    this.gate.hold(
+      at,
+      new Waiter(() => {
+        for (const { call, target } of subCalls)
+          target?.shard.dedupe.remove(callKeyOf(call), undefined, "");
+      }),
+    );
+  }
+
+  /** Resolves when the store holds everything the activation has committed. */
+  whenApplied(activation: ShardMember): Promise<void> {
+    if (!activation.dirty && activation.lastLsn <= this.appliedLsn) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#waitingForApply.push({ lsn: activation.lastLsn, resolve, reject });
+      this.#ports.checkpointWanted(this);
+    });
+  }
+
+  applied(upTo: Lsn): void {
+    this.appliedLsn = upTo;
+    const waiting = this.#waitingForApply.splice(0);
+    for (const w of waiting) {
+      if (w.lsn <= upTo) w.resolve();
+      else this.#waitingForApply.push(w);
+    }
+    if (this.#waitingForApply.length > 0) this.#ports.checkpointWanted(this);
+  }
+
+  get someoneWaitsForApply(): boolean {
+    return this.#waitingForApply.length > 0;
+  }
+
+  /** The worker no longer owns the shard, or its log failed: nothing held may leave. */
+  discard(error: PinionError): void {
+    this.gate.discard(error);
+    this.outbox.discard();
+    for (const w of this.#waitingForApply.splice(0)) w.reject(error);
+  }
+}
+
+/** Idempotency keys are scoped by actor; other entries do not need it. */
+function actorOf(call: IncomingCall): ActorKey {
+  return call.idempotencyKey === undefined
+    ? ""
+    : actorKeyOf(call.namespace, call.branch, call.type, call.key);
+}

@@ -1,0 +1,311 @@
+/**
+ * A worker: the unit that owns shards. It recovers them, runs their actors, takes checkpoints, lets idle activations go and
+ * stops in order. Driven by what is injected (clock, log, store, randomness), so that a test can run it on virtual time over a
+ * simulated disk.
+ *
+ * W1 a call is admitted only once recovery is through, and never after the log has failed.
+ * W2 everything admitted is bounded: calls in flight, mailboxes, outboxes, dedupe bytes, activations. Beyond: `overloaded`.
+ * W3 a clean stop ends with a checkpoint of everything: the next start replays nothing.
+ */
+import { FIRST_TERM, HybridClock, PinionError, shardId, type Timer } from "@pinion/core";
+import type { Activation } from "../activation/activation.ts";
+import { registerType, type RegisteredType } from "../activation/registered-type.ts";
+import { Checkpointer } from "../checkpoint/checkpointer.ts";
+import type { ActorDefinition } from "../definition/define-actor.ts";
+import type {
+  ActorTypeDescription,
+  CallSink,
+  Dispatcher,
+  IncomingCall,
+  Session,
+} from "../gateway/dispatcher.ts";
+import { unknownType } from "../activation/unknown-name.ts";
+import { parseActorKey } from "../records/actor-key.ts";
+import { ShardReminders } from "../reminders/shard-reminders.ts";
+import { recoverShards } from "../shard/recovery.ts";
+import { Shard } from "../shard/shard.ts";
+import { Admission } from "./admission.ts";
+import { fireReminder, rerunOpenCalls } from "./reruns.ts";
+import { Sessions } from "./sessions.ts";
+import { WorkerCore, type WorkerPorts } from "./worker-core.ts";
+import type { WorkerOptions } from "./worker-options.ts";
+import { outboxPorts, turnServices, type ServiceHooks } from "./worker-services.ts";
+
+const SWEEP_MS = 1_000;
+/** Activations ended in one sweep: the rest wait a second, so that a sweep stays short. */
+const SWEEP_MAX = 5_000;
+
+export interface RecoverySummary {
+  readonly records: number;
+  readonly rerun: number;
+  readonly redelivered: number;
+  readonly ms: number;
+}
+
+export class ActorWorker implements Dispatcher {
+  readonly core: WorkerCore;
+  readonly checkpointer: Checkpointer;
+  recovery: RecoverySummary = { records: 0, rerun: 0, redelivered: 0, ms: 0 };
+  readonly #admission: Admission;
+  readonly #sessions: Sessions;
+  readonly #failureListeners: ((error: PinionError) => void)[] = [];
+  #sweepTimer: Timer | undefined;
+
+  /** @param definitions actor types this worker runs; names must differ. @throws `invalid-argument` */
+  constructor(ports: WorkerPorts, options: WorkerOptions, definitions: readonly ActorDefinition[]) {
+    const types = new Map<string, RegisteredType>();
+    for (const definition of definitions) {
+      if (types.has(definition.name)) {
+        throw new PinionError("invalid-argument", `two actor types are named "${definition.name}"`);
+      }
+      types.set(definition.name, registerType(definition, options.typeDefaults));
+    }
+    const hlc = new HybridClock(ports.clock, { maxClockSkewMs: options.maxClockSkewMs });
+    this.core = new WorkerCore(ports, options, hlc, types);
+    this.#sessions = new Sessions(ports.clock, options.dedupe.sessionExpiryMs);
+    const hooks: ServiceHooks = {
+      submit: (call) => this.#admission.submit(call),
+      session: (id) => this.#sessions.get(id),
+      activationEnded: (activation) => this.core.catalog.remove(activation),
+    };
+    this.#admission = new Admission(this.core, turnServices(this.core, hooks));
+    this.checkpointer = new Checkpointer(
+      {
+        clock: ports.clock,
+        log: ports.log,
+        store: ports.store,
+        shards: () => this.core.shards.values(),
+        warn: ports.logger.warn,
+      },
+      options.checkpoint,
+    );
+    this.#makeShards(hooks);
+    this.#connect();
+  }
+
+  #makeShards(hooks: ServiceHooks): void {
+    const { core } = this;
+    const { ports, options } = core;
+    for (let n = 0; n < options.shardCount; n++) {
+      const shard = new Shard(shardId(n), FIRST_TERM, {
+        log: ports.log,
+        clock: ports.clock,
+        hlc: core.hlc,
+        replication: ports.replication,
+        limits: options.dedupe,
+        outbox: outboxPorts(core, hooks),
+        checkpointWanted: () => this.checkpointer.want(),
+        submit: hooks.submit,
+      });
+      const reminders = new ShardReminders(shard.id, {
+        clock: ports.clock,
+        store: ports.store,
+        horizonMs: options.reminderHorizonMs,
+        fire: (actor, state, firing) => fireReminder(core, this.#rerunHooks, actor, state, firing),
+        warn: ports.logger.warn,
+      });
+      core.shards.set(shard.id, { shard, reminders, recovered: new Map() });
+    }
+  }
+
+  readonly #rerunHooks = {
+    activationOf: (actor: string): Activation => {
+      const id = parseActorKey(actor);
+      const type = this.core.types.get(id.type);
+      if (type === undefined) throw unknownType(id.type, [...this.core.types.keys()]);
+      return this.#admission.activationOf(type, id.namespace, id.branch, id.key);
+    },
+    session: (id: string): Session => this.#sessions.get(id),
+  };
+
+  #connect(): void {
+    const { replication, log } = this.core.ports;
+    replication.onCommitted(() => {
+      for (const { shard } of this.core.shards.values()) {
+        if (shard.gate.size > 0) shard.gate.open(replication.committed(shard.id));
+      }
+    });
+    log.onFailure((error) => this.#fail(error));
+  }
+
+  /** Recovers the shards and begins to serve. @throws `corruption` and errors of the disk */
+  async start(): Promise<void> {
+    const { core } = this;
+    const { ports } = core;
+    const startedMs = ports.clock.nowMs();
+    const shards = [...core.shards.values()].map((o) => o.shard);
+    const recovered = await recoverShards(shards, ports.log, ports.store);
+    core.hlc.startAfter(recovered.lastTimestamp);
+    for (const owned of core.shards.values()) {
+      for (const [actor, later] of recovered.shards.get(owned.shard.id)?.actors ?? [])
+        owned.recovered.set(actor, later);
+      for (const { actor, ops } of owned.shard.remindersRecovered.splice(0))
+        owned.reminders.changed(actor, ops);
+    }
+    core.state = "serving";
+    for (const owned of core.shards.values()) await owned.reminders.start();
+    const rerun = rerunOpenCalls(core, this.#rerunHooks);
+    const redelivered = core.outboxSize;
+    for (const { shard } of core.shards.values()) shard.outbox.redeliver();
+    this.checkpointer.start();
+    this.#armSweep();
+    this.recovery = {
+      records: recovered.records,
+      rerun,
+      redelivered,
+      ms: ports.clock.nowMs() - startedMs,
+    };
+  }
+
+  // --- Dispatcher -------------------------------------------------------------------------------------------------------
+
+  session(id: string): Session {
+    return this.#sessions.get(id);
+  }
+
+  submit(call: IncomingCall): void {
+    this.#admission.submit(call);
+  }
+
+  cancel(session: Session, seq: number): void {
+    const error = new PinionError("cancelled", "the caller cancelled this call");
+    const matches = (call: IncomingCall): boolean =>
+      call.session.id === session.id && call.seq === seq && call.path === "";
+    for (const turn of this.core.watch.turns()) {
+      if (turn.call !== undefined && matches(turn.call)) {
+        turn.activation.timeUp(turn, error);
+        return;
+      }
+    }
+    for (const { shard } of this.core.shards.values()) {
+      const call = shard.dedupe.lookupKey(
+        { session: session.id, seq, path: "" },
+        undefined,
+        "",
+      )?.call;
+      if (call === undefined) continue;
+      this.core.catalog
+        .find(call.type, call.namespace, call.branch, call.key)
+        ?.cancel(matches, error);
+      return;
+    }
+  }
+
+  detach(session: Session, _sink: CallSink): void {
+    this.#sessions.touch(session);
+  }
+
+  describe(): readonly ActorTypeDescription[] {
+    return [...this.core.types.values()].map((t) => t.description);
+  }
+
+  exchangeTime(callerHlc: number): number {
+    if (callerHlc > 0) this.core.hlc.adoptFromClient(callerHlc);
+    return this.core.hlc.last;
+  }
+
+  // --- life -------------------------------------------------------------------------------------------------------------
+
+  onFailure(listener: (error: PinionError) => void): void {
+    this.#failureListeners.push(listener);
+  }
+
+  /** The log cannot be trusted any more: nothing held leaves, nothing more is admitted. The host starts a new worker. */
+  #fail(error: PinionError): void {
+    const { core } = this;
+    if (core.state === "failed" || core.state === "stopped") return;
+    core.state = "failed";
+    core.failure = error;
+    this.#quiet();
+    for (const { shard } of core.shards.values()) shard.discard(error);
+    for (const listener of this.#failureListeners) listener(error);
+  }
+
+  #quiet(): void {
+    this.#sweepTimer?.cancel();
+    this.core.watch.stop();
+    for (const { reminders } of this.core.shards.values()) reminders.stop();
+  }
+
+  #armSweep(): void {
+    this.#sweepTimer = this.core.ports.clock.setTimer(SWEEP_MS, () => {
+      this.#sweep();
+      this.#armSweep();
+    });
+  }
+
+  /** Lets idle activations go, and the longest unused beyond the bound. */
+  #sweep(): void {
+    const { core } = this;
+    const nowMs = core.ports.clock.nowMs();
+    const wallMs = core.ports.clock.wallMs();
+    let surplus = core.catalog.size - core.options.activationsMax;
+    let ended = 0;
+    for (const activation of core.catalog.byLastUse()) {
+      if (ended >= SWEEP_MAX) break;
+      const idleMs = nowMs - activation.lastUsedMs;
+      if (surplus <= 0 && idleMs < activation.type.idleDeactivationMs) {
+        if (idleMs < core.options.typeDefaults.idleDeactivationMs && !this.#anyShortIdle) break;
+        continue;
+      }
+      if (!activation.idle) continue;
+      void activation.deactivate(surplus > 0 ? "memory" : "idle");
+      surplus--;
+      ended++;
+    }
+    for (const { shard } of core.shards.values())
+      shard.dedupe.expire(wallMs, (id) => this.#sessions.ackedBelow(id));
+    this.#sessions.expire();
+  }
+
+  /** Some type idles sooner than the default: the list by last use is not in order of who ends first. */
+  get #anyShortIdle(): boolean {
+    for (const type of this.core.types.values()) {
+      if (type.idleDeactivationMs !== this.core.options.typeDefaults.idleDeactivationMs)
+        return true;
+    }
+    return false;
+  }
+
+  /**
+   * Stops in order: no new calls, turns end or are cut at `graceMs`, `onDeactivate` runs, everything is flushed and checkpointed.
+   */
+  async stop(graceMs: number): Promise<void> {
+    const { core } = this;
+    if (core.state === "stopped") return;
+    const failed = core.state === "failed";
+    if (!failed) core.state = "draining";
+    this.#quiet();
+    if (!failed) {
+      await this.#turnsEnd(graceMs);
+      await this.#deactivateAll();
+      for (const { shard } of core.shards.values()) shard.outbox.flushDone();
+      await this.checkpointer.stop();
+      await this.checkpointer.run();
+    } else await this.checkpointer.stop();
+    core.state = "stopped";
+    const error = new PinionError("unavailable", "the worker has stopped");
+    for (const { shard } of core.shards.values()) shard.discard(error);
+  }
+
+  async #turnsEnd(graceMs: number): Promise<void> {
+    const { core } = this;
+    const busy = (): boolean => {
+      for (const a of core.catalog.byLastUse()) if (a.running > 0 || a.waiting > 0) return true;
+      return false;
+    };
+    const endMs = core.ports.clock.nowMs() + graceMs;
+    while (busy() && core.ports.clock.nowMs() < endMs) {
+      await new Promise<void>((resolve) => core.ports.clock.setTimer(5, resolve));
+    }
+    const error = new PinionError("draining", "the host stopped before this turn ended");
+    for (const a of core.catalog.byLastUse()) if (a.turn !== undefined) a.timeUp(a.turn, error);
+  }
+
+  async #deactivateAll(): Promise<void> {
+    const ending = [...this.core.catalog.byLastUse()].filter(
+      (a) => a.idle && a.type.options.onDeactivate !== undefined,
+    );
+    await Promise.all(ending.map((a) => a.deactivate("stopping")));
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * What the parts of a worker share: its shards, types, catalog and clocks. State only; the parts act on it.
+ */
+import {
+  shardOf,
+  type Clock,
+  type HybridClock,
+  type PinionError,
+  type Rng,
+  type ShardId,
+  type Telemetry,
+} from "@pinion/core";
+import type { ActorKey, Log, StateStore } from "@pinion/storage";
+import type { RegisteredType } from "../activation/registered-type.ts";
+import type { TurnMonitor } from "../activation/services.ts";
+import { TurnWatch } from "../activation/turn-watch.ts";
+import { Catalog } from "../catalog/catalog.ts";
+import type { Replication } from "../replication/replication.ts";
+import type { ShardReminders } from "../reminders/shard-reminders.ts";
+import type { RecoveredActor } from "../shard/recovery.ts";
+import type { Shard } from "../shard/shard.ts";
+import type { WorkerOptions } from "./worker-options.ts";
+
+/** Where warnings go; one line each, with what was thrown. */
+export interface WorkerLogger {
+  warn(message: string, error: unknown, details: Record<string, string | number>): void;
+}
+
+export interface WorkerPorts {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly log: Log;
+  readonly store: StateStore;
+  readonly replication: Replication;
+  readonly telemetry: Telemetry;
+  readonly monitor: TurnMonitor;
+  readonly logger: WorkerLogger;
+}
+
+export interface OwnedShard {
+  readonly shard: Shard;
+  readonly reminders: ShardReminders;
+  readonly recovered: Map<ActorKey, RecoveredActor>;
+}
+
+export type WorkerState = "recovering" | "serving" | "draining" | "stopped" | "failed";
+
+export class WorkerCore {
+  readonly ports: WorkerPorts;
+  readonly options: WorkerOptions;
+  readonly hlc: HybridClock;
+  readonly types: ReadonlyMap<string, RegisteredType>;
+  readonly catalog = new Catalog();
+  readonly shards = new Map<ShardId, OwnedShard>();
+  readonly watch: TurnWatch;
+  state: WorkerState = "recovering";
+  failure: PinionError | undefined;
+  /** Calls admitted and not answered. */
+  inFlight = 0;
+
+  constructor(
+    ports: WorkerPorts,
+    options: WorkerOptions,
+    hlc: HybridClock,
+    types: ReadonlyMap<string, RegisteredType>,
+  ) {
+    this.ports = ports;
+    this.options = options;
+    this.hlc = hlc;
+    this.types = types;
+    this.watch = new TurnWatch(ports.clock);
+  }
+
+  owned(type: string, key: string): OwnedShard | undefined {
+    return this.shards.get(shardOf(type, key, this.options.shardCount));
+  }
+
+  get outboxSize(): number {
+    let n = 0;
+    for (const { shard } of this.shards.values()) n += shard.outbox.size;
+    return n;
+  }
+
+  /** Every shard's share is checked alone: cheap enough for each call. */
+  outboxFull(shard: Shard): boolean {
+    return shard.outbox.size >= this.options.outboxMax / Math.max(1, this.shards.size) + 1_000;
+  }
+}

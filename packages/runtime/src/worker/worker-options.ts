@@ -1,0 +1,38 @@
+/** Options of one worker, resolved by the host. Ms and bytes as the names say. */
+import type { CheckpointerOptions } from "../checkpoint/checkpointer.ts";
+import type { TypeDefaults } from "../activation/registered-type.ts";
+import type { DedupeLimits } from "../shard/dedupe-window.ts";
+
+export interface WorkerOptions {
+  readonly shardCount: number;
+  readonly typeDefaults: TypeDefaults;
+  readonly dedupe: DedupeLimits;
+  readonly checkpoint: CheckpointerOptions;
+  readonly reminderHorizonMs: number;
+  /** Calls admitted and not answered. Beyond: `overloaded`. */
+  readonly inFlightMax: number;
+  /** Outbox entries not delivered, over all shards. Beyond: `overloaded` for calls that may add more. */
+  readonly outboxMax: number;
+  /** Activations kept in memory; beyond, the one used longest ago ends. */
+  readonly activationsMax: number;
+  readonly maxClockSkewMs: number;
+  /** Calls that blocked the event loop twice: refused for good. Keys by `callKeyText`. */
+  readonly poisoned: ReadonlySet<string>;
+}
+
+export const WORKER_DEFAULTS: WorkerOptions = Object.freeze({
+  shardCount: 16,
+  typeDefaults: { maxTurnMs: 30_000, mailboxLength: 1_024, idleDeactivationMs: 5 * 60_000 },
+  dedupe: {
+    sessionBytesMax: 32 * 1024 * 1024,
+    shardBytesMax: 128 * 1024 * 1024,
+    sessionExpiryMs: 60 * 60_000,
+  },
+  checkpoint: { logBytes: 256 * 1024 * 1024, dirtyMs: 60_000, segmentBytes: 64 * 1024 * 1024 },
+  reminderHorizonMs: 5 * 60_000,
+  inFlightMax: 50_000,
+  outboxMax: 200_000,
+  activationsMax: 200_000,
+  maxClockSkewMs: 10_000,
+  poisoned: new Set<string>(),
+});

@@ -1,0 +1,137 @@
+/**
+ * The services a worker's turns, outboxes and reminders run on (activation/services.ts and its neighbours).
+ */
+import { decodeValue, PinionError } from "@pinion/core";
+import type { Activation } from "../activation/activation.ts";
+import type { LoadedRecord, TurnServices } from "../activation/services.ts";
+import type { Turn } from "../activation/turn.ts";
+import { combine, remindersOf } from "../checkpoint/actor-records.ts";
+import type { EffectContext } from "../definition/actor-context.ts";
+import type { IncomingCall, Session } from "../gateway/dispatcher.ts";
+import { parseActorKey } from "../records/actor-key.ts";
+import { callKeyText } from "../records/call-key.ts";
+import { decodeReminder } from "../reminders/reminder-state.ts";
+import { callKeyOf } from "../shard/call-entry.ts";
+import type { OutboxItem, OutboxPorts } from "../shard/outbox.ts";
+import { recoveredCall } from "../shard/shard-facts.ts";
+import type { WorkerCore } from "./worker-core.ts";
+
+export interface ServiceHooks {
+  submit(call: IncomingCall): void;
+  activationEnded(activation: Activation): void;
+  session(id: string): Session;
+}
+
+export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnServices {
+  const { clock, rng, monitor, logger, telemetry } = core.ports;
+  // Random, so that no two incarnations share one: a timer's call is never retried across them.
+  const ownSession = hooks.session(`@own-${rng.uint32().toString(36)}${rng.uint32().toString(36)}`);
+  let ownSeq = 0;
+  const turns = telemetry.counter("pinion_turns_total", "Turns that ended", { result: "ok" });
+  const failed = telemetry.counter("pinion_turns_total", "Turns that ended", { result: "error" });
+  const seconds = telemetry.histogram(
+    "pinion_turn_seconds",
+    "Time from the start of a turn to its end",
+  );
+  return {
+    clock,
+    rng,
+    monitor,
+    hlc: core.hlc,
+    ownSession,
+    nextOwnSeq: () => ++ownSeq,
+    type: (name) => core.types.get(name),
+    typeNames: () => [...core.types.keys()],
+    loadRecord: (activation) => loadRecord(core, activation),
+    transmit: (call) => hooks.submit(call),
+    watch: (turn: Turn) => core.watch.add(turn),
+    unwatch: (turn: Turn) => core.watch.remove(turn),
+    blocked: () => core.watch.blocked(),
+    isPoisoned: (call) =>
+      core.options.poisoned.size > 0 && core.options.poisoned.has(callKeyText(callKeyOf(call))),
+    remindersChanged: (activation, ops) => {
+      const reminders = (activation.reminders ??= new Map());
+      for (const op of ops) {
+        if (op.op === "cancel") reminders.delete(op.name);
+        else reminders.set(op.name, decodeReminder(op.name, op.dueMs, op.body));
+      }
+      core.shards.get(activation.shard.id)?.reminders.changed(activation.actor, ops);
+    },
+    ended: (activation) => hooks.activationEnded(activation),
+    warn: (message, error, details) => logger.warn(message, error, details),
+    turnFinished: (turn, ok) => {
+      (ok ? turns : failed).add(1);
+      if (turn.suspended) seconds.record((clock.nowMs() - turn.startedAtMs) / 1000);
+    },
+    get failure() {
+      return core.failure;
+    },
+  };
+}
+
+async function loadRecord(
+  core: WorkerCore,
+  activation: Activation,
+): Promise<LoadedRecord | undefined> {
+  const { shard, actor } = activation;
+  const stored = await core.ports.store.load(shard.id, actor);
+  const later = core.shards.get(shard.id)?.recovered.get(actor);
+  const record = combine(actor, stored, later);
+  if (record !== undefined) activation.reminders = remindersOf(record);
+  return record;
+}
+
+export function outboxPorts(core: WorkerCore, hooks: ServiceHooks): OutboxPorts {
+  const { clock, rng, logger } = core.ports;
+  return {
+    clock,
+    rng,
+    sendEnvelope: (item, path) => {
+      const target = parseActorKey(item.entry.target);
+      return {
+        ...recoveredCall({ session: item.call.session, seq: item.call.seq, path }),
+        session: hooks.session(item.call.session),
+        namespace: target.namespace,
+        branch: target.branch,
+        type: target.type,
+        key: target.key,
+        method: item.entry.method,
+        args: item.entry.args,
+        attempt: item.attempts,
+        issuedAt: core.hlc.last,
+      };
+    },
+    submit: (call) => hooks.submit(call),
+    runEffect: (item) => runEffect(core, item),
+    forget: (item, path) => {
+      const target = parseActorKey(item.entry.target);
+      core
+        .owned(target.type, target.key)
+        ?.shard.dedupe.remove({ ...item.call, path }, undefined, "");
+    },
+    warn: (message, error, details) => logger.warn(message, error, details),
+  };
+}
+
+async function runEffect(core: WorkerCore, item: OutboxItem): Promise<void> {
+  const id = parseActorKey(item.sender);
+  const type = core.types.get(id.type);
+  const effect = type?.effects.get(item.entry.method);
+  if (type === undefined || effect === undefined) {
+    throw new PinionError(
+      "unknown-method",
+      `effect "${item.entry.method}" of actor type "${id.type}" is not defined here`,
+    );
+  }
+  const timeout = new AbortController();
+  const timer = core.ports.clock.setTimer(type.maxTurnMs, () =>
+    timeout.abort(new PinionError("turn-timeout", "the effect took too long")),
+  );
+  const context: EffectContext = { id, signal: timeout.signal, attempt: item.attempts };
+  try {
+    const args = decodeValue(item.entry.args) as never[];
+    await (effect as (ctx: EffectContext, ...args: unknown[]) => unknown)(context, ...args);
+  } finally {
+    timer.cancel();
+  }
+}
