@@ -16,3 +16,4 @@ export * from "./wire/host-frame-codec.ts";
 export * from "./wire/messages.ts";
 export * from "./wire/unary-codec.ts";
 export { decodeWelcome, writeWelcome } from "./wire/welcome-codec.ts";
+export { closeLength } from "./wire/proto-writer.ts";

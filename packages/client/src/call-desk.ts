@@ -1,0 +1,427 @@
+/**
+ * Where calls begin and end: numbers them, sends them by the router's word, retries what may be retried, and settles every
+ * promise exactly once.
+ *
+ * I1 a call is settled once; whatever comes for it afterwards is counted as late and ignored.
+ * I2 a retry has the call's own number, so it cannot run twice.
+ * I3 at most `maxPending` calls are unsettled.
+ * I4 every unsettled call has somebody who will settle it: a link that carries it, a retry timer, or the deadline queue.
+ */
+import {
+  decodeError,
+  decodeValue,
+  encodeArgs,
+  isPinionError,
+  messageOf,
+  PinionError,
+  type CallExtras,
+  type CallOptions,
+  type Relocation,
+  type Welcome,
+} from "@pinion/core";
+import {
+  deadlineExceeded,
+  describeFailure,
+  detailsOf,
+  givenUp,
+  settleWithError,
+} from "./call-error.ts";
+import type { CallTarget } from "./call-target.ts";
+import type { ClientSession } from "./client-session.ts";
+import { CallCounters } from "./client-stats.ts";
+import { DeadlineQueue } from "./deadline-queue.ts";
+import type { ResolvedClientOptions } from "./options.ts";
+import { PendingCall } from "./pending-call.ts";
+import { ProcessHold } from "./process-hold.ts";
+import { retryDelayMs } from "./retry-policy.ts";
+import type { Router } from "./router.ts";
+import type { LinkListener, WorkerLink } from "./worker-link.ts";
+
+/** What a reference's `with` takes. */
+export interface ActorCallOptions extends CallOptions {
+  /**
+   * No reply: the promise resolves once the call is handed to the connection, and the call is never sent again. It runs at
+   * most once, and whether it ran is not told.
+   */
+  readonly oneWay?: boolean;
+}
+
+/** A call's options, checked and in the wire's terms. Made once per `with`, not per call. */
+export interface PreparedOptions {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  readonly extras: CallExtras | undefined;
+}
+
+export class CallDesk implements LinkListener {
+  readonly counters = new CallCounters();
+  readonly #session: ClientSession;
+  readonly #options: ResolvedClientOptions;
+  readonly #router: Router;
+  readonly #deadlines: DeadlineQueue;
+  readonly #hold = new ProcessHold();
+  /** Called after a host answered, or a connection failed. */
+  onNews: (() => void) | undefined;
+  #closed = false;
+  /** Resolves when the last pending call is settled. */
+  #onIdle: (() => void) | undefined;
+
+  constructor(
+    session: ClientSession,
+    options: ResolvedClientOptions,
+    makeRouter: (desk: CallDesk) => Router,
+  ) {
+    this.#session = session;
+    this.#options = options;
+    this.#deadlines = new DeadlineQueue(options.clock, (call) => this.#onDue(call));
+    this.#router = makeRouter(this);
+    this.counters.register(options.telemetry, () => this.pending);
+  }
+
+  get defaultTimeoutMs(): number {
+    return this.#options.timeoutMs;
+  }
+
+  get pending(): number {
+    return this.#session.calls.size;
+  }
+
+  get router(): Router {
+    return this.#router;
+  }
+
+  /** Makes a call. Every failure is a rejection with a `PinionError`. */
+  call(
+    target: CallTarget,
+    method: string,
+    args: readonly unknown[],
+    options: PreparedOptions,
+  ): Promise<unknown> {
+    return new Promise((resolve) => {
+      this.counters.calls++;
+      const { calls } = this.#session;
+      const call = new PendingCall(calls.next, target, method, options.extras, resolve);
+      const refusal = this.#refusal(call, options);
+      if (refusal !== undefined) {
+        this.#settleFailed(call, refusal);
+        return;
+      }
+      calls.add(call);
+      if (options.timeoutMs > 0) this.#setDeadline(call, options.timeoutMs);
+      if (options.signal !== undefined) this.#listen(call, options.signal);
+      if (this.#options.telemetry.tracing) this.#startSpan(call);
+      this.#dispatch(call, args);
+    });
+  }
+
+  #refusal(call: PendingCall, options: PreparedOptions): PinionError | undefined {
+    if (this.#closed)
+      return new PinionError("cancelled", `${call.name}: the client is closed`, {
+        details: detailsOf(call),
+      });
+    if (options.signal?.aborted === true) return cancelled(call, options.signal);
+    if (this.pending >= this.#options.maxPending) {
+      return new PinionError(
+        "overloaded",
+        `${call.name}: ${this.pending} calls are pending, the limit is maxPending = ${this.#options.maxPending}`,
+        { details: { ...detailsOf(call), maxPending: this.#options.maxPending } },
+      );
+    }
+    return undefined;
+  }
+
+  #setDeadline(call: PendingCall, timeoutMs: number): void {
+    call.timeoutMs = timeoutMs;
+    call.deadlineAtMs = this.#options.clock.nowMs() + timeoutMs;
+    this.#deadlines.update(call);
+  }
+
+  #listen(call: PendingCall, signal: AbortSignal): void {
+    const onAbort = (): void => this.#abandon(call, cancelled(call, signal));
+    signal.addEventListener("abort", onAbort, { once: true });
+    call.stopListening = () => signal.removeEventListener("abort", onAbort);
+  }
+
+  #startSpan(call: PendingCall): void {
+    const span = this.#options.telemetry.span(`pinion.call ${call.target.type}/${call.method}`);
+    span.setAttribute("pinion.actor", call.target.toString());
+    call.span = span;
+    if (span.traceparent !== undefined)
+      call.extras = { ...call.extras, traceparent: span.traceparent };
+  }
+
+  /** First transmission, at once or as soon as there is a connection. */
+  #dispatch(call: PendingCall, args: readonly unknown[]): void {
+    const link = this.#router.linkFor(call.target);
+    try {
+      if (link.open) link.send(call, args);
+      else {
+        call.argsBuffer = encodeArgs(args);
+        call.argsEnd = call.argsBuffer.length;
+        link.park(call);
+        this.#watchProcess();
+      }
+    } catch (e) {
+      this.#settleFailed(call, ours(call, e));
+      return;
+    }
+    if (call.state === "sent" && call.extras?.oneWay === true) this.#settle(call, undefined);
+  }
+
+  // ---------------------------------------------------------------- from the links
+
+  onReply(
+    seq: number,
+    ok: boolean,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    nowMs: number,
+  ): void {
+    const call = this.#session.calls.get(seq);
+    if (call === undefined || call.state !== "sent") {
+      this.counters.lateReplies++; // I1
+      return;
+    }
+    (call.carrier as WorkerLink).release(call);
+    try {
+      if (ok) {
+        const value = start === end ? undefined : decodeValue(bytes, start, end);
+        this.counters.succeeded++;
+        this.counters.latency.record(nowMs - call.sentAtMs);
+        this.#settle(call, value);
+      } else this.#onRefused(call, decodeError(bytes, start, end));
+    } catch (e) {
+      this.#settleFailed(call, ours(call, e));
+    }
+  }
+
+  #onRefused(call: PendingCall, error: PinionError): void {
+    if (error.code === "overloaded") call.overloads++;
+    if (error.code === "relocate" || error.code === "draining") this.#router.relocateBy(error);
+    const delayMs = retryDelayMs(error, call, this.#options.overloadRetries, this.#options.rng);
+    if (delayMs === undefined) this.#settleFailed(call, this.#withHint(call, error));
+    else this.#retry(call, error, delayMs);
+  }
+
+  /** A mistyped name: the host told its types and methods at connect. */
+  #withHint(call: PendingCall, error: PinionError): PinionError {
+    let hint = "";
+    if (
+      (error.code === "unknown-method" || error.code === "unknown-actor-type") &&
+      !("nearest" in error.details)
+    ) {
+      const nearest = this.#router.nearest(call.target.type, call.method);
+      if (nearest.length > 0) hint = `; did you mean ${nearest.join(" or ")}?`;
+    }
+    return describeFailure(call, error, { attempts: call.attempts }, hint);
+  }
+
+  #retry(call: PendingCall, error: PinionError, delayMs: number): void {
+    call.state = "waiting";
+    call.carrier = undefined;
+    this.#startHorizon(call, error);
+    this.counters.retries++;
+    if (delayMs === 0) {
+      this.#resend(call);
+      return;
+    }
+    call.retryTimer = this.#options.clock.setTimer(delayMs, () => {
+      call.retryTimer = undefined;
+      this.#resend(call);
+    });
+    this.#watchProcess();
+  }
+
+  #startHorizon(call: PendingCall, error: PinionError): void {
+    call.lastError = error;
+    if (call.retryUntilMs !== Infinity) return;
+    call.retryUntilMs = this.#options.clock.nowMs() + this.#options.retryHorizonMs;
+    this.#deadlines.update(call);
+  }
+
+  #resend(call: PendingCall): void {
+    this.#router.linkFor(call.target).park(call);
+    this.#watchProcess();
+  }
+
+  onWelcome(link: WorkerLink, welcome: Welcome): void {
+    const was = this.#router.clusterId;
+    if (was !== "" && was !== welcome.clusterId)
+      this.#onClusterChanged(link, was, welcome.clusterId);
+    if (this.#router.adopt(welcome, link.address)) this.#reroute();
+    this.#options.onEvent({
+      kind: "connected",
+      address: link.address,
+      host: welcome.host,
+      incarnation: welcome.incarnation,
+    });
+    this.#watchProcess();
+    this.onNews?.();
+  }
+
+  /** Another cluster knows nothing of what we sent to the first: sending it again could run it twice. */
+  #onClusterChanged(link: WorkerLink, was: string, is: string): void {
+    this.#options.onEvent({ kind: "cluster-changed", address: link.address, was, is });
+    for (const call of this.#session.calls.all()) {
+      if (call.attempts === 0) continue;
+      const what = `${call.name}: ${link.address} now answers for another cluster`;
+      this.#abandon(call, new PinionError("outcome-unknown", what, { details: detailsOf(call) }));
+    }
+  }
+
+  onRelocations(relocations: readonly Relocation[]): void {
+    for (const relocation of relocations) this.#router.relocate(relocation);
+    this.#reroute();
+  }
+
+  onDraining(link: WorkerLink, reason: string): void {
+    this.#options.onEvent({ kind: "draining", address: link.address, reason });
+    this.#seekAlternative(link);
+    this.#watchProcess();
+  }
+
+  onLost(
+    link: WorkerLink,
+    error: PinionError,
+    carried: readonly PendingCall[],
+    retryInMs: number,
+  ): void {
+    this.counters.disconnects++;
+    for (const call of carried) {
+      call.uncertain = true;
+      this.counters.retries++;
+      this.#startHorizon(call, error);
+    }
+    // Calls that were never sent wait with the same patience.
+    for (const call of link.waitingCalls) this.#startHorizon(call, error);
+    this.#options.onEvent({ kind: "disconnected", address: link.address, error, retryInMs });
+    this.#seekAlternative(link);
+    this.#watchProcess();
+    this.onNews?.();
+  }
+
+  onUnsendable(call: PendingCall, error: unknown): void {
+    this.#settleFailed(call, ours(call, error));
+  }
+
+  onSent(call: PendingCall): void {
+    if (call.extras?.oneWay === true) this.#settle(call, undefined);
+  }
+
+  /** While a worker is away, another host may know where its shards went. */
+  #seekAlternative(link: WorkerLink): void {
+    const address = this.#router.alternativeTo(link.address);
+    if (address !== undefined) this.#router.linkTo(address).connect();
+  }
+
+  /** Calls that wait for a worker which no longer serves their shard move on. */
+  #reroute(): void {
+    for (const link of this.#router.links) {
+      if (link.waitingCount === 0 || link.state === "ready") continue;
+      for (const call of link.takeWaiting()) this.#router.linkFor(call.target).park(call);
+    }
+  }
+
+  // ---------------------------------------------------------------- endings
+
+  #onDue(call: PendingCall): void {
+    const { clock, retryHorizonMs } = this.#options;
+    const nowMs = clock.nowMs();
+    if (nowMs >= call.deadlineAtMs) {
+      this.#abandon(call, deadlineExceeded(call));
+      return;
+    }
+    if (call.state === "sent") {
+      // It reached a host again: from here on the host's own limits end it.
+      call.retryUntilMs = Infinity;
+      this.#deadlines.update(call);
+      return;
+    }
+    const mayHaveRun = call.uncertain && !this.#router.isReadonly(call.target.type, call.method);
+    this.#abandon(call, givenUp(call, call.lastError, retryHorizonMs, mayHaveRun));
+  }
+
+  /** Fails a call that somebody still carries. */
+  #abandon(call: PendingCall, error: PinionError): void {
+    if (call.state === "settled") return;
+    call.carrier?.abandon(call);
+    this.#settleFailed(call, error);
+  }
+
+  #settle(call: PendingCall, value: unknown): void {
+    this.#finish(call);
+    call.span?.end();
+    call.resolve(value);
+  }
+
+  #settleFailed(call: PendingCall, error: PinionError): void {
+    this.#finish(call);
+    this.counters.countFailure(error.code);
+    call.span?.end(error);
+    settleWithError(call, error);
+  }
+
+  #finish(call: PendingCall): void {
+    call.state = "settled";
+    call.carrier = undefined;
+    call.argsBuffer = undefined;
+    if (call.queueIndex >= 0) this.#deadlines.remove(call);
+    if (call.stopListening !== undefined) call.stopListening();
+    if (call.retryTimer !== undefined) call.retryTimer.cancel();
+    this.#session.calls.delete(call.seq);
+    if (this.#session.calls.size === 0) this.#onEmpty();
+  }
+
+  #onEmpty(): void {
+    this.#hold.set(false);
+    this.#onIdle?.();
+  }
+
+  /** A connection in use keeps the process alive by itself; pending calls without one must. */
+  #watchProcess(): void {
+    this.#hold.set(
+      this.pending > 0 && ![...this.#router.links].every((link) => link.state === "ready"),
+    );
+  }
+
+  /**
+   * Takes no new calls; resolves when all pending ones are settled, at the latest after `graceMs`, when the rest fails:
+   * `outcome-unknown` if it was sent, else `cancelled`.
+   */
+  async close(graceMs: number): Promise<void> {
+    this.#closed = true;
+    if (this.pending > 0 && graceMs > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+        this.#options.clock.setTimer(graceMs, resolve);
+      });
+    }
+    for (const call of this.#session.calls.all()) {
+      const code = call.attempts > 0 ? "outcome-unknown" : "cancelled";
+      this.#abandon(
+        call,
+        new PinionError(code, `${call.name}: the client was closed`, { details: detailsOf(call) }),
+      );
+    }
+    this.#deadlines.stop();
+    this.#hold.set(false);
+  }
+}
+
+function cancelled(call: PendingCall, signal: AbortSignal): PinionError {
+  const reason: unknown = signal.reason;
+  return new PinionError(
+    "cancelled",
+    `${call.name}: cancelled by its signal (${messageOf(reason)})`,
+    {
+      details: detailsOf(call),
+      cause: reason,
+    },
+  );
+}
+
+function ours(call: PendingCall, e: unknown): PinionError {
+  const error = isPinionError(e) ? e : new PinionError("internal", messageOf(e), { cause: e });
+  return describeFailure(call, error, { attempts: call.attempts }, "");
+}

@@ -1,0 +1,82 @@
+/**
+ * One call from the moment it has a sequence number until its promise is settled.
+ *
+ * | state   | meaning                                             | next                      |
+ * |---------|-----------------------------------------------------|---------------------------|
+ * | waiting | in a link's queue, or until a retry is due          | sent, settled             |
+ * | sent    | on a connection; the host may be running it         | waiting (retry), settled  |
+ * | settled | its promise is; a reply that still comes is ignored | –                         |
+ */
+import type { CallExtras, PinionError, Span, Timer } from "@pinion/core";
+import type { CallTarget } from "./call-target.ts";
+
+export type CallState = "waiting" | "sent" | "settled";
+
+/** What holds the call while it is waiting or sent. */
+export interface CallCarrier {
+  /** The call is settled: forget it, and tell the host if it may be running it. */
+  abandon(call: PendingCall): void;
+}
+
+export class PendingCall {
+  readonly seq: number;
+  readonly target: CallTarget;
+  readonly method: string;
+  extras: CallExtras | undefined;
+  readonly resolve: (value: unknown) => void;
+
+  state: CallState = "waiting";
+  carrier: CallCarrier | undefined = undefined;
+  /** Encoded arguments: `argsBuffer[argsStart … argsEnd)`. */
+  argsBuffer: Uint8Array | undefined = undefined;
+  argsStart = 0;
+  argsEnd = 0;
+
+  /** As the caller gave it; 0: none. */
+  timeoutMs = 0;
+  /** Monotonic ms; Infinity: no deadline. */
+  deadlineAtMs = Infinity;
+  /** Monotonic ms after which it is not retried any more; Infinity until the first retry. */
+  retryUntilMs = Infinity;
+  /** Place in the deadline queue; −1: not in it. */
+  queueIndex = -1;
+
+  /** Transmissions so far. */
+  attempts = 0;
+  /** Hybrid-logical-clock µs of the first one. */
+  issuedAtUs = 0;
+  /** Monotonic ms of the latest one. */
+  sentAtMs = 0;
+  overloads = 0;
+  /** A connection was lost while it was sent: it may have run. */
+  uncertain = false;
+
+  /** Why it was sent again. */
+  lastError: PinionError | undefined = undefined;
+  retryTimer: Timer | undefined = undefined;
+  stopListening: (() => void) | undefined = undefined;
+  span: Span | undefined = undefined;
+
+  constructor(
+    seq: number,
+    target: CallTarget,
+    method: string,
+    extras: CallExtras | undefined,
+    resolve: (value: unknown) => void,
+  ) {
+    this.seq = seq;
+    this.target = target;
+    this.method = method;
+    this.extras = extras;
+    this.resolve = resolve;
+  }
+
+  /** When the deadline queue must look at it. */
+  get dueAtMs(): number {
+    return Math.min(this.deadlineAtMs, this.retryUntilMs);
+  }
+
+  get name(): string {
+    return `${this.target.toString()}.${this.method}`;
+  }
+}

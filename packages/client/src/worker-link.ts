@@ -1,0 +1,227 @@
+/**
+ * The way to one worker: a connection, what waits for it, and the attempts to get it back.
+ *
+ * | state      | meaning                                              | next                         |
+ * |------------|------------------------------------------------------|------------------------------|
+ * | idle       | nobody has asked for it yet                          | connecting, closed           |
+ * | connecting | a connection is being opened                         | ready, waiting, closed       |
+ * | ready      | calls are sent                                       | draining, waiting, closed    |
+ * | draining   | the host goes away: answers still come, calls wait   | waiting, closed              |
+ * | waiting    | until the next attempt to connect                    | connecting, closed           |
+ * | closed     | for good                                             | –                            |
+ *
+ * I1 at most `window` calls are in flight; the rest waits in order, retries first.
+ * I2 one attempt to connect at a time, with growing, jittered delays in between.
+ * I3 a lost connection gives every call it carried back to the desk, exactly once.
+ */
+import type { GoAway, PinionError, Relocation, Timer, Welcome } from "@pinion/core";
+import type { Connection, ConnectionListener, Connector } from "./connection.ts";
+import type { ResolvedClientOptions } from "./options.ts";
+import type { CallCarrier, PendingCall } from "./pending-call.ts";
+import { backoffMs } from "./retry-policy.ts";
+
+export type LinkState = "idle" | "connecting" | "ready" | "draining" | "waiting" | "closed";
+
+/** What a link tells the client. */
+export interface LinkListener {
+  onWelcome(link: WorkerLink, welcome: Welcome): void;
+  onReply(
+    seq: number,
+    ok: boolean,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    nowMs: number,
+  ): void;
+  onRelocations(relocations: readonly Relocation[]): void;
+  onDraining(link: WorkerLink, reason: string): void;
+  /** @param carried the calls that were sent and not answered, in order; already waiting again. */
+  onLost(
+    link: WorkerLink,
+    error: PinionError,
+    carried: readonly PendingCall[],
+    retryInMs: number,
+  ): void;
+  /** A waiting call was sent. */
+  onSent(call: PendingCall): void;
+  /** A waiting call could not be encoded for this host after all. */
+  onUnsendable(call: PendingCall, error: unknown): void;
+}
+
+export class WorkerLink implements CallCarrier, ConnectionListener {
+  readonly address: string;
+  readonly #connector: Connector;
+  readonly #options: ResolvedClientOptions;
+  readonly #listener: LinkListener;
+  #state: LinkState = "idle";
+  #connection: Connection | undefined;
+  #window: number;
+  #failures = 0;
+  #retryTimer: Timer | undefined;
+  readonly #sent = new Set<PendingCall>();
+  #waiting = new Set<PendingCall>();
+  lastError: PinionError | undefined;
+
+  constructor(
+    address: string,
+    connector: Connector,
+    options: ResolvedClientOptions,
+    listener: LinkListener,
+  ) {
+    this.address = address;
+    this.#connector = connector;
+    this.#options = options;
+    this.#listener = listener;
+    this.#window = options.maxInFlight;
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  get waitingCalls(): Iterable<PendingCall> {
+    return this.#waiting;
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
+  connect(): void {
+    if (this.#state !== "idle" && this.#state !== "waiting") return;
+    this.#retryTimer?.cancel();
+    this.#state = "connecting";
+    this.#connection = this.#connector.open(this.address, this);
+  }
+
+  /**
+   * True when a call given to `send` now would leave with this turn's frame.
+   */
+  get open(): boolean {
+    return (
+      this.#state === "ready" &&
+      this.#waiting.size === 0 &&
+      this.#sent.size < this.#window &&
+      !(this.#connection as Connection).blocked
+    );
+  }
+
+  /** @throws what `Connection.send` throws; the call is not carried then. */
+  send(call: PendingCall, args: readonly unknown[] | undefined): void {
+    (this.#connection as Connection).send(call, args);
+    call.state = "sent";
+    call.carrier = this;
+    if (call.extras?.oneWay !== true) this.#sent.add(call);
+  }
+
+  /** Keeps an encoded call until it can be sent. */
+  park(call: PendingCall): void {
+    call.state = "waiting";
+    call.carrier = this;
+    this.#waiting.add(call);
+    if (this.#state === "idle") this.connect();
+    else this.#pump();
+  }
+
+  /** The call was answered. */
+  release(call: PendingCall): void {
+    this.#sent.delete(call);
+    if (this.#waiting.size > 0) this.#pump();
+  }
+
+  abandon(call: PendingCall): void {
+    if (this.#waiting.delete(call) || !this.#sent.delete(call)) return;
+    this.#connection?.cancel(call.seq);
+    if (this.#waiting.size > 0) this.#pump();
+  }
+
+  /** Gives up what waits, for another link to carry. */
+  takeWaiting(): PendingCall[] {
+    const calls = [...this.#waiting];
+    this.#waiting.clear();
+    for (const call of calls) call.carrier = undefined;
+    return calls;
+  }
+
+  close(): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#retryTimer?.cancel();
+    this.#connection?.close();
+    this.#connection = undefined;
+  }
+
+  #pump(): void {
+    if (this.#state !== "ready") return;
+    const connection = this.#connection as Connection;
+    for (const call of this.#waiting) {
+      if (this.#sent.size >= this.#window || connection.blocked) return;
+      this.#waiting.delete(call);
+      try {
+        this.send(call, undefined);
+      } catch (e) {
+        this.#listener.onUnsendable(call, e);
+        continue;
+      }
+      this.#listener.onSent(call);
+    }
+  }
+
+  // ---------------------------------------------------------------- events of the connection
+
+  onWelcome(welcome: Welcome): void {
+    const opened = this.#state === "connecting";
+    this.#window = Math.min(this.#options.maxInFlight, Math.max(1, welcome.limits.maxInFlight));
+    if (opened) {
+      this.#state = "ready";
+      this.#failures = 0;
+    }
+    this.#listener.onWelcome(this, welcome);
+    this.#pump();
+  }
+
+  onReply(
+    seq: number,
+    ok: boolean,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    nowMs: number,
+  ): void {
+    this.#listener.onReply(seq, ok, bytes, start, end, nowMs);
+  }
+
+  onRelocations(relocations: readonly Relocation[]): void {
+    this.#listener.onRelocations(relocations);
+  }
+
+  onCredit(credit: number): void {
+    this.#window = Math.min(this.#options.maxInFlight, credit);
+    this.#pump();
+  }
+
+  onUnblocked(): void {
+    this.#pump();
+  }
+
+  onGoAway(goAway: GoAway): void {
+    if (this.#state !== "ready") return;
+    this.#state = "draining";
+    this.#listener.onDraining(this, goAway.reason);
+  }
+
+  onClosed(error: PinionError): void {
+    this.#connection = undefined;
+    this.lastError = error;
+    this.#failures++;
+    const carried = [...this.#sent];
+    this.#sent.clear();
+    for (const call of carried) call.state = "waiting";
+    this.#waiting = new Set([...carried, ...this.#waiting]); // retries first (I1)
+    this.#state = "waiting";
+    const { reconnectDelayMsMin, reconnectDelayMsMax, rng, clock } = this.#options;
+    const delayMs = backoffMs(this.#failures, reconnectDelayMsMin, reconnectDelayMsMax, rng);
+    this.#retryTimer = clock.setTimer(delayMs, () => this.connect());
+    this.#listener.onLost(this, error, carried, delayMs);
+  }
+}
