@@ -26,6 +26,7 @@ import { refusedOutcome } from "../shard/outcome.ts";
 import type { Shard, ShardMember } from "../shard/shard.ts";
 import { openSubCall } from "./call-actor.ts";
 import { loadActivation } from "./load.ts";
+import { freezeState, type StateVersion } from "../state-value/index.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { RegisteredType } from "./registered-type.ts";
 import type { ReminderState } from "../reminders/reminder-state.ts";
@@ -37,6 +38,9 @@ import { startReadonlyTurn } from "./readonly-turn.ts";
 import { abandonTurn, startTurn } from "./turn-runner.ts";
 import { unknownMethod, unknownType } from "./unknown-name.ts";
 
+/** Of an activation that is still loading. */
+const NO_STATE = freezeState<unknown>(undefined);
+
 export type ActivationState = "loading" | "active" | "deactivating" | "ended";
 
 export class Activation implements ShardMember {
@@ -47,7 +51,7 @@ export class Activation implements ShardMember {
   readonly services: TurnServices;
   state: ActivationState = "loading";
   /** The newest state value: immutable, shared with readonly turns and checkpoints. */
-  base: unknown = undefined;
+  base: StateVersion = NO_STATE;
   /** False until a whole state value is in the log or the store: deltas need something to apply to. */
   stored = false;
   /** LSN of the newest commit of this actor. */

@@ -30,9 +30,6 @@ export async function runHook(
   try {
     await Promise.race([hook(new TurnContext(turn)), timeUp]);
     await commitHook(turn);
-  } catch (error) {
-    turn.draft?.revoke();
-    throw error;
   } finally {
     timer.cancel();
     endTurn(turn, true);

@@ -2,8 +2,8 @@
  * Bringing an actor into memory: its record, the migrate steps it has missed, `onActivate`. Off the turn path; the calls that
  * caused it wait in the mailbox and are refused with the error if it fails.
  */
-import { decodeValue, encodeValue, NO_LSN, PinionError } from "@pinion/core";
-import { freezeState } from "../state-value/index.ts";
+import { NO_LSN, PinionError } from "@pinion/core";
+import { freezeState, plainState, type StateVersion } from "../state-value/index.ts";
 import type { Activation } from "./activation.ts";
 import { runHook } from "./hook-turn.ts";
 import type { LoadedRecord } from "./services.ts";
@@ -12,8 +12,8 @@ export async function loadActivation(activation: Activation): Promise<void> {
   const { type, services } = activation;
   try {
     const record = await services.loadRecord(activation);
-    if (record?.hasState === true) {
-      activation.base = migrate(activation, record);
+    if (record?.state !== undefined) {
+      activation.base = migrate(activation, record, record.state);
       activation.stored = record.stateVersion === type.stateVersion;
     } else {
       activation.base = freezeState(type.options.state());
@@ -31,9 +31,9 @@ export async function loadActivation(activation: Activation): Promise<void> {
 }
 
 /** A migrated state is stored with the next commit; until then each activation migrates again. */
-function migrate(activation: Activation, record: LoadedRecord): unknown {
+function migrate(activation: Activation, record: LoadedRecord, stored: StateVersion): StateVersion {
   const { type, actor } = activation;
-  if (record.stateVersion === type.stateVersion) return record.state;
+  if (record.stateVersion === type.stateVersion) return stored;
   const details = { actor, stored: record.stateVersion, defined: type.stateVersion };
   if (record.stateVersion > type.stateVersion) {
     throw new PinionError(
@@ -42,8 +42,7 @@ function migrate(activation: Activation, record: LoadedRecord): unknown {
       { details },
     );
   }
-  // Steps get a value of their own: the stored one is frozen.
-  let value = decodeValue(encodeValue(record.state));
+  let value: unknown = plainState(stored);
   for (let version = record.stateVersion; version < type.stateVersion; version++) {
     try {
       value = type.options.migrate?.[version - 1]?.(value);

@@ -52,6 +52,7 @@ function finishReadonly(turn: Turn, ok: boolean, value: unknown): void {
   let outcome: Outcome;
   try {
     outcome = ok ? valueOutcome(value) : errorOutcome(value);
+    turn.view?.close();
   } catch (error) {
     outcome = errorOutcome(error);
   }

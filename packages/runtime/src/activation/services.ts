@@ -6,6 +6,7 @@ import type { ActorKey, ActorRecord } from "@pinion/storage";
 import type { DeactivationReason } from "../definition/define-actor.ts";
 import type { IncomingCall, Session } from "../gateway/dispatcher.ts";
 import type { ReminderOp } from "../records/runtime-records.ts";
+import type { StateVersion } from "../state-value/index.ts";
 import type { Activation } from "./activation.ts";
 import type { RegisteredType } from "./registered-type.ts";
 import type { Turn } from "./turn.ts";
@@ -48,7 +49,6 @@ export interface TurnServices {
 }
 
 export interface LoadedRecord extends Omit<ActorRecord, "state"> {
-  /** Frozen, decoded and with the log's later deltas applied; undefined when there is no state value. */
-  readonly state: unknown;
-  readonly hasState: boolean;
+  /** With the log's later deltas applied; undefined when there is no state value. */
+  readonly state: StateVersion | undefined;
 }

@@ -7,13 +7,13 @@ import { encodeArgs } from "@pinion/core";
 import { actorKeyOf } from "../records/actor-key.ts";
 import { OutboxKind } from "../records/runtime-records.ts";
 import { TurnReminders } from "./turn-reminders.ts";
-import { readonlyView } from "../state-value/index.ts";
 import type {
   ActorContext,
   ReminderFiring,
   Reminders,
   SendMethods,
 } from "../definition/actor-context.ts";
+import { plainOf } from "../state-value/index.ts";
 import type { Turn } from "./turn.ts";
 
 type MethodCaller = (method: string, args: unknown[]) => unknown;
@@ -27,6 +27,9 @@ function methodsProxy(caller: MethodCaller): object {
         : (...args: unknown[]) => caller(method, args),
   });
 }
+
+/** Parts of the state may be passed along: as what they are now. */
+const plainArgs = (args: unknown[]): unknown[] => args.map(plainOf);
 
 const typeNameOf = (type: ActorType | string): string =>
   typeof type === "string" ? type : type.name;
@@ -45,8 +48,8 @@ export class TurnContext implements ActorContext<unknown, unknown> {
 
   get state(): unknown {
     const turn = this.#turn;
-    if (turn.kind === "readonly") return readonlyView(turn.base);
     if (turn.ended) turn.assertRunning();
+    if (turn.kind === "readonly") return turn.openView().root;
     return turn.openDraft().root;
   }
 
@@ -85,7 +88,7 @@ export class TurnContext implements ActorContext<unknown, unknown> {
     const { namespace, branch } = turn.activation.id;
     const target = { namespace, branch, type: typeNameOf(type), key };
     return methodsProxy((method, args) =>
-      turn.activation.callActor(turn, target, method, encodeArgs(args)),
+      turn.activation.callActor(turn, target, method, encodeArgs(plainArgs(args))),
     ) as RemoteMethods<T>;
   }
 
@@ -97,7 +100,7 @@ export class TurnContext implements ActorContext<unknown, unknown> {
     return methodsProxy((method, args) => {
       turn.assertMayChange("send to another actor");
       turn.activation.checkTarget(typeNameOf(type), key, method);
-      const encoded = encodeArgs(args);
+      const encoded = encodeArgs(plainArgs(args));
       (turn.outbox ??= []).push({
         ordinal: turn.ordinal++,
         kind: OutboxKind.send,
@@ -120,7 +123,7 @@ export class TurnContext implements ActorContext<unknown, unknown> {
         },
       );
     }
-    const encoded = encodeArgs(args);
+    const encoded = encodeArgs(plainArgs(args));
     (turn.outbox ??= []).push({
       ordinal: turn.ordinal++,
       kind: OutboxKind.effect,
@@ -136,7 +139,7 @@ export class TurnContext implements ActorContext<unknown, unknown> {
 
   setTimer(delayMs: number, method: string, ...args: unknown[]): () => void {
     this.#turn.assertMayChange("set a timer");
-    return this.#turn.activation.setTimer(delayMs, method, encodeArgs(args));
+    return this.#turn.activation.setTimer(delayMs, method, encodeArgs(plainArgs(args)));
   }
 
   deactivate(): void {

@@ -4,6 +4,7 @@
 import { encodeArgs, PinionError } from "@pinion/core";
 import type { ReminderInfo, Reminders, ReminderSchedule } from "../definition/actor-context.ts";
 import { unknownMethod } from "./unknown-name.ts";
+import { plainOf } from "../state-value/index.ts";
 import type { Turn } from "./turn.ts";
 import {
   decodeReminder,
@@ -55,7 +56,7 @@ export class TurnReminders implements Reminders {
       generation: (current.get(name)?.generation ?? turn.nowMs) + 1,
       schedule,
       method,
-      args: encodeArgs(args),
+      args: encodeArgs(args.map(plainOf)),
     };
     (turn.reminderOps ??= []).push({
       op: "set",

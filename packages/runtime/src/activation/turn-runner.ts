@@ -20,6 +20,7 @@ import {
 } from "../records/runtime-records.ts";
 import { callKeyOf, type CallEntry } from "../shard/call-entry.ts";
 import { errorOutcome, overloaded, refusedOutcome, valueOutcome } from "../shard/outcome.ts";
+import type { StateVersion } from "../state-value/index.ts";
 import type { Activation } from "./activation.ts";
 import type { MethodFn, RegisteredMethod } from "./registered-type.ts";
 import { TurnContext } from "./turn-context.ts";
@@ -152,7 +153,6 @@ function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
       ok = false;
     }
   } else outcome = errorOutcome(value);
-  if (!ok) turn.draft?.revoke();
   commitTurn(turn, ok, outcome, next, delta, whole);
 }
 
@@ -160,7 +160,6 @@ function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
 export function abandonTurn(turn: Turn, error: PinionError): void {
   if (turn.ended) return;
   if (turn.kind === "call") {
-    turn.draft?.revoke();
     commitTurn(turn, false, errorOutcome(error), turn.activation.base, undefined, false);
     return;
   }
@@ -179,7 +178,7 @@ function commitTurn(
   turn: Turn,
   ok: boolean,
   outcome: Outcome,
-  next: unknown,
+  next: StateVersion,
   delta: Uint8Array | undefined,
   whole: boolean,
 ): void {
@@ -211,7 +210,6 @@ function commitTurn(
       `the turn's changes, sends and result take ${payload.length} bytes; at most ${WRITE_SET_BYTES_MAX} fit in one commit`,
       { details: { bytes: payload.length, limit: WRITE_SET_BYTES_MAX } },
     );
-    turn.draft?.revoke();
     turn.outbox = turn.reminderOps = undefined;
     commitTurn(turn, false, errorOutcome(error), activation.base, undefined, false);
     return;
@@ -229,7 +227,7 @@ function refused(
   turn: Turn,
   ok: boolean,
   outcome: Outcome,
-  next: unknown,
+  next: StateVersion,
   record: CommitRecord,
 ): void {
   const { activation, entry } = turn;
@@ -264,7 +262,7 @@ function publish(
   turn: Turn,
   ok: boolean,
   outcome: Outcome,
-  next: unknown,
+  next: StateVersion,
   record: CommitRecord,
   at: Turn["openLsn"],
 ): void {
@@ -294,6 +292,7 @@ function publish(
 /** From here on the turn changes nothing. Whoever calls this finishes with `activation.turnEnded`. */
 export function endTurn(turn: Turn, ok: boolean): void {
   turn.ended = true;
+  turn.draft?.revoke();
   const { activation } = turn;
   if (turn.suspended) activation.services.unwatch(turn);
   activation.services.turnFinished(turn, ok);

@@ -12,7 +12,7 @@ import type { IncomingCall } from "../gateway/dispatcher.ts";
 import type { OutboxEntry, ReminderOp } from "../records/runtime-records.ts";
 import type { CallEntry, PreparedTurn } from "../shard/call-entry.ts";
 import type { ShardTurn } from "../shard/shard.ts";
-import { StateDraft } from "../state-value/index.ts";
+import { StateDraft, StateView, type StateVersion } from "../state-value/index.ts";
 import type { Activation } from "./activation.ts";
 import { commitPartial } from "./partial-commit.ts";
 import type { ReminderFiring } from "../definition/actor-context.ts";
@@ -28,13 +28,14 @@ export class Turn implements ShardTurn, PreparedTurn {
   /** Undefined for readonly turns and hooks: nothing of them is recorded under a call id. */
   readonly entry: CallEntry | undefined;
   /** The state a readonly turn sees, or a mutating one began with. */
-  readonly base: unknown;
+  readonly base: StateVersion;
   readonly observedLsn: Lsn;
   readonly startedAtMs: number;
   ended = false;
   /** True once the method has returned a promise that is not settled. */
   suspended = false;
-  draft: StateDraft<unknown> | undefined = undefined;
+  draft: StateDraft | undefined = undefined;
+  view: StateView | undefined = undefined;
   ordinal = 0;
   outbox: OutboxEntry[] | undefined = undefined;
   reminderOps: ReminderOp[] | undefined = undefined;
@@ -75,6 +76,11 @@ export class Turn implements ShardTurn, PreparedTurn {
     this.startedAtMs = startedAtMs;
   }
 
+  /** What a readonly turn sees. */
+  openView(): StateView {
+    return (this.view ??= new StateView(this.base));
+  }
+
   get member(): Activation {
     return this.activation;
   }
@@ -109,7 +115,7 @@ export class Turn implements ShardTurn, PreparedTurn {
   }
 
   /** The draft of the current base; made when first asked for, and anew after a reentrant turn. */
-  openDraft(): StateDraft<unknown> {
+  openDraft(): StateDraft {
     if (this.draft !== undefined) return this.draft;
     const { activation } = this;
     if (activation.drafting !== undefined) commitPartial(activation.drafting);

@@ -1,7 +1,7 @@
 /**
  * Actors between their three forms: the store's record, the log's later changes, and the frozen value a turn works on.
  */
-import { decodeValue, encodeValue, NO_LSN, PinionError, type ShardId } from "@pinion/core";
+import { NO_LSN, PinionError, type ShardId } from "@pinion/core";
 import type { ActorKey, ActorRecord, ReminderRecord, StateStore } from "@pinion/storage";
 import {
   decodeReminder,
@@ -10,7 +10,7 @@ import {
 } from "../reminders/reminder-state.ts";
 import type { RecoveredActor } from "../shard/recovery.ts";
 import type { ShardMember } from "../shard/shard.ts";
-import { applyDelta, freezeState } from "../state-value/index.ts";
+import { applyDelta, decodeState, type StateVersion } from "../state-value/index.ts";
 import type { LoadedRecord } from "../activation/services.ts";
 
 /** What the store and the log know of an actor; undefined if it was never written. @throws `corruption` */
@@ -21,9 +21,7 @@ export function combine(
 ): LoadedRecord | undefined {
   if (stored === undefined && later === undefined) return undefined;
   const storedLsn = stored?.lsn ?? NO_LSN;
-  let hasState = stored?.state !== undefined;
-  let state: unknown =
-    stored?.state === undefined ? undefined : freezeState(decodeValue(stored.state));
+  let state = stored?.state === undefined ? undefined : decodeState(stored.state);
   let stateVersion = stored?.stateVersion ?? 1;
   for (const delta of later?.deltas ?? []) {
     if (delta.lsn <= storedLsn) continue;
@@ -40,7 +38,6 @@ export function combine(
       );
     }
     stateVersion = delta.stateVersion;
-    hasState = true;
   }
   const reminders = new Map((stored?.reminders ?? []).map((r) => [r.name, r] as const));
   for (const op of later?.reminderOps ?? []) {
@@ -48,13 +45,13 @@ export function combine(
     else reminders.set(op.name, { name: op.name, dueMs: op.dueMs, body: op.body });
   }
   const lsn = later !== undefined && later.lsn > storedLsn ? later.lsn : storedLsn;
-  return { state, hasState, stateVersion, lsn, reminders: [...reminders.values()] };
+  return { state, stateVersion, lsn, reminders: [...reminders.values()] };
 }
 
 /** An activation's present, captured: cheap, because state values are immutable. */
 export interface Captured {
   readonly actor: ActorKey;
-  readonly base: unknown;
+  readonly base: StateVersion;
   readonly stored: boolean;
   readonly stateVersion: number;
   readonly lsn: ActorRecord["lsn"];
@@ -74,7 +71,7 @@ export function capture(member: ShardMember): Captured {
 
 export function recordOfCaptured(c: Captured): ActorRecord {
   return {
-    state: c.stored ? encodeValue(c.base) : undefined,
+    state: c.stored ? c.base.encode() : undefined,
     stateVersion: c.stateVersion,
     lsn: c.lsn,
     reminders: c.reminders.map((r): ReminderRecord => ({
@@ -95,7 +92,7 @@ export async function recordOfRecovered(
   const loaded = combine(actor, await store.load(shard, actor), later);
   if (loaded === undefined) return undefined;
   return {
-    state: loaded.hasState ? encodeValue(loaded.state) : undefined,
+    state: loaded.state?.encode(),
     stateVersion: loaded.stateVersion,
     lsn: loaded.lsn,
     reminders: loaded.reminders,

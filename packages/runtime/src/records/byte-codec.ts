@@ -29,7 +29,7 @@ export class ByteWriter {
   }
 
   copy(): Uint8Array {
-    return Uint8Array.prototype.slice.call(this.#bytes, 0, this.#length);
+    return new Uint8Array(this.#bytes.subarray(0, this.#length));
   }
 
   #room(bytes: number): void {
@@ -155,7 +155,7 @@ export class ByteReader {
   bytes(): Uint8Array {
     const length = this.varint();
     this.#need(length);
-    const copy = Uint8Array.prototype.slice.call(this.#bytes, this.#at, this.#at + length);
+    const copy = new Uint8Array(this.#bytes.subarray(this.#at, this.#at + length));
     this.#at += length;
     return copy;
   }

@@ -21,7 +21,7 @@
  */
 import { lsn, NO_LSN, type Lsn } from "@pinion/core";
 import type { ActorKey } from "@pinion/storage";
-import { ByteReader, ByteWriter } from "./byte-codec.ts";
+import { ByteReader, type ByteWriter } from "./byte-codec.ts";
 import type { CallKey } from "./call-key.ts";
 
 const VERSION = 1;

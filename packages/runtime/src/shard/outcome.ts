@@ -1,10 +1,11 @@
 /** Results of calls, encoded once: the same bytes go into the commit record, the dedupe window and the reply. */
 import { encodeError, encodeValue, isPinionError, PinionError } from "@pinion/core";
+import { plainOf } from "../state-value/index.ts";
 import type { Outcome } from "../gateway/dispatcher.ts";
 
 /** @throws `not-serializable` */
 export function valueOutcome(value: unknown): Outcome {
-  return { ok: true, bytes: encodeValue(value) };
+  return { ok: true, bytes: encodeValue(plainOf(value)) };
 }
 
 /** Whatever was thrown, as the caller will see it. */

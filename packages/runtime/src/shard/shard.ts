@@ -7,7 +7,7 @@
  */
 import {
   NO_LSN,
-  PinionError,
+  type PinionError,
   type Clock,
   type HybridClock,
   type Lsn,
@@ -22,6 +22,7 @@ import { callKeyText, type CallKey } from "../records/call-key.ts";
 import type { OpenRecord, ReminderOp } from "../records/runtime-records.ts";
 import type { ReminderState } from "../reminders/reminder-state.ts";
 import type { Replication } from "../replication/replication.ts";
+import type { StateVersion } from "../state-value/index.ts";
 import { callKeyOf, type CallEntry } from "./call-entry.ts";
 import { DedupeWindow, type DedupeLimits } from "./dedupe-window.ts";
 import { Outbox, type OutboxPorts } from "./outbox.ts";
@@ -31,7 +32,7 @@ import { OutputGate, type Gated } from "./output-gate.ts";
 export interface ShardMember {
   readonly actor: ActorKey;
   readonly stateVersion: number;
-  base: unknown;
+  base: StateVersion;
   stored: boolean;
   lastLsn: Lsn;
   dirty: boolean;
@@ -95,6 +96,8 @@ export class Shard {
   readonly dedupe: DedupeWindow;
   readonly outbox: Outbox;
   readonly opens = new Map<string, OpenCall>();
+  /** Mutating calls admitted and not recorded. */
+  pending = 0;
   /** Activations changed since the last freeze. */
   dirty: ShardMember[] = [];
   dirtySinceMs = Infinity;
@@ -172,18 +175,21 @@ export class Shard {
   refuse(entry: CallEntry, outcome: Outcome): void {
     const { call } = entry;
     const activation = actorOf(call);
+    this.pending--;
     this.dedupe.remove(callKeyOf(call), call.idempotencyKey, activation);
     entry.refuse(outcome);
   }
 
   /** Runs an admitted call again from the start: its activation ended before its turn came. */
   readmit(entry: CallEntry): void {
+    this.pending--;
     this.dedupe.remove(callKeyOf(entry.call), entry.call.idempotencyKey, actorOf(entry.call));
     for (const call of entry.takeWaiting()) this.#ports.submit(call);
   }
 
   /** The outcome is in the log: answer when it is committed. */
   recorded(entry: CallEntry, outcome: Outcome, at: Lsn): void {
+    this.pending--;
     entry.outcome = outcome;
     entry.lsn = at;
     this.dedupe.grown(entry, outcome.bytes.length);

@@ -77,11 +77,14 @@ export class Admission {
         throw overloaded("too many answers are waiting to be acknowledged", 50);
       case "nothing":
     }
+    if (shard.pending >= core.options.pendingPerShardMax)
+      throw overloaded("too many calls wait for their turn", 20);
     if (core.outboxFull(shard)) throw overloaded("too many sends wait for delivery", 50);
     const entry = new CallEntry(call, digest);
     if (call.idempotencyKey !== undefined)
       entry.expiresMs = wallMs + (call.idempotencyTtlMs || IDEMPOTENCY_TTL_MS_DEFAULT);
     shard.dedupe.add(callKeyOf(call), call.idempotencyKey, activation.actor, entry, wallMs);
+    shard.pending++;
     activation.admit(entry);
   }
 

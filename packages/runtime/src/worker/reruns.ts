@@ -77,6 +77,7 @@ export function fireReminder(
     const entry = new CallEntry(call, 0);
     entry.prepare = prepareReminder(state, firing);
     if (firing.dueMs === undefined) entry.end = valueOutcome(undefined);
+    activation.shard.pending++;
     activation.admit(entry);
   });
 }
@@ -145,6 +146,7 @@ function rerun(core: WorkerCore, hooks: RerunHooks, owned: OwnedShard, cut: Open
   if (!cut.key.session.startsWith("@")) {
     shard.dedupe.add(cut.key, open?.idempotency?.key, cut.actor, entry, core.ports.clock.wallMs());
   }
+  shard.pending++;
   activation.admitFirst(entry);
 }
 

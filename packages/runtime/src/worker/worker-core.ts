@@ -23,7 +23,11 @@ import type { WorkerOptions } from "./worker-options.ts";
 
 /** Where warnings go; one line each, with what was thrown. */
 export interface WorkerLogger {
-  warn(message: string, error: unknown, details: Record<string, string | number>): void;
+  readonly warn: (
+    message: string,
+    error: unknown,
+    details: Record<string, string | number>,
+  ) => void;
 }
 
 export interface WorkerPorts {
@@ -55,8 +59,6 @@ export class WorkerCore {
   readonly watch: TurnWatch;
   state: WorkerState = "recovering";
   failure: PinionError | undefined;
-  /** Calls admitted and not answered. */
-  inFlight = 0;
 
   constructor(
     ports: WorkerPorts,

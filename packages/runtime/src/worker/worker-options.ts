@@ -9,8 +9,8 @@ export interface WorkerOptions {
   readonly dedupe: DedupeLimits;
   readonly checkpoint: CheckpointerOptions;
   readonly reminderHorizonMs: number;
-  /** Calls admitted and not answered. Beyond: `overloaded`. */
-  readonly inFlightMax: number;
+  /** Mutating calls of a shard admitted and not recorded. Beyond: `overloaded`. */
+  readonly pendingPerShardMax: number;
   /** Outbox entries not delivered, over all shards. Beyond: `overloaded` for calls that may add more. */
   readonly outboxMax: number;
   /** Activations kept in memory; beyond, the one used longest ago ends. */
@@ -30,7 +30,7 @@ export const WORKER_DEFAULTS: WorkerOptions = Object.freeze({
   },
   checkpoint: { logBytes: 256 * 1024 * 1024, dirtyMs: 60_000, segmentBytes: 64 * 1024 * 1024 },
   reminderHorizonMs: 5 * 60_000,
-  inFlightMax: 50_000,
+  pendingPerShardMax: 20_000,
   outboxMax: 200_000,
   activationsMax: 200_000,
   maxClockSkewMs: 10_000,

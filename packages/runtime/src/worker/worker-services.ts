@@ -17,7 +17,7 @@ import { recoveredCall } from "../shard/shard-facts.ts";
 import type { WorkerCore } from "./worker-core.ts";
 
 export interface ServiceHooks {
-  submit(call: IncomingCall): void;
+  readonly submit: (call: IncomingCall) => void;
   activationEnded(activation: Activation): void;
   session(id: string): Session;
 }
