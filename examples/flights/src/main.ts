@@ -1,1 +1,135 @@
-export {};
+/**
+ * What `npm start` runs: real flight records through actors, the host killed in the middle, every answer checked.
+ *
+ * This process is the client. The host is a process of its own (host.ts) that this one starts, kills with SIGKILL half-way
+ * and starts again, while the stream of calls goes on by itself.
+ */
+import { relative, resolve } from "node:path";
+import { connect, type Client } from "@pinion/client";
+import { checkAnswers } from "./answer-check.ts";
+import { expectedAnswers } from "./expected-answers.ts";
+import { readAirportNames, readFlights } from "./flight-records.ts";
+import { newStreamStats, streamFlights } from "./flight-stream.ts";
+import { HostProcess, type HostReady } from "./host-process.ts";
+import { DEFAULT_DATA_DIR, readOptions, USAGE, UsageError, type DemoOptions } from "./options.ts";
+import { Progress } from "./progress.ts";
+import { printCheck, printDelays, printNextSteps, printStream } from "./report.ts";
+import { integer, milliseconds, paint } from "./text.ts";
+
+const DELIVERY_MS_MAX = 20_000;
+const INTERRUPTED_EXIT_CODE = 130;
+
+const say = (text = ""): void => console.log(text);
+
+async function main(options: DemoOptions): Promise<void> {
+  const stop = new AbortController();
+  const host = new HostProcess(options.dataDir, (error) => stop.abort(error));
+  const interrupt = (): void => {
+    // The second time somebody is in a hurry.
+    if (stop.signal.aborted) void host.kill().finally(() => process.exit(INTERRUPTED_EXIT_CODE));
+    process.exitCode = INTERRUPTED_EXIT_CODE;
+    stop.abort(new Error("interrupted: stopping the host"));
+  };
+  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
+  try {
+    const ready = await host.start();
+    announce(ready, host);
+    const client = await connect(ready.endpoint);
+    try {
+      await run(options, host, ready, client, stop.signal);
+    } finally {
+      await client.close(0);
+    }
+  } finally {
+    await host.stop();
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+  }
+}
+
+function announce(ready: HostReady, host: HostProcess): void {
+  const dir = relative(process.cwd(), ready.dataDir);
+  say(
+    `Host ${host.pid} at ${paint("bold", ready.endpoint)}, data in ${dir.startsWith("..") ? ready.dataDir : dir}`,
+  );
+  for (const note of ready.notes) say(`  ${paint("yellow", note)}`);
+}
+
+async function run(
+  options: DemoOptions,
+  host: HostProcess,
+  ready: HostReady,
+  client: Client,
+  signal: AbortSignal,
+): Promise<void> {
+  const [flights, airportNames] = await Promise.all([readFlights(), readAirportNames()]);
+  // A namespace of its own: what earlier runs have left stays theirs.
+  const namespace = `flights-${new Date().toISOString().replace(/\D/g, "").slice(0, 14)}`;
+  const space = client.namespace(namespace);
+  const stats = newStreamStats();
+
+  say(
+    `Streaming ${integer(flights.length)} flights again and again for ${options.durationMs / 1000} s, ` +
+      `${options.inFlight} calls at a time, into namespace ${namespace}`,
+  );
+  const startMs = performance.now();
+  const progress = new Progress(process.stdout, stats, options.durationMs);
+  let sent: number;
+  try {
+    const stream = streamFlights(space, flights, stats, { ...options, signal });
+    const crash = killAndRestart(host, options.durationMs / 2, client, progress, signal);
+    [sent] = await abortable(Promise.all([stream, crash]), signal);
+  } finally {
+    progress.stop();
+  }
+  printStream(stats, performance.now() - startMs, client.stats().retries);
+
+  const check = checkAnswers(space, expectedAnswers(flights, sent), DELIVERY_MS_MAX);
+  const result = await abortable(check, signal);
+  printDelays(result, airportNames, sent / flights.length);
+  printCheck(result, flights.length, sent);
+  if (result.differences.length > 0) process.exitCode = 1;
+  else printNextSteps(namespace, ready.dataDir, resolve(ready.dataDir) === DEFAULT_DATA_DIR);
+}
+
+/** `kill -9` after `delayMs`, with calls in the air, and a new host on the same ports and files. */
+async function killAndRestart(
+  host: HostProcess,
+  delayMs: number,
+  client: Client,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  await abortable(new Promise((done) => setTimeout(done, delayMs)), signal);
+  const pid = host.pid;
+  const underWay = client.stats().pending;
+  const killedAtMs = performance.now();
+  await host.kill();
+  progress.note(`${paint("red", "kill -9")} host ${pid}, ${underWay} calls under way`);
+  await host.start();
+  const downMs = performance.now() - killedAtMs;
+  progress.note(`host ${host.pid} recovered and serves again after ${milliseconds(downMs)}`);
+}
+
+/** What `promise` gives, unless the signal aborts first. */
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason as Error);
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+try {
+  const options = readOptions(process.argv.slice(2), process.env);
+  if (options === "help") say(USAGE);
+  else await main(options);
+} catch (e) {
+  const usage = e instanceof UsageError;
+  console.error(`${paint("red", "error:")} ${e instanceof Error ? e.message : String(e)}`);
+  if (usage) console.error(USAGE);
+  process.exitCode ||= usage ? 2 : 1;
+}

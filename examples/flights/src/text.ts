@@ -1,0 +1,23 @@
+/** Numbers and bars as text. Colours appear on a terminal only, and not where NO_COLOR is set. */
+import { styleText } from "node:util";
+
+type Style = Parameters<typeof styleText>[0];
+
+export const paint = (style: Style, text: string): string =>
+  styleText(style, text, { stream: process.stdout });
+
+const format = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+export const integer = (n: number): string => format.format(n);
+
+export const milliseconds = (ms: number): string =>
+  ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
+
+/** @param share 0 to 1 */
+export function bar(share: number, width: number): string {
+  const full = Math.round(Math.min(1, Math.max(0, share)) * width);
+  return "█".repeat(full) + "░".repeat(width - full);
+}
+
+/** Text cut or filled to exactly `width` characters. */
+export const column = (text: string, width: number): string =>
+  text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width);
