@@ -22,6 +22,7 @@ import {
   writeUint,
 } from "./proto-writer.ts";
 import { TextCache } from "./text.ts";
+import { NO_ARGS } from "./values.ts";
 
 const FRAME_HELLO = (1 << 3) | BYTES;
 const FRAME_CALLS = (2 << 3) | BYTES;
@@ -201,7 +202,7 @@ function readCall(r: ProtoReader): CallMessage {
         call.method = r.name(names);
         break;
       case CALL_ARGS:
-        call.args = r.view();
+        call.args = readArgsBytes(r);
         break;
       case CALL_TIMEOUT_MS:
         call.timeoutMs = r.uint32();
@@ -213,6 +214,12 @@ function readCall(r: ProtoReader): CallMessage {
   r.end = outerEnd;
   if (call.seq === 0) throw r.malformed("a call without a sequence number");
   return call;
+}
+
+/** A view of the frame; no bytes mean no arguments. */
+function readArgsBytes(r: ProtoReader): Uint8Array {
+  const view = r.view();
+  return view.length === 0 ? NO_ARGS : view;
 }
 
 /** Apart from the loop above, so that the loop stays small enough to be optimised well. */

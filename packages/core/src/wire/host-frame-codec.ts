@@ -19,7 +19,7 @@ import {
   FIXED64,
   openLength,
   VARINT,
-  varintBytes,
+  writeBytesItem,
   writeFixed64,
   writeText,
   writeUint,
@@ -63,7 +63,10 @@ export function writeFrameWelcome(w: ByteWriter, welcome: Welcome): void {
   closeLength(w, at);
 }
 
-/** @param result one MessagePack value, or an `Error` message when not `ok`; of no bytes: `undefined`. */
+/**
+ * @param result one MessagePack value, or an `Error` message when not `ok`; of no bytes: `undefined`.
+ * @param lsn 0: none. @param path as in the call.
+ */
 export function writeReply(
   w: ByteWriter,
   seq: number,
@@ -71,24 +74,16 @@ export function writeReply(
   result: Uint8Array,
   lsn: number,
   shard: number,
+  path: string,
 ): void {
-  const count = result.length;
-  let bytes = 1 + varintBytes(seq);
-  if (count > 0) bytes += 1 + varintBytes(count) + count;
-  if (lsn > 0) bytes += 1 + varintBytes(lsn);
-  if (shard > 0) bytes += 1 + varintBytes(shard);
-  // The length is known ahead: nothing has to move afterwards.
-  writeVarint(w, FRAME_REPLIES);
-  writeVarint(w, bytes);
+  const at = openLength(w, FRAME_REPLIES);
   writeVarint(w, REPLY_SEQ);
   writeVarint(w, seq);
-  if (count > 0) {
-    writeVarint(w, ok ? REPLY_VALUE : REPLY_ERROR);
-    writeVarint(w, count);
-    w.bytes(result);
-  }
+  if (result.length > 0) writeBytesItem(w, ok ? REPLY_VALUE : REPLY_ERROR, result);
   writeUint(w, REPLY_LSN, lsn);
   writeUint(w, REPLY_SHARD, shard);
+  writeText(w, REPLY_PATH, path);
+  closeLength(w, at);
 }
 
 export function writeRelocation(w: ByteWriter, relocation: Relocation): void {

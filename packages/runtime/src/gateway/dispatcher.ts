@@ -22,6 +22,9 @@ export interface Outcome {
   readonly bytes: Uint8Array;
   /** Set when the call was not run and nothing of it is recorded: trying again may help (`transient`) or cannot (`final`). */
   readonly refused?: "transient" | "final";
+  /** The commit that made the outcome durable, or that a read observed, and its shard; told to the caller. */
+  readonly lsn?: number;
+  readonly shard?: number;
 }
 
 export interface CallSink {
