@@ -11,7 +11,7 @@ import type { HlcTime, Lsn, PinionError, ShardId, Term } from "@pinion/core";
 
 /** 5 bits in the record header. Values are frozen; unknown ones are refused when read. */
 export const RecordKind = Object.freeze({
-  /** Log-internal: states the position flushed before its batch. */
+  /** Log-internal: ends every batch, states the position flushed before it. */
   marker: 0,
   commit: 1,
   open: 2,
@@ -27,6 +27,8 @@ export const RecordKind = Object.freeze({
   forward: 12,
   refuse: 13,
   session: 14,
+  /** Log-internal: opens every segment, states where each shard stands. */
+  heads: 15,
   /** Free for users of `@pinion/storage` alone. */
   user: 31,
 } as const);

@@ -1,0 +1,74 @@
+/**
+ * Gets the next segment ready before the current one is full, so that no append waits for a file to be created.
+ *
+ * I1 at most one segment is prepared, and it is taken before the next is prepared.
+ * I2 a failure here is not the log's end: nothing was promised yet. A full disk means backpressure; it is tried again with
+ *    growing pauses, and room that comes back is noticed.
+ */
+import { fromSystemError, type Clock, type PinionError, type Timer } from "@pinion/core";
+import type { SegmentSource } from "./log-writer.ts";
+import type { WritableSegment } from "./staging-buffer.ts";
+
+const RETRY_MS_MIN = 100;
+const RETRY_MS_MAX = 5000;
+
+export class NextSegment implements SegmentSource {
+  readonly #create: () => Promise<WritableSegment>;
+  readonly #clock: Clock;
+  readonly #onReady: () => void;
+  #ready: WritableSegment | undefined;
+  #creating: Promise<void> | undefined;
+  #retry: Timer | undefined;
+  #retryMs = RETRY_MS_MIN;
+  #error: PinionError | undefined;
+  #stopped = false;
+
+  /** @param create makes the segment that follows the last one made */
+  constructor(create: () => Promise<WritableSegment>, clock: Clock, onReady: () => void) {
+    this.#create = create;
+    this.#clock = clock;
+    this.#onReady = onReady;
+  }
+
+  /** Why the last attempt failed; undefined when it did not. */
+  get error(): PinionError | undefined {
+    return this.#error;
+  }
+
+  take(): WritableSegment | undefined {
+    const segment = this.#ready;
+    this.#ready = undefined;
+    return segment;
+  }
+
+  prepare(): void {
+    if (this.#ready || this.#creating || this.#retry || this.#stopped) return;
+    this.#creating = this.#attempt().finally(() => (this.#creating = undefined));
+  }
+
+  /** Closes what was prepared; its file stays, for the next opening to use. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#retry?.cancel();
+    await this.#creating;
+    await this.take()?.file.close();
+  }
+
+  async #attempt(): Promise<void> {
+    try {
+      this.#ready = await this.#create();
+      this.#error = undefined;
+      this.#retryMs = RETRY_MS_MIN;
+    } catch (e) {
+      this.#error = fromSystemError(e, "preparing the next log segment");
+      if (this.#stopped) return;
+      this.#retry = this.#clock.setTimer(this.#retryMs, () => {
+        this.#retry = undefined;
+        this.prepare();
+      });
+      this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
+      return;
+    }
+    this.#onReady();
+  }
+}
