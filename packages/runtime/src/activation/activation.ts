@@ -311,7 +311,9 @@ export class Activation implements ShardMember {
     for (const timer of this.#timers ?? []) timer.cancel();
     if (this.type.options.onDeactivate !== undefined) {
       try {
-        await runHook(this, (ctx) => this.type.options.onDeactivate?.(ctx as never, reason));
+        await runHook(this, "onDeactivate", (ctx) =>
+          this.type.options.onDeactivate?.(ctx as never, reason),
+        );
       } catch (error) {
         this.services.warn("onDeactivate failed", error, { actor: this.actor });
       }

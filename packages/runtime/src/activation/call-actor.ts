@@ -53,7 +53,7 @@ export async function openSubCall(
   services.blocked();
   services.transmit(subCall.call);
   const outcome = await promise;
-  services.monitor.enter(activation.actor, turn.call.method);
+  services.monitor.resume(activation.actor, turn.call.method, turn.call);
   if (!outcome.ok) throw decodeError(outcome.bytes);
   return decodeValue(outcome.bytes);
 }

@@ -12,6 +12,7 @@ import { Turn } from "./turn.ts";
 /** Runs `hook`, bounded by `maxTurnMs`. Rejects with what it threw, or `turn-timeout`. */
 export async function runHook(
   activation: Activation,
+  name: "onActivate" | "onDeactivate",
   hook: (ctx: TurnContext) => unknown,
 ): Promise<void> {
   const { services } = activation;
@@ -26,14 +27,34 @@ export async function runHook(
     turn.abort(error);
     reject(error);
   });
-  services.monitor.enter(activation.actor, "onActivate/onDeactivate");
   try {
-    await Promise.race([hook(new TurnContext(turn)), timeUp]);
+    await Promise.race([enterHook(activation, name, () => hook(new TurnContext(turn))), timeUp]);
     await commitHook(turn);
   } finally {
     timer.cancel();
     endTurn(turn, true);
     activation.turnEnded(turn);
+  }
+}
+
+/**
+ * Runs user code that no call names, named to the monitor.
+ * @throws `poisoned` where it has blocked the worker twice
+ */
+export function enterHook<T>(activation: Activation, name: string, code: () => T): T {
+  const { services, actor } = activation;
+  if (services.isPoisonedHook(actor, name)) {
+    throw new PinionError(
+      "poisoned",
+      `${name} of ${actor} has blocked the worker twice and is not run again`,
+      { details: { actor, method: name } },
+    );
+  }
+  services.monitor.enter(actor, name, undefined);
+  try {
+    return code();
+  } finally {
+    services.monitor.leave();
   }
 }
 

@@ -5,29 +5,35 @@
 import { NO_LSN, PinionError } from "@pinion/core";
 import { freezeState, plainState, type StateVersion } from "../state-value/index.ts";
 import type { Activation } from "./activation.ts";
-import { runHook } from "./hook-turn.ts";
+import { enterHook, runHook } from "./hook-turn.ts";
 import type { LoadedRecord } from "./services.ts";
 
 export async function loadActivation(activation: Activation): Promise<void> {
   const { type, services } = activation;
   try {
     const record = await services.loadRecord(activation);
-    if (record?.state !== undefined) {
-      activation.base = migrate(activation, record, record.state);
-      activation.stored = record.stateVersion === type.stateVersion;
-    } else {
-      activation.base = freezeState(type.options.state());
-    }
     activation.lastLsn = record?.lsn ?? NO_LSN;
-    activation.vars = type.options.vars?.();
+    enterHook(activation, "load", () => setUp(activation, record));
     if (type.options.onActivate !== undefined) {
-      await runHook(activation, (ctx) => type.options.onActivate?.(ctx as never));
+      await runHook(activation, "onActivate", (ctx) => type.options.onActivate?.(ctx as never));
     }
   } catch (error) {
     activation.loadFailed(error);
     return;
   }
   activation.activated();
+}
+
+/** What the definition's own code makes of the record: synchronous, and it may throw. */
+function setUp(activation: Activation, record: LoadedRecord | undefined): void {
+  const { type } = activation;
+  if (record?.state !== undefined) {
+    activation.base = migrate(activation, record, record.state);
+    activation.stored = record.stateVersion === type.stateVersion;
+  } else {
+    activation.base = freezeState(type.options.state());
+  }
+  activation.vars = type.options.vars?.();
 }
 
 /** A migrated state is stored with the next commit; until then each activation migrates again. */

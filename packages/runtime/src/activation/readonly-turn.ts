@@ -8,7 +8,7 @@ import { errorOutcome, refusedOutcome, valueOutcome } from "../shard/outcome.ts"
 import type { Gated } from "../shard/output-gate.ts";
 import type { Activation } from "./activation.ts";
 import type { RegisteredMethod } from "./registered-type.ts";
-import { endTurn, runMethod } from "./turn-runner.ts";
+import { endTurn, poisonedCall, runMethod } from "./turn-runner.ts";
 import { Turn } from "./turn.ts";
 
 class ReadReply implements Gated {
@@ -34,6 +34,10 @@ export function startReadonlyTurn(activation: Activation, call: IncomingCall): v
         new PinionError("deadline-exceeded", "the deadline passed before the call ran"),
       ),
     );
+    return;
+  }
+  if (activation.services.isPoisoned(call)) {
+    call.sink.reply(call, refusedOutcome(poisonedCall(activation, call)));
     return;
   }
   const turn = new Turn(activation, "readonly", call, undefined, nowMs);

@@ -11,10 +11,14 @@ import type { Activation } from "./activation.ts";
 import type { RegisteredType } from "./registered-type.ts";
 import type { Turn } from "./turn.ts";
 
-/** Notes which turn the event loop was in last, so that a blocked worker can be named from outside. */
+/** Notes which turn the event loop is in, so that a blocked worker can be named from outside. */
 export interface TurnMonitor {
-  /** The event loop runs, or goes on with, a turn of this actor. */
-  enter(actor: ActorKey, method: string): void;
+  /** The event loop begins with user code of this actor; `call` is undefined for a hook, a migrate step or an effect. */
+  enter(actor: ActorKey, method: string, call: IncomingCall | undefined): void;
+  /** A turn that waited goes on. Where it yields again is not seen, so what blocks later need not be this turn. */
+  resume(actor: ActorKey, method: string, call: IncomingCall | undefined): void;
+  /** The code that `enter` announced has returned. */
+  leave(): void;
 }
 
 export interface TurnServices {
@@ -38,6 +42,8 @@ export interface TurnServices {
   blocked(): void;
   /** True when this call blocked the event loop twice and may not run again. */
   isPoisoned(call: IncomingCall): boolean;
+  /** The same for user code that no call names: "load", a hook. */
+  isPoisonedHook(actor: ActorKey, hook: string): boolean;
   /** Reminder changes of a committed turn. */
   remindersChanged(activation: Activation, ops: readonly ReminderOp[]): void;
   /** The activation has ended and must be forgotten. */

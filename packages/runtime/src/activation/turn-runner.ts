@@ -69,10 +69,13 @@ export function runMethod(
   const { activation } = turn;
   activation.running++;
   let result: unknown;
-  activation.services.monitor.enter(activation.actor, method.name);
+  const { monitor } = activation.services;
+  monitor.enter(activation.actor, method.name, call);
   try {
     result = invoke(activation, method.fn, new TurnContext(turn), argumentsOf(call));
+    monitor.leave();
   } catch (error) {
+    monitor.leave();
     done(turn, false, error);
     return;
   }
@@ -85,6 +88,14 @@ export function runMethod(
   result.then(
     (value) => done(turn, true, value),
     (error: unknown) => done(turn, false, error),
+  );
+}
+
+export function poisonedCall(activation: Activation, call: IncomingCall): PinionError {
+  return new PinionError(
+    "poisoned",
+    `this call of ${call.method} has blocked the worker twice and is not run again`,
+    { details: { actor: activation.actor, method: call.method } },
   );
 }
 
@@ -120,13 +131,7 @@ export function startTurn(activation: Activation, entry: CallEntry): void {
     const error =
       method === undefined
         ? unknownMethod(activation.type.name, call.method, [...activation.type.methods.keys()])
-        : new PinionError(
-            "poisoned",
-            `this call of ${call.method} has blocked the worker twice and is not run again`,
-            {
-              details: { actor: activation.actor, method: call.method },
-            },
-          );
+        : poisonedCall(activation, call);
     finishTurn(turn, false, error);
     return;
   }

@@ -52,16 +52,7 @@ export class CheckedFile implements DurableCell {
   async #replace(content: Uint8Array): Promise<void> {
     const { kind, formatVersion } = this.#options;
     const head = Buffer.from(`pinion ${kind} ${formatVersion} crc32c=${checksum(content)}\n`);
-    const fresh = `${this.path}.new`;
-    await this.#disk.remove(fresh);
-    const file = await this.#disk.create(fresh);
-    try {
-      await file.write(0, Buffer.concat([head, content]), { sync: true });
-    } finally {
-      await file.close();
-    }
-    await this.#disk.rename(fresh, this.path);
-    await this.#disk.syncDir(dirname(this.path));
+    await replaceFile(this.#disk, this.path, Buffer.concat([head, content]), { durable: true });
   }
 
   #content(bytes: Buffer): Uint8Array {
@@ -94,6 +85,25 @@ export class CheckedFile implements DurableCell {
 
 const checksum = (content: Uint8Array): string =>
   (crc32c(content) >>> 0).toString(16).padStart(8, "0");
+
+/** Replaces a file's content as a whole (I1). Without `durable` a crash may bring the old content back. */
+export async function replaceFile(
+  disk: Disk,
+  path: string,
+  content: Uint8Array,
+  { durable }: { durable: boolean },
+): Promise<void> {
+  const fresh = `${path}.new`;
+  await disk.remove(fresh);
+  const file = await disk.create(fresh);
+  try {
+    await file.write(0, content, { sync: durable });
+  } finally {
+    await file.close();
+  }
+  await disk.rename(fresh, path);
+  if (durable) await disk.syncDir(dirname(path));
+}
 
 /** @returns undefined if there is no such file */
 export async function readWhole(disk: Disk, path: string): Promise<Buffer | undefined> {

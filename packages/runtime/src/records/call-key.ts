@@ -14,6 +14,9 @@ export function callKeyText(key: CallKey): string {
   return key.path === "" ? `${key.session}/${key.seq}` : `${key.session}/${key.seq}/${key.path}`;
 }
 
+/** User code that runs without a call: an actor's hook, migrate steps ("load") or effect. */
+export const hookKeyText = (actor: string, hook: string): string => `@hook/${hook}/${actor}`;
+
 export function childPath(path: string, ordinal: number): string {
   return path === "" ? `${ordinal}` : `${path}.${ordinal}`;
 }

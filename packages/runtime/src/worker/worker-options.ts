@@ -16,7 +16,7 @@ export interface WorkerOptions {
   /** Activations kept in memory; beyond, the one used longest ago ends. */
   readonly activationsMax: number;
   readonly maxClockSkewMs: number;
-  /** Calls that blocked the event loop twice: refused for good. Keys by `callKeyText`. */
+  /** Calls and hooks that blocked the event loop twice: refused for good. Keys by `callKeyText` and `hookKeyText`. */
   readonly poisoned: ReadonlySet<string>;
 }
 

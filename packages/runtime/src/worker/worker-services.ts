@@ -9,7 +9,7 @@ import { combine, remindersOf } from "../checkpoint/actor-records.ts";
 import type { EffectContext } from "../definition/actor-context.ts";
 import type { IncomingCall, Session } from "../gateway/dispatcher.ts";
 import { parseActorKey } from "../records/actor-key.ts";
-import { callKeyText } from "../records/call-key.ts";
+import { callKeyText, hookKeyText } from "../records/call-key.ts";
 import { decodeReminder } from "../reminders/reminder-state.ts";
 import { callKeyOf } from "../shard/call-entry.ts";
 import type { OutboxItem, OutboxPorts } from "../shard/outbox.ts";
@@ -49,6 +49,8 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
     blocked: () => core.watch.blocked(),
     isPoisoned: (call) =>
       core.options.poisoned.size > 0 && core.options.poisoned.has(callKeyText(callKeyOf(call))),
+    isPoisonedHook: (actor, hook) =>
+      core.options.poisoned.size > 0 && core.options.poisoned.has(hookKeyText(actor, hook)),
     remindersChanged: (activation, ops) => {
       const reminders = (activation.reminders ??= new Map());
       for (const op of ops) {
@@ -130,8 +132,26 @@ async function runEffect(core: WorkerCore, item: OutboxItem): Promise<void> {
   const context: EffectContext = { id, signal: timeout.signal, attempt: item.attempts };
   try {
     const args = decodeValue(item.entry.args) as never[];
-    await (effect as (ctx: EffectContext, ...args: unknown[]) => unknown)(context, ...args);
+    await enterEffect(core, item, () =>
+      (effect as (ctx: EffectContext, ...args: unknown[]) => unknown)(context, ...args),
+    );
   } finally {
     timer.cancel();
+  }
+}
+
+/** @throws `poisoned` */
+function enterEffect<T>(core: WorkerCore, item: OutboxItem, code: () => T): T {
+  const name = `effect ${item.entry.method}`;
+  if (core.options.poisoned.has(hookKeyText(item.sender, name))) {
+    throw new PinionError("poisoned", `${name} of ${item.sender} has blocked the worker twice`, {
+      details: { actor: item.sender },
+    });
+  }
+  core.ports.monitor.enter(item.sender, name, undefined);
+  try {
+    return code();
+  } finally {
+    core.ports.monitor.leave();
   }
 }
