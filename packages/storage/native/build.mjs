@@ -5,7 +5,7 @@
  * Prints nothing when the addon is already there. Without a compiler, or on a system the addon is not for, it says in one
  * line that the portable fallback will be used, and succeeds.
  *
- * The file's name carries a hash of the source (its first line holds the compiler flags), which is how the loader
+ * The file's name carries a hash of all sources (the first line of pinion.c holds the compiler flags), which is how the loader
  * (src/memory/open-native-door.ts) finds the one that fits. It appears by a rename, so that builds may run at once.
  */
 import { execFileSync } from "node:child_process";
@@ -19,9 +19,10 @@ const here = dirname(fileURLToPath(import.meta.url));
 const source = join(here, "pinion.c");
 const outDir = join(here, "build");
 
-const text = readFileSync(source, "utf8");
-const hash = createHash("sha256").update(text).digest("hex").slice(0, 16);
-const name = `pinion-${hash}-${process.platform}-${process.arch}.node`;
+const sources = readdirSync(here).filter((name) => /\.[ch]$/.test(name));
+const hash = createHash("sha256");
+for (const name of sources.sort()) hash.update(readFileSync(join(here, name)));
+const name = `pinion-${hash.digest("hex").slice(0, 16)}-${process.platform}-${process.arch}.node`;
 const target = join(outDir, name);
 
 /** Folder of node_api.h and uv.h: of the Node installed through npm, else of the one running. Any version's fit: the interface is stable. */
@@ -53,7 +54,7 @@ function build() {
     return fallback(`the native part is for Linux, this is ${process.platform}`);
   const include = headers();
   if (!include) return fallback("no Node.js headers to build the native part with");
-  const flags = /^\/\/ cflags: (.*)$/m.exec(text)[1].trim().split(/\s+/);
+  const flags = /^\/\/ cflags: (.*)$/m.exec(readFileSync(source, "utf8"))[1].trim().split(/\s+/);
   mkdirSync(outDir, { recursive: true });
   const temporary = join(outDir, `.${name}.${process.pid}`);
   const compiler = process.env.CC ?? "cc";

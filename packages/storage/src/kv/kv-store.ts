@@ -53,6 +53,6 @@ export interface KvStore {
   range(table: string, range: KvRange): Promise<KvEntry[]>;
   commit(writes: readonly KvWrite[]): Promise<void>;
   sync(): Promise<void>;
-  /** Waits for commits under way. Harmless when repeated. */
+  /** Waits for commits under way. Harmless when repeated; anything else afterwards is a mistake of ours (`internal`). */
   close(): Promise<void>;
 }

@@ -7,7 +7,7 @@
  * I1 a crash leaves `durable` plus a prefix of `unsynced` (KvStore I1, I2); a commit under way counts as unsynced.
  * I2 killing the process alone loses nothing that has resolved: LMDB's pages are in the page cache.
  */
-import { PinionError, type Rng } from "@pinion/core";
+import { assert, PinionError, type Rng } from "@pinion/core";
 import { diskError } from "../disk/disk-error.ts";
 import {
   SimOperations,
@@ -189,7 +189,7 @@ export class SimKv implements KvStore {
   #run<T>(kind: SimOperationKind, effect: () => T): Promise<T> {
     const closed = this.#closed;
     return this.#queue.run(async () => {
-      if (closed) throw new PinionError("io-error", `${kind} ${this.#name}: the store is closed`);
+      assert(!closed, `${kind} ${this.#name} after close`);
       if (this.#failure) {
         throw new PinionError("io-error", `${kind} ${this.#name}: the store has failed before`, {
           cause: this.#failure,

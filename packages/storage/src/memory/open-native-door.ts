@@ -1,9 +1,9 @@
 /**
- * Chooses the native door of this thread: the addon if it was built for exactly this source (native/build.mjs names its file
- * by the source's hash), else the portable one, which says why.
+ * Chooses the native door of this thread: the addon if it was built for exactly this source (native/build.mjs names its
+ * file by the sources' hash), else the portable one, which says why.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { messageOf } from "@pinion/core";
@@ -25,11 +25,7 @@ function openAddon(): NativeDoor {
   if (process.platform !== "linux")
     return new PortableDoor(`the native part is for Linux, this is ${process.platform}`);
   try {
-    const hash = createHash("sha256")
-      .update(readFileSync(new URL("pinion.c", NATIVE_DIR)))
-      .digest("hex")
-      .slice(0, 16);
-    const name = `pinion-${hash}-${process.platform}-${process.arch}.node`;
+    const name = `pinion-${sourceHash()}-${process.platform}-${process.arch}.node`;
     const path = fileURLToPath(new URL(`build/${name}`, NATIVE_DIR));
     if (!existsSync(path))
       return new PortableDoor("the native part is not built (no C compiler at installation?)");
@@ -37,4 +33,12 @@ function openAddon(): NativeDoor {
   } catch (e) {
     return new PortableDoor(`the native part cannot be loaded: ${messageOf(e)}`);
   }
+}
+
+/** The same as in native/build.mjs: over all sources in order of their names. */
+function sourceHash(): string {
+  const sources = readdirSync(NATIVE_DIR).filter((name) => /\.[ch]$/.test(name));
+  const hash = createHash("sha256");
+  for (const name of sources.sort()) hash.update(readFileSync(new URL(name, NATIVE_DIR)));
+  return hash.digest("hex").slice(0, 16);
 }

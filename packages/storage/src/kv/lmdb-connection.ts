@@ -1,0 +1,88 @@
+/**
+ * The event loop's end of one LMDB thread: requests out, answers in, in order. Requests made in the same turn travel in
+ * one message.
+ *
+ * I1 every request is answered once, or rejected when the thread is gone.
+ * I2 the thread keeps the process alive only while it owes an answer.
+ */
+import { Worker } from "node:worker_threads";
+import { extname } from "node:path";
+import { assert } from "@pinion/core";
+import type {
+  LmdbFailure,
+  LmdbRequest,
+  LmdbResponse,
+  LmdbRole,
+  LmdbThreadData,
+} from "./lmdb-messages.ts";
+import type { PackedBytes } from "./packed-bytes.ts";
+
+/** What the thread reported, as an error to be given a type by `LmdbKv`. */
+export class LmdbError extends Error {
+  readonly code: string | undefined;
+  constructor({ message, code }: LmdbFailure) {
+    super(message);
+    this.code = code;
+  }
+}
+
+interface Waiting {
+  readonly resolve: (values: PackedBytes | undefined) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class LmdbConnection {
+  readonly #worker: Worker;
+  readonly #waiting: Waiting[] = [];
+  #outgoing: LmdbRequest[] = [];
+  #gone: Error | undefined;
+
+  constructor(path: string, role: LmdbRole) {
+    const workerData: LmdbThreadData = { path, role };
+    // Beside this file, as .ts or, compiled, as .js.
+    const file = new URL(`lmdb-thread${extname(import.meta.url)}`, import.meta.url);
+    this.#worker = new Worker(file, { name: `pinion-kv-${role}`, workerData });
+    this.#worker.on("message", (responses: readonly LmdbResponse[]) => this.#receive(responses));
+    this.#worker.on("error", (error: Error) => this.#lost(error));
+    this.#worker.on("exit", () => this.#lost(new Error(`the ${role} thread of ${path} has ended`)));
+    this.#worker.unref();
+  }
+
+  request(request: LmdbRequest): Promise<PackedBytes | undefined> {
+    if (this.#gone) return Promise.reject(this.#gone);
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.length === 0) this.#worker.ref();
+      this.#waiting.push({ resolve, reject });
+      if (this.#outgoing.length === 0) queueMicrotask(() => this.#send());
+      this.#outgoing.push(request);
+    });
+  }
+
+  #send(): void {
+    const requests = this.#outgoing;
+    this.#outgoing = [];
+    const buffers = requests.flatMap((request) =>
+      request.kind === "get"
+        ? [request.keys.buffer]
+        : request.kind === "commit"
+          ? [request.writes.buffer]
+          : [],
+    );
+    this.#worker.postMessage(requests, buffers);
+  }
+
+  #receive(responses: readonly LmdbResponse[]): void {
+    for (const response of responses) {
+      const waiting = this.#waiting.shift();
+      assert(waiting, "an answer nobody waits for");
+      if ("failure" in response) waiting.reject(new LmdbError(response.failure));
+      else waiting.resolve(response.values);
+    }
+    if (this.#waiting.length === 0) this.#worker.unref();
+  }
+
+  #lost(error: Error): void {
+    this.#gone ??= error;
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#gone);
+  }
+}

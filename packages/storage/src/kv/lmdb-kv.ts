@@ -1,0 +1,171 @@
+/**
+ * The key-value store on LMDB. Two threads of its own do all the work, one writes and one reads, because LMDB maps its file: any
+ * access may be a page fault that waits for a disk, a commit flushes, and both would stop the event loop. LMDB's readers do not
+ * wait for its writer, so an activation's load is not held up by a checkpoint.
+ *
+ * Measured: a get takes 30 µs there and back, 64 at once 2 µs each (against 2 µs for a synchronous get of a page in memory).
+ *
+ * I1 a commit is flushed when it resolves (lmdb-thread I1), so `sync` has only to wait for the commits before it.
+ * I2 after a failure that leaves durability unknown nothing is committed any more (KvStore I4).
+ */
+import { assert, isPinionError, PinionError } from "@pinion/core";
+import { checkKey, checkTable, checkWrites } from "./kv-check.ts";
+import {
+  KV_RANGE_LIMIT_DEFAULT,
+  type KvEntry,
+  type KvRange,
+  type KvStore,
+  type KvWrite,
+} from "./kv-store.ts";
+import { LmdbConnection, LmdbError } from "./lmdb-connection.ts";
+import type { LmdbRequest } from "./lmdb-messages.ts";
+import { packBytes, unpackBytes } from "./packed-bytes.ts";
+
+const DAMAGED = new Set([
+  "MDB_INVALID",
+  "MDB_CORRUPTED",
+  "MDB_PAGE_NOTFOUND",
+  "MDB_VERSION_MISMATCH",
+]);
+const FULL = new Set(["ENOSPC", "EDQUOT", "MDB_MAP_FULL"]);
+const READ_ONLY = new Set(["EROFS", "EACCES", "EPERM"]);
+
+export class LmdbKv implements KvStore {
+  readonly #path: string;
+  readonly #writer: LmdbConnection;
+  readonly #reader: LmdbConnection;
+  #lastCommit: Promise<unknown> = Promise.resolve();
+  #failure: PinionError | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(path: string, writer: LmdbConnection, reader: LmdbConnection) {
+    this.#path = path;
+    this.#writer = writer;
+    this.#reader = reader;
+  }
+
+  /**
+   * Opens the store in this file, or creates it (its folder must exist). One `LmdbKv` a file and process.
+   * @throws `corruption` (not a store, or damaged), `disk-full`, `disk-read-only`, `io-error`
+   */
+  static async open(path: string): Promise<LmdbKv> {
+    // Both threads start at once; the writer opens first, for it looks at the file and may create it.
+    const writer = new LmdbConnection(path, "writer");
+    const reader = new LmdbConnection(path, "reader");
+    try {
+      await writer.request({ kind: "open" });
+      await reader.request({ kind: "open" });
+      return new LmdbKv(path, writer, reader);
+    } catch (e) {
+      await closeAll(reader, writer);
+      throw typed(e, "open", path);
+    }
+  }
+
+  async get(table: string, key: Uint8Array): Promise<Uint8Array | undefined> {
+    const [value] = await this.getMany(table, [key]);
+    return value;
+  }
+
+  async getMany(table: string, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    checkTable(table);
+    for (const key of keys) checkKey(table, key);
+    return this.#read("get", { kind: "get", table, keys: packBytes(keys) });
+  }
+
+  async range(table: string, range: KvRange): Promise<KvEntry[]> {
+    checkTable(table);
+    const { from, to, limit = KV_RANGE_LIMIT_DEFAULT, reverse = false } = range;
+    const list = await this.#read("range", {
+      kind: "range",
+      table,
+      from: from?.slice(),
+      to: to?.slice(),
+      limit,
+      reverse,
+    });
+    const entries: KvEntry[] = [];
+    for (let i = 0; i < list.length; i += 2) {
+      entries.push({ key: list[i] as Uint8Array, value: list[i + 1] as Uint8Array });
+    }
+    return entries;
+  }
+
+  async commit(writes: readonly KvWrite[]): Promise<void> {
+    checkWrites(writes);
+    this.#check("commit");
+    const tables: string[] = [];
+    const tableOf = new Uint8Array(writes.length);
+    const list: (Uint8Array | undefined)[] = [];
+    for (const [i, { table, key, value }] of writes.entries()) {
+      let at = tables.indexOf(table);
+      if (at < 0) at = tables.push(table) - 1;
+      tableOf[i] = at;
+      list.push(key, value);
+    }
+    const committed = this.#writer.request({
+      kind: "commit",
+      tables,
+      tableOf,
+      writes: packBytes(list),
+    });
+    this.#lastCommit = committed.catch(() => {});
+    try {
+      await committed;
+    } catch (e) {
+      const error = typed(e, "commit", this.#path);
+      if (!isPinionError(error, "disk-full")) this.#failure ??= error;
+      throw error;
+    }
+  }
+
+  async sync(): Promise<void> {
+    this.#check("sync");
+    await this.#lastCommit;
+    this.#check("sync");
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= closeAll(this.#reader, this.#writer);
+    return this.#closing;
+  }
+
+  async #read(doing: string, request: LmdbRequest): Promise<(Uint8Array | undefined)[]> {
+    this.#check(doing);
+    try {
+      const values = await this.#reader.request(request);
+      return values ? unpackBytes(values) : [];
+    } catch (e) {
+      throw typed(e, doing, this.#path);
+    }
+  }
+
+  #check(doing: string): void {
+    assert(!this.#closing, `${doing} ${this.#path} after close`);
+    if (this.#failure) {
+      throw new PinionError("io-error", `${doing} ${this.#path}: the store has failed before`, {
+        cause: this.#failure,
+      });
+    }
+  }
+}
+
+async function closeAll(...connections: readonly LmdbConnection[]): Promise<void> {
+  await Promise.allSettled(connections.map((connection) => connection.request({ kind: "close" })));
+}
+
+function typed(e: unknown, doing: string, path: string): PinionError {
+  const code = e instanceof LmdbError ? (e.code ?? "") : "";
+  const kind = DAMAGED.has(code)
+    ? "corruption"
+    : FULL.has(code)
+      ? "disk-full"
+      : READ_ONLY.has(code)
+        ? "disk-read-only"
+        : "io-error";
+  const reason = e instanceof Error ? e.message : String(e);
+  return new PinionError(kind, `${doing} ${path}: ${reason}`, {
+    details: { path, errno: code },
+    cause: e,
+  });
+}
