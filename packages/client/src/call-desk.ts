@@ -31,7 +31,7 @@ import type { ClientSession } from "./client-session.ts";
 import { CallCounters } from "./client-stats.ts";
 import { DeadlineQueue } from "./deadline-queue.ts";
 import type { ResolvedClientOptions } from "./options.ts";
-import { PendingCall } from "./pending-call.ts";
+import { careOf, PendingCall, type CallCare, type FrameTime } from "./pending-call.ts";
 import { ProcessHold } from "./process-hold.ts";
 import { retryDelayMs } from "./retry-policy.ts";
 import type { Router } from "./router.ts";
@@ -52,6 +52,12 @@ export interface PreparedOptions {
   readonly signal: AbortSignal | undefined;
   readonly extras: CallExtras | undefined;
 }
+
+/** A promise calls its executor at once, so one executor serves all of them: a closure less per call. */
+let capturedResolve: (value: unknown) => void = () => {};
+const captureResolve = (resolve: (value: unknown) => void): void => {
+  capturedResolve = resolve;
+};
 
 export class CallDesk implements LinkListener {
   readonly counters = new CallCounters();
@@ -97,21 +103,27 @@ export class CallDesk implements LinkListener {
     args: readonly unknown[],
     options: PreparedOptions,
   ): Promise<unknown> {
-    return new Promise((resolve) => {
-      this.counters.calls++;
-      const { calls } = this.#session;
-      const call = new PendingCall(calls.next, target, method, options.extras, resolve);
-      const refusal = this.#refusal(call, options);
-      if (refusal !== undefined) {
-        this.#settleFailed(call, refusal);
-        return;
-      }
-      calls.add(call);
-      if (options.timeoutMs > 0) this.#setDeadline(call, options.timeoutMs);
-      if (options.signal !== undefined) this.#listen(call, options.signal);
-      if (this.#options.telemetry.tracing) this.#startSpan(call);
-      this.#dispatch(call, args);
-    });
+    const promise = new Promise<unknown>(captureResolve);
+    this.#begin(
+      new PendingCall(this.#session.calls.next, target, method, options.extras, capturedResolve),
+      args,
+      options,
+    );
+    return promise;
+  }
+
+  #begin(call: PendingCall, args: readonly unknown[], options: PreparedOptions): void {
+    this.counters.calls++;
+    const refusal = this.#refusal(call, options);
+    if (refusal !== undefined) {
+      this.#settleFailed(call, refusal);
+      return;
+    }
+    this.#session.calls.add(call);
+    if (options.timeoutMs > 0) this.#setDeadline(call, options.timeoutMs);
+    if (options.signal !== undefined) this.#listen(call, options.signal);
+    if (this.#options.telemetry.tracing) this.#startSpan(call);
+    this.#dispatch(call, args);
   }
 
   #refusal(call: PendingCall, options: PreparedOptions): PinionError | undefined {
@@ -131,21 +143,22 @@ export class CallDesk implements LinkListener {
   }
 
   #setDeadline(call: PendingCall, timeoutMs: number): void {
-    call.timeoutMs = timeoutMs;
-    call.deadlineAtMs = this.#options.clock.nowMs() + timeoutMs;
+    const care = careOf(call);
+    care.timeoutMs = timeoutMs;
+    care.deadlineAtMs = this.#options.clock.nowMs() + timeoutMs;
     this.#deadlines.update(call);
   }
 
   #listen(call: PendingCall, signal: AbortSignal): void {
     const onAbort = (): void => this.#abandon(call, cancelled(call, signal));
     signal.addEventListener("abort", onAbort, { once: true });
-    call.stopListening = () => signal.removeEventListener("abort", onAbort);
+    careOf(call).stopListening = () => signal.removeEventListener("abort", onAbort);
   }
 
   #startSpan(call: PendingCall): void {
     const span = this.#options.telemetry.span(`pinion.call ${call.target.type}/${call.method}`);
     span.setAttribute("pinion.actor", call.target.toString());
-    call.span = span;
+    careOf(call).span = span;
     if (span.traceparent !== undefined)
       call.extras = { ...call.extras, traceparent: span.traceparent };
   }
@@ -183,12 +196,12 @@ export class CallDesk implements LinkListener {
       this.counters.lateReplies++; // I1
       return;
     }
-    (call.carrier as WorkerLink).release(call);
+    (call.carrier as WorkerLink).release();
     try {
       if (ok) {
         const value = start === end ? undefined : decodeValue(bytes, start, end);
         this.counters.succeeded++;
-        this.counters.latency.record(nowMs - call.sentAtMs);
+        this.counters.latency.record(nowMs - (call.lastSent as FrameTime).atMs);
         this.#settle(call, value);
       } else this.#onRefused(call, decodeError(bytes, start, end));
     } catch (e) {
@@ -197,9 +210,15 @@ export class CallDesk implements LinkListener {
   }
 
   #onRefused(call: PendingCall, error: PinionError): void {
-    if (error.code === "overloaded") call.overloads++;
+    const care = careOf(call);
+    if (error.code === "overloaded") care.overloads++;
     if (error.code === "relocate" || error.code === "draining") this.#router.relocateBy(error);
-    const delayMs = retryDelayMs(error, call, this.#options.overloadRetries, this.#options.rng);
+    const delayMs = retryDelayMs(
+      error,
+      { attempts: call.attempts, overloads: care.overloads },
+      this.#options.overloadRetries,
+      this.#options.rng,
+    );
     if (delayMs === undefined) this.#settleFailed(call, this.#withHint(call, error));
     else this.#retry(call, error, delayMs);
   }
@@ -226,17 +245,19 @@ export class CallDesk implements LinkListener {
       this.#resend(call);
       return;
     }
-    call.retryTimer = this.#options.clock.setTimer(delayMs, () => {
-      call.retryTimer = undefined;
+    const care = careOf(call);
+    care.retryTimer = this.#options.clock.setTimer(delayMs, () => {
+      care.retryTimer = undefined;
       this.#resend(call);
     });
     this.#watchProcess();
   }
 
   #startHorizon(call: PendingCall, error: PinionError): void {
-    call.lastError = error;
-    if (call.retryUntilMs !== Infinity) return;
-    call.retryUntilMs = this.#options.clock.nowMs() + this.#options.retryHorizonMs;
+    const care = careOf(call);
+    care.lastError = error;
+    if (care.retryUntilMs !== Infinity) return;
+    care.retryUntilMs = this.#options.clock.nowMs() + this.#options.retryHorizonMs;
     this.#deadlines.update(call);
   }
 
@@ -289,7 +310,7 @@ export class CallDesk implements LinkListener {
   ): void {
     this.counters.disconnects++;
     for (const call of carried) {
-      call.uncertain = true;
+      careOf(call).uncertain = true;
       this.counters.retries++;
       this.#startHorizon(call, error);
     }
@@ -327,19 +348,19 @@ export class CallDesk implements LinkListener {
 
   #onDue(call: PendingCall): void {
     const { clock, retryHorizonMs } = this.#options;
-    const nowMs = clock.nowMs();
-    if (nowMs >= call.deadlineAtMs) {
+    const care = careOf(call);
+    if (clock.nowMs() >= care.deadlineAtMs) {
       this.#abandon(call, deadlineExceeded(call));
       return;
     }
     if (call.state === "sent") {
       // It reached a host again: from here on the host's own limits end it.
-      call.retryUntilMs = Infinity;
+      care.retryUntilMs = Infinity;
       this.#deadlines.update(call);
       return;
     }
-    const mayHaveRun = call.uncertain && !this.#router.isReadonly(call.target.type, call.method);
-    this.#abandon(call, givenUp(call, call.lastError, retryHorizonMs, mayHaveRun));
+    const mayHaveRun = care.uncertain && !this.#router.isReadonly(call.target.type, call.method);
+    this.#abandon(call, givenUp(call, care.lastError, retryHorizonMs, mayHaveRun));
   }
 
   /** Fails a call that somebody still carries. */
@@ -351,14 +372,14 @@ export class CallDesk implements LinkListener {
 
   #settle(call: PendingCall, value: unknown): void {
     this.#finish(call);
-    call.span?.end();
+    call.care?.span?.end();
     call.resolve(value);
   }
 
   #settleFailed(call: PendingCall, error: PinionError): void {
     this.#finish(call);
     this.counters.countFailure(error.code);
-    call.span?.end(error);
+    call.care?.span?.end(error);
     settleWithError(call, error);
   }
 
@@ -366,11 +387,15 @@ export class CallDesk implements LinkListener {
     call.state = "settled";
     call.carrier = undefined;
     call.argsBuffer = undefined;
-    if (call.queueIndex >= 0) this.#deadlines.remove(call);
-    if (call.stopListening !== undefined) call.stopListening();
-    if (call.retryTimer !== undefined) call.retryTimer.cancel();
+    if (call.care !== undefined) this.#release(call, call.care);
     this.#session.calls.delete(call.seq);
     if (this.#session.calls.size === 0) this.#onEmpty();
+  }
+
+  #release(call: PendingCall, care: CallCare): void {
+    this.#deadlines.remove(call);
+    care.stopListening?.();
+    care.retryTimer?.cancel();
   }
 
   #onEmpty(): void {

@@ -45,7 +45,7 @@ export function describeFailure(
 export function deadlineExceeded(call: PendingCall): PinionError {
   return new PinionError(
     "deadline-exceeded",
-    `${call.name}: no answer within ${Math.round(call.timeoutMs)} ms`,
+    `${call.name}: no answer within ${Math.round(call.care?.timeoutMs ?? 0)} ms`,
     {
       details: detailsOf(call),
     },

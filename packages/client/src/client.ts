@@ -113,7 +113,8 @@ export class Client extends ActorSpace {
     const desk = new CallDesk(
       session,
       options,
-      (self) => new Router(seeds, (address) => new WorkerLink(address, connector, options, self)),
+      (self) =>
+        new Router(seeds, (address) => new WorkerLink(address, session, connector, options, self)),
     );
     const client = new Client(session, desk);
     const hold = new ProcessHold();

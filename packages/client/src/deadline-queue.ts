@@ -5,7 +5,7 @@
  * I1 the timer is set for the first call in the heap, or there is none.
  */
 import type { Clock, Timer } from "@pinion/core";
-import type { PendingCall } from "./pending-call.ts";
+import { careOf, type PendingCall } from "./pending-call.ts";
 
 export class DeadlineQueue {
   readonly #heap: PendingCall[] = [];
@@ -28,24 +28,26 @@ export class DeadlineQueue {
   /** Enters the call, or moves it to its present due time. */
   update(call: PendingCall): void {
     this.remove(call);
-    if (call.dueAtMs === Infinity) return;
+    const care = careOf(call);
+    if (care.dueAtMs === Infinity) return;
+    care.queueIndex = this.#heap.length;
     this.#heap.push(call);
-    this.#due.push(call.dueAtMs);
-    call.queueIndex = this.#heap.length - 1;
-    this.#up(call.queueIndex);
+    this.#due.push(care.dueAtMs);
+    this.#up(care.queueIndex);
     this.#arm();
   }
 
   remove(call: PendingCall): void {
-    const index = call.queueIndex;
-    if (index < 0) return;
-    call.queueIndex = -1;
+    const { care } = call;
+    if (care === undefined || care.queueIndex < 0) return;
+    const index = care.queueIndex;
+    care.queueIndex = -1;
     const last = this.#heap.pop() as PendingCall;
     const lastDue = this.#due.pop() as number;
     if (last === call) return;
     this.#place(index, last, lastDue);
     this.#up(index);
-    this.#down(last.queueIndex);
+    this.#down(careOf(last).queueIndex);
   }
 
   stop(): void {
@@ -80,7 +82,7 @@ export class DeadlineQueue {
   #place(index: number, call: PendingCall, dueMs: number): void {
     this.#heap[index] = call;
     this.#due[index] = dueMs;
-    call.queueIndex = index;
+    careOf(call).queueIndex = index;
   }
 
   #up(from: number): void {

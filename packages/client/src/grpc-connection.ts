@@ -34,13 +34,14 @@ import {
   writeClientFrameEnd,
   writeHello,
   type HostFrame,
+  type ReplyReader,
   type Timer,
 } from "@pinion/core";
 import type { ClientSession } from "./client-session.ts";
 import type { Connection, ConnectionListener, Connector } from "./connection.ts";
 import { asIs, channelOptions, CONNECT_PATH, errorOfStatus } from "./grpc-service.ts";
 import type { ResolvedClientOptions } from "./options.ts";
-import type { PendingCall } from "./pending-call.ts";
+import type { FrameTime, PendingCall } from "./pending-call.ts";
 
 /** Beyond this a frame leaves at once: the host can start while we go on encoding. */
 const FRAME_BYTES_SOFT = 64 * 1024;
@@ -65,7 +66,7 @@ export class GrpcConnector implements Connector {
   }
 }
 
-class GrpcConnection implements Connection {
+class GrpcConnection implements Connection, ReplyReader {
   blocked = false;
   readonly #address: string;
   readonly #listener: ConnectionListener;
@@ -79,8 +80,8 @@ class GrpcConnection implements Connection {
 
   /** The frame being filled. */
   #frameOpen = false;
-  #frameAtMs = 0;
-  #frameHlcUs = 0;
+  #frameTime: FrameTime = { atMs: 0, hlcUs: 0 };
+  #receivedAtMs = 0;
   #ackedBelowSent = 1;
   #ackTimer: Timer | undefined;
   #openTimer: Timer | undefined;
@@ -129,8 +130,7 @@ class GrpcConnection implements Connection {
     const start = w.position;
     try {
       const callAt = openCall(w);
-      const timeoutMs =
-        call.deadlineAtMs === Infinity ? 0 : Math.max(1, call.deadlineAtMs - this.#frameAtMs);
+      const timeoutMs = call.timeoutMsAt(this.#frameTime.atMs);
       writeCallHeader(
         w,
         call.seq,
@@ -138,7 +138,7 @@ class GrpcConnection implements Connection {
         call.method,
         timeoutMs,
         call.attempts + 1,
-        call.issuedAtUs,
+        call.firstSent?.hlcUs ?? 0,
         call.extras,
       );
       this.#writeArgs(w, call, args);
@@ -154,8 +154,8 @@ class GrpcConnection implements Connection {
       throw e;
     }
     call.attempts++;
-    call.sentAtMs = this.#frameAtMs;
-    if (call.issuedAtUs === 0) call.issuedAtUs = this.#frameHlcUs;
+    call.lastSent = this.#frameTime;
+    call.firstSent ??= this.#frameTime;
     if (w.position - w.base > FRAME_BYTES_SOFT) this.#flush();
   }
 
@@ -193,8 +193,7 @@ class GrpcConnection implements Connection {
 
   #openFrame(): void {
     this.#frameOpen = true;
-    this.#frameAtMs = this.#options.clock.nowMs();
-    this.#frameHlcUs = this.#session.tickUs();
+    this.#frameTime = { atMs: this.#options.clock.nowMs(), hlcUs: this.#session.tickUs() };
     this.#options.clock.defer(() => this.#flush());
   }
 
@@ -205,7 +204,7 @@ class GrpcConnection implements Connection {
     writeClientFrameEnd(
       this.#writer,
       ackedBelow > this.#ackedBelowSent ? ackedBelow : 0,
-      this.#frameHlcUs,
+      this.#frameTime.hlcUs,
     );
     this.#ackedBelowSent = ackedBelow;
     const frame = this.#writer.take();
@@ -242,32 +241,29 @@ class GrpcConnection implements Connection {
 
   #onFrame(bytes: Buffer): void {
     if (this.#closed) return;
+    this.#receivedAtMs = this.#options.clock.nowMs();
     let frame: HostFrame;
     try {
-      frame = decodeHostFrame(bytes);
+      frame = decodeHostFrame(bytes, this);
     } catch (e) {
       this.#fail(isPinionError(e) ? e : this.#unavailable(messageOf(e)));
       return;
     }
     this.#session.adoptTime(frame.hlcUs);
+    if (frame.replyCount > 0) this.#armAck();
     if (frame.welcome !== undefined) {
       this.#openTimer?.cancel();
       this.#callBytesMax = frame.welcome.limits.maxFrameBytes - FRAME_BYTES_SPARE;
       this.#listener.onWelcome(frame.welcome);
     }
-    const { replies } = frame;
-    if (replies.length > 0) {
-      const nowMs = this.#options.clock.nowMs();
-      for (let i = 0; i < replies.length; i++) {
-        const reply = replies[i]!;
-        this.#listener.onReply(reply.seq, reply.ok, bytes, reply.start, reply.end, nowMs);
-      }
-      this.#armAck();
-    }
     if (frame.relocations.length > 0) this.#listener.onRelocations(frame.relocations);
     if (frame.credit > 0) this.#listener.onCredit(frame.credit);
     if (frame.goAway !== undefined) this.#listener.onGoAway(frame.goAway);
     if (frame.error !== undefined) this.#fail(frame.error);
+  }
+
+  onReply(seq: number, ok: boolean, bytes: Uint8Array, start: number, end: number): void {
+    this.#listener.onReply(seq, ok, bytes, start, end, this.#receivedAtMs);
   }
 
   #armAck(): void {

@@ -15,6 +15,7 @@
  * I3 a lost connection gives every call it carried back to the desk, exactly once.
  */
 import type { GoAway, PinionError, Relocation, Timer, Welcome } from "@pinion/core";
+import type { ClientSession } from "./client-session.ts";
 import type { Connection, ConnectionListener, Connector } from "./connection.ts";
 import type { ResolvedClientOptions } from "./options.ts";
 import type { CallCarrier, PendingCall } from "./pending-call.ts";
@@ -50,6 +51,7 @@ export interface LinkListener {
 
 export class WorkerLink implements CallCarrier, ConnectionListener {
   readonly address: string;
+  readonly #session: ClientSession;
   readonly #connector: Connector;
   readonly #options: ResolvedClientOptions;
   readonly #listener: LinkListener;
@@ -58,17 +60,19 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
   #window: number;
   #failures = 0;
   #retryTimer: Timer | undefined;
-  readonly #sent = new Set<PendingCall>();
+  #inFlight = 0;
   #waiting = new Set<PendingCall>();
   lastError: PinionError | undefined;
 
   constructor(
     address: string,
+    session: ClientSession,
     connector: Connector,
     options: ResolvedClientOptions,
     listener: LinkListener,
   ) {
     this.address = address;
+    this.#session = session;
     this.#connector = connector;
     this.#options = options;
     this.#listener = listener;
@@ -101,7 +105,7 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     return (
       this.#state === "ready" &&
       this.#waiting.size === 0 &&
-      this.#sent.size < this.#window &&
+      this.#inFlight < this.#window &&
       !(this.#connection as Connection).blocked
     );
   }
@@ -111,7 +115,7 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     (this.#connection as Connection).send(call, args);
     call.state = "sent";
     call.carrier = this;
-    if (call.extras?.oneWay !== true) this.#sent.add(call);
+    if (call.extras?.oneWay !== true) this.#inFlight++;
   }
 
   /** Keeps an encoded call until it can be sent. */
@@ -123,14 +127,18 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     else this.#pump();
   }
 
-  /** The call was answered. */
-  release(call: PendingCall): void {
-    this.#sent.delete(call);
+  /** A call that was sent has its answer. */
+  release(): void {
+    this.#inFlight--;
     if (this.#waiting.size > 0) this.#pump();
   }
 
   abandon(call: PendingCall): void {
-    if (this.#waiting.delete(call) || !this.#sent.delete(call)) return;
+    if (call.state !== "sent") {
+      this.#waiting.delete(call);
+      return;
+    }
+    this.#inFlight--;
     this.#connection?.cancel(call.seq);
     if (this.#waiting.size > 0) this.#pump();
   }
@@ -155,7 +163,7 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     if (this.#state !== "ready") return;
     const connection = this.#connection as Connection;
     for (const call of this.#waiting) {
-      if (this.#sent.size >= this.#window || connection.blocked) return;
+      if (this.#inFlight >= this.#window || connection.blocked) return;
       this.#waiting.delete(call);
       try {
         this.send(call, undefined);
@@ -214,9 +222,11 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     this.#connection = undefined;
     this.lastError = error;
     this.#failures++;
-    const carried = [...this.#sent];
-    this.#sent.clear();
+    const carried = this.#session.calls
+      .all()
+      .filter((call) => call.carrier === this && call.state === "sent");
     for (const call of carried) call.state = "waiting";
+    this.#inFlight = 0;
     this.#waiting = new Set([...carried, ...this.#waiting]); // retries first (I1)
     this.#state = "waiting";
     const { reconnectDelayMsMin, reconnectDelayMsMax, rng, clock } = this.#options;

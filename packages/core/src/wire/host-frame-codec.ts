@@ -5,10 +5,10 @@
 import type { ByteWriter } from "./byte-writer.ts";
 import { decodeError, writeError } from "./error-codec.ts";
 import {
-  ReplyMessage,
   type GoAway,
   type HostFrame,
   type Relocation,
+  type ReplyReader,
   type Welcome,
   type WorkerEndpoint,
 } from "./messages.ts";
@@ -52,7 +52,6 @@ const GO_AWAY_GRACE_MS = (2 << 3) | VARINT;
 
 /** As for calls: what a hostile frame may make of two bytes each. */
 const RELOCATIONS_MAX = 65_536;
-const REPLIES_MAX = 262_144;
 const NO_ENDPOINT: WorkerEndpoint = Object.freeze({ host: "", worker: 0, address: "" });
 
 // ---------------------------------------------------------------- writing
@@ -120,10 +119,13 @@ export function writeHostFrameEnd(w: ByteWriter, hlcUs: number): void {
 
 // ---------------------------------------------------------------- reading
 
-/** @throws `malformed-frame` */
-export function decodeHostFrame(bytes: Uint8Array): HostFrame {
+/**
+ * @param replies gets the replies in their order; those before a malformed place have been told by then.
+ * @throws `malformed-frame`
+ */
+export function decodeHostFrame(bytes: Uint8Array, replies: ReplyReader): HostFrame {
   const r = new ProtoReader(bytes);
-  const replies: ReplyMessage[] = [];
+  let replyCount = 0;
   const relocations: Relocation[] = [];
   let welcome: Welcome | undefined;
   let goAway: GoAway | undefined;
@@ -134,8 +136,8 @@ export function decodeHostFrame(bytes: Uint8Array): HostFrame {
     const tag = r.tag();
     switch (tag) {
       case FRAME_REPLIES:
-        if (replies.length === REPLIES_MAX) throw r.malformed("too many replies in a frame");
-        replies.push(readReply(r));
+        replyCount++;
+        readReply(r, replies);
         break;
       case FRAME_HLC_US:
         hlcUs = r.fixed64();
@@ -164,41 +166,43 @@ export function decodeHostFrame(bytes: Uint8Array): HostFrame {
         r.skip(tag);
     }
   }
-  return { bytes, welcome, replies, relocations, goAway, credit, hlcUs, error };
+  return { welcome, replyCount, relocations, goAway, credit, hlcUs, error };
 }
 
-function readReply(r: ProtoReader): ReplyMessage {
+function readReply(r: ProtoReader, replies: ReplyReader): void {
   const outerEnd = r.end;
   r.end = r.length();
-  const reply = new ReplyMessage();
+  let seq = 0;
+  let ok = true;
+  let start = r.at;
+  let end = r.at;
+  let lsn = 0;
+  let shard = 0;
   while (r.at < r.end) {
     const tag = r.tag();
     switch (tag) {
       case REPLY_SEQ:
-        reply.seq = r.uint();
+        seq = r.uint();
         break;
       case REPLY_VALUE:
       case REPLY_ERROR:
-        reply.ok = tag === REPLY_VALUE;
-        reply.end = r.length();
-        reply.start = r.at;
-        r.at = reply.end;
+        ok = tag === REPLY_VALUE;
+        end = r.length();
+        start = r.at;
+        r.at = end;
         break;
       case REPLY_LSN:
-        reply.lsn = r.uint();
+        lsn = r.uint();
         break;
       case REPLY_SHARD:
-        reply.shard = r.uint32();
-        break;
-      case REPLY_PATH:
-        reply.path = r.text();
+        shard = r.uint32();
         break;
       default:
         r.skip(tag);
     }
   }
   r.end = outerEnd;
-  return reply;
+  replies.onReply(seq, ok, r.bytes, start, end, lsn, shard);
 }
 
 function readRelocation(r: ProtoReader): Relocation {

@@ -129,21 +129,26 @@ export interface GoAway {
   readonly graceMs: number;
 }
 
-/** The result stays bytes, `frame.bytes[start … end)`: most of them are decoded straight into the caller's hands. */
-export class ReplyMessage {
-  seq = 0;
-  ok = true;
-  start = 0;
-  end = 0;
-  lsn = 0;
-  shard = 0;
-  path = "";
+/**
+ * Takes the replies of a frame as they are read. The result stays bytes, `bytes[start … end)`: it is decoded once, for the
+ * caller that waits for it.
+ */
+export interface ReplyReader {
+  onReply(
+    seq: number,
+    ok: boolean,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    lsn: number,
+    shard: number,
+  ): void;
 }
 
+/** A frame without its replies. */
 export interface HostFrame {
-  readonly bytes: Uint8Array;
   readonly welcome: Welcome | undefined;
-  readonly replies: readonly ReplyMessage[];
+  readonly replyCount: number;
   readonly relocations: readonly Relocation[];
   readonly goAway: GoAway | undefined;
   /** 0: unchanged. */

@@ -3,7 +3,6 @@
  * over this connection, so it has the same sessions, retries, deadlines and bounds.
  */
 import type {
-  CallTarget,
   ClientSession,
   Connection,
   ConnectionListener,
@@ -118,12 +117,13 @@ class LoopbackConnection implements Connection, CallSink {
     }
     const { dispatcher, clock } = this.#options;
     const nowMs = clock.nowMs();
-    if (call.issuedAtUs === 0) call.issuedAtUs = this.#clientSession.tickUs();
-    this.#clientSession.adoptTime(dispatcher.exchangeTime(call.issuedAtUs));
+    const time = { atMs: nowMs, hlcUs: this.#clientSession.tickUs() };
+    call.firstSent ??= time;
+    call.lastSent = time;
+    this.#clientSession.adoptTime(dispatcher.exchangeTime(time.hlcUs));
     this.#session.ackedBelow = Math.max(this.#session.ackedBelow, this.#clientSession.ackedBelow);
     call.attempts++;
-    call.sentAtMs = nowMs;
-    const message = messageOf(call, call.target);
+    const message = messageOf(call, nowMs);
     // The caller has its promise before the answer can come: a dispatcher may answer at once.
     queueMicrotask(() => {
       if (!this.#closed) dispatcher.submit(new StreamCall(message, this.#session, this, nowMs));
@@ -162,7 +162,8 @@ class LoopbackConnection implements Connection, CallSink {
   }
 }
 
-function messageOf(call: PendingCall, target: CallTarget): CallMessage {
+function messageOf(call: PendingCall, nowMs: number): CallMessage {
+  const { target } = call;
   const message = new CallMessage();
   message.seq = call.seq;
   message.namespace = target.namespace;
@@ -172,10 +173,9 @@ function messageOf(call: PendingCall, target: CallTarget): CallMessage {
   message.method = call.method;
   const { argsBuffer, argsStart, argsEnd } = call;
   message.args = argsBuffer === undefined ? NO_ARGS : argsBuffer.subarray(argsStart, argsEnd);
-  message.timeoutMs =
-    call.deadlineAtMs === Infinity ? 0 : Math.max(1, call.deadlineAtMs - call.sentAtMs);
+  message.timeoutMs = call.timeoutMsAt(nowMs);
   message.attempt = call.attempts;
-  message.issuedAtUs = call.issuedAtUs;
+  message.issuedAtUs = call.firstSent?.hlcUs ?? 0;
   const { extras } = call;
   if (extras !== undefined) {
     message.consistency = extras.consistency ?? "linearizable";
