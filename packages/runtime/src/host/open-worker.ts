@@ -1,0 +1,125 @@
+/**
+ * One worker on this machine, in the current thread: real disk, LMDB, log, state store, actors and gateway.
+ *
+ * O1 what was opened before a failure is closed again, in reverse order: no port, lock or thread is left behind.
+ * O2 the gateway listens only once the worker has recovered.
+ */
+import { join } from "node:path";
+import { seededRng, systemClock, type PinionError, type Telemetry } from "@pinion/core";
+import {
+  FilesystemArchive,
+  KvStateStore,
+  LmdbKv,
+  RealDisk,
+  type ArchiveOptions,
+  type SegmentedLog,
+} from "@pinion/storage";
+import type { TurnMonitor } from "../activation/services.ts";
+import type { ActorDefinition } from "../definition/define-actor.ts";
+import { Gateway, type Dispatcher, type GatewayIdentity } from "../gateway/index.ts";
+import { TracingDispatcher, type HostLogger } from "../observability/index.ts";
+import type { ActorWorker } from "../worker/actor-worker.ts";
+import { assembleWorker } from "./assemble-worker.ts";
+import { workerPaths } from "./data-directory.ts";
+import type { WorkerSpec } from "./worker-spec.ts";
+
+export interface WorkerContext {
+  readonly definitions: readonly ActorDefinition[];
+  readonly telemetry: Telemetry;
+  readonly monitor: TurnMonitor;
+  readonly logger: HostLogger;
+}
+
+export interface OpenWorker {
+  readonly worker: ActorWorker;
+  readonly log: SegmentedLog;
+  readonly gateway: Gateway;
+  /** Where calls go in: what the gateway and an in-process client use. */
+  readonly dispatcher: Dispatcher;
+  readonly disk: RealDisk;
+  identity(): GatewayIdentity;
+  /** Lets calls and turns end for up to `graceMs`, checkpoints everything, and closes. May be called again. */
+  stop(graceMs: number, reason?: string): Promise<void>;
+}
+
+/** @throws `corruption`, `format-too-new`, `config-invalid`, `port-in-use`, errors of the disk */
+export async function openWorker(spec: WorkerSpec, context: WorkerContext): Promise<OpenWorker> {
+  await using opened = new AsyncDisposableStack(); // O1
+  const { definitions, telemetry, monitor, logger } = context;
+  const paths = workerPaths(spec.dir);
+  const disk = new RealDisk();
+  const clock = systemClock;
+  await disk.mkdir(paths.log);
+
+  const logKv = await LmdbKv.open(paths.logIndex);
+  opened.defer(() => logKv.close());
+  const stateKv = await LmdbKv.open(paths.state);
+  opened.defer(() => stateKv.close());
+  const store = new KvStateStore(stateKv, {
+    clock,
+    onDamage: (error) => logger.error("an actor's stored record is damaged", error),
+  });
+  opened.defer(() => store.close());
+
+  const { worker, log } = await assembleWorker(
+    { clock, rng: seededRng(spec.seed), disk, logKv, store },
+    { telemetry, monitor, logger: { warn: logger.warn } },
+    {
+      worker: spec.identity.worker,
+      log: {
+        dir: paths.log,
+        flush: spec.log.flush,
+        segmentBytes: spec.log.segmentBytes,
+        stagingBytes: spec.log.stagingBytes,
+        ...archiveOf(spec, disk),
+      },
+      options: spec.options,
+      definitions,
+    },
+  );
+  opened.defer(() => log.close());
+  opened.defer(() => worker.stop(0));
+
+  const dispatcher = new TracingDispatcher(worker, telemetry);
+  const identity = (): GatewayIdentity => ({
+    ...spec.identity,
+    shardMap: spec.shardMap,
+    sessionExpiryMs: spec.options.dedupe.sessionExpiryMs,
+  });
+  const gateway = new Gateway({ ...spec.gateway, dispatcher, identity, telemetry, clock });
+  await gateway.start(); // O2
+  opened.defer(() => gateway.stop());
+
+  const parts = opened.move();
+  let stopping: Promise<void> | undefined;
+  return {
+    worker,
+    log,
+    gateway,
+    dispatcher,
+    disk,
+    identity,
+    stop: (graceMs, reason) => {
+      stopping ??= stop(worker, gateway, graceMs, reason).finally(() => parts.disposeAsync());
+      return stopping;
+    },
+  };
+}
+
+function archiveOf({ log, identity }: WorkerSpec, disk: RealDisk): { archive?: ArchiveOptions } {
+  if (log.archiveDir === undefined) return {};
+  const dir = join(log.archiveDir, `host-${identity.host}`);
+  return { archive: { store: new FilesystemArchive(disk, dir) } };
+}
+
+async function stop(
+  worker: ActorWorker,
+  gateway: Gateway,
+  graceMs: number,
+  reason: string | undefined,
+): Promise<void> {
+  // A worker that has failed answers nothing any more: waiting for its calls would only delay whoever takes over.
+  const failure: PinionError | undefined = worker.core.failure;
+  await gateway.drain(failure === undefined ? graceMs : 0, reason);
+  await worker.stop(graceMs);
+}

@@ -1,0 +1,40 @@
+/**
+ * prom-client's own metrics of Node: heap, garbage collection and event-loop lag once per thread, the process's once per host.
+ */
+import { collectDefaultMetrics, Registry } from "prom-client";
+import type { MetricSnapshot } from "./metric-set.ts";
+
+/** Lag is sampled every so often; each sample wakes the thread. */
+const LAG_SAMPLE_MS = 50;
+
+export class ProcessMetrics {
+  readonly #registry = new Registry();
+  readonly #wanted: (name: string) => boolean;
+
+  /** @param scope "thread": what each thread has of its own; "process": everything. */
+  constructor(scope: "thread" | "process") {
+    collectDefaultMetrics({
+      register: this.#registry,
+      eventLoopMonitoringPrecision: LAG_SAMPLE_MS,
+    });
+    this.#wanted = (name) =>
+      name.startsWith("nodejs_") ? name !== "nodejs_version_info" : scope === "process";
+  }
+
+  /** @param labels added to the series that each thread has; the process's own stay as they are. */
+  async snapshot(labels: Readonly<Record<string, string>>): Promise<MetricSnapshot[]> {
+    const metrics = (await this.#registry.getMetricsAsJSON()) as unknown as MetricSnapshot[];
+    return metrics
+      .filter(({ name }) => this.#wanted(name))
+      .map((metric) => ({
+        name: metric.name,
+        help: metric.help,
+        type: metric.type,
+        aggregator: "sum",
+        values: metric.values.map((v) => ({
+          ...v,
+          labels: metric.name.startsWith("nodejs_") ? { ...v.labels, ...labels } : { ...v.labels },
+        })),
+      }));
+  }
+}
