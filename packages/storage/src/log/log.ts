@@ -29,6 +29,8 @@ export const RecordKind = Object.freeze({
   session: 14,
   /** Log-internal: opens every segment, states where each shard stands. */
   heads: 15,
+  /** Says nothing: written to see whether this log can still commit. */
+  probe: 16,
   /** Free for users of `@pinion/storage` alone. */
   user: 31,
 } as const);
