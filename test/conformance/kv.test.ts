@@ -81,7 +81,14 @@ describe.each([
     expect(await kv.get("t", key(1, 0))).toBeUndefined();
     expect(await kv.get("never", key(1))).toBeUndefined();
     expect(await kv.range("never", {})).toEqual([]);
-    expect(await kv.getMany("t", [key(9), key(1), key(1)])).toEqual([undefined, key(10), key(10)]);
+    const reads = [
+      put("t", key(9), key()),
+      put("t", key(1), key()),
+      put("u", key(1), key()),
+      put("never", key(1), key()),
+    ];
+    expect(await kv.getMany(reads)).toEqual([undefined, key(10), key(20), undefined]);
+    expect(await kv.getMany([])).toEqual([]);
   });
 
   it("lets later writes of a batch win, and deletes", async () => {

@@ -1,6 +1,6 @@
 /** Bounds every implementation of `KvStore` checks before it does anything, so that a mistake fails the same everywhere. */
 import { PinionError } from "@pinion/core";
-import { KV_KEY_BYTES_MAX, type KvWrite } from "./kv-store.ts";
+import { KV_KEY_BYTES_MAX, type KvRead } from "./kv-store.ts";
 
 const TABLE = /^[A-Za-z0-9-]{1,64}$/;
 
@@ -14,7 +14,7 @@ export function checkTable(table: string): void {
 }
 
 /** @throws `invalid-argument` */
-export function checkKey(table: string, key: Uint8Array): void {
+function checkKey(table: string, key: Uint8Array): void {
   if (key.length === 0 || key.length > KV_KEY_BYTES_MAX) {
     throw new PinionError(
       "invalid-argument",
@@ -25,8 +25,8 @@ export function checkKey(table: string, key: Uint8Array): void {
 }
 
 /** @throws `invalid-argument` */
-export function checkWrites(writes: readonly KvWrite[]): void {
-  for (const { table, key } of writes) {
+export function checkPlaces(places: readonly KvRead[]): void {
+  for (const { table, key } of places) {
     checkTable(table);
     checkKey(table, key);
   }

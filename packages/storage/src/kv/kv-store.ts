@@ -26,6 +26,11 @@ export interface KvWrite {
   readonly value: Uint8Array | undefined;
 }
 
+export interface KvRead {
+  readonly table: string;
+  readonly key: Uint8Array;
+}
+
 export interface KvRange {
   /** Inclusive. */
   readonly from?: Uint8Array;
@@ -47,8 +52,8 @@ export const KV_RANGE_LIMIT_DEFAULT = 1_000;
 
 export interface KvStore {
   get(table: string, key: Uint8Array): Promise<Uint8Array | undefined>;
-  /** The values of several keys as of one commit, in the order of `keys`. */
-  getMany(table: string, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
+  /** Several values, also of different tables, as of one commit, in the order of `reads`. */
+  getMany(reads: readonly KvRead[]): Promise<(Uint8Array | undefined)[]>;
   /** A bounded read as of one commit: `limit` defaults to 1,000 entries. */
   range(table: string, range: KvRange): Promise<KvEntry[]>;
   commit(writes: readonly KvWrite[]): Promise<void>;

@@ -9,11 +9,12 @@
  * I2 after a failure that leaves durability unknown nothing is committed any more (KvStore I4).
  */
 import { assert, isPinionError, PinionError } from "@pinion/core";
-import { checkKey, checkTable, checkWrites } from "./kv-check.ts";
+import { checkPlaces, checkTable } from "./kv-check.ts";
 import {
   KV_RANGE_LIMIT_DEFAULT,
   type KvEntry,
   type KvRange,
+  type KvRead,
   type KvStore,
   type KvWrite,
 } from "./kv-store.ts";
@@ -63,14 +64,14 @@ export class LmdbKv implements KvStore {
   }
 
   async get(table: string, key: Uint8Array): Promise<Uint8Array | undefined> {
-    const [value] = await this.getMany(table, [key]);
+    const [value] = await this.getMany([{ table, key }]);
     return value;
   }
 
-  async getMany(table: string, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    checkTable(table);
-    for (const key of keys) checkKey(table, key);
-    return this.#read("get", { kind: "get", table, keys: packBytes(keys) });
+  async getMany(reads: readonly KvRead[]): Promise<(Uint8Array | undefined)[]> {
+    checkPlaces(reads);
+    const keys = packBytes(reads.map(({ key }) => key));
+    return this.#read("get", { kind: "get", ...tablesOf(reads), keys });
   }
 
   async range(table: string, range: KvRange): Promise<KvEntry[]> {
@@ -92,23 +93,12 @@ export class LmdbKv implements KvStore {
   }
 
   async commit(writes: readonly KvWrite[]): Promise<void> {
-    checkWrites(writes);
+    checkPlaces(writes);
     this.#check("commit");
-    const tables: string[] = [];
-    const tableOf = new Uint8Array(writes.length);
     const list: (Uint8Array | undefined)[] = [];
-    for (const [i, { table, key, value }] of writes.entries()) {
-      let at = tables.indexOf(table);
-      if (at < 0) at = tables.push(table) - 1;
-      tableOf[i] = at;
-      list.push(key, value);
-    }
-    const committed = this.#writer.request({
-      kind: "commit",
-      tables,
-      tableOf,
-      writes: packBytes(list),
-    });
+    for (const { key, value } of writes) list.push(key, value);
+    const request = { kind: "commit", ...tablesOf(writes), writes: packBytes(list) } as const;
+    const committed = this.#writer.request(request);
     this.#lastCommit = committed.catch(() => {});
     try {
       await committed;
@@ -148,6 +138,22 @@ export class LmdbKv implements KvStore {
       });
     }
   }
+}
+
+/** The tables of a request, each once, and for each place the index of its table. */
+function tablesOf(places: readonly KvRead[]): {
+  tables: string[];
+  tableOf: Uint8Array<ArrayBuffer>;
+} {
+  const tables: string[] = [];
+  const tableOf = new Uint8Array(places.length);
+  for (let i = 0; i < places.length; i++) {
+    const { table } = places[i] as KvRead;
+    let at = tables.indexOf(table);
+    if (at < 0) at = tables.push(table) - 1;
+    tableOf[i] = at;
+  }
+  return { tables, tableOf };
 }
 
 async function closeAll(...connections: readonly LmdbConnection[]): Promise<void> {

@@ -11,7 +11,13 @@ export interface LmdbThreadData {
 export type LmdbRequest =
   /** The first request; if it fails, only `close` makes sense after it. */
   | { readonly kind: "open" }
-  | { readonly kind: "get"; readonly table: string; readonly keys: PackedBytes }
+  | {
+      readonly kind: "get";
+      readonly tables: readonly string[];
+      /** For each key the index of its table. */
+      readonly tableOf: Uint8Array<ArrayBuffer>;
+      readonly keys: PackedBytes;
+    }
   | {
       readonly kind: "range";
       readonly table: string;

@@ -62,10 +62,15 @@ class LmdbEnvironment {
 
   answer(request: Exclude<LmdbRequest, { kind: "open" | "close" }>): PackedBytes | undefined {
     if (request.kind === "commit") return this.#commit(request);
-    const table = this.#table(request.table, false);
-    if (request.kind === "range") return packBytes(table ? [...this.#range(table, request)] : []);
-    const keys = unpackBytes(request.keys) as Buffer[];
-    return packBytes(keys.map((key) => table?.getBinary(Buffer.from(key))));
+    if (request.kind === "range") {
+      const table = this.#table(request.table, false);
+      return packBytes(table ? [...this.#range(table, request)] : []);
+    }
+    const tables = request.tables.map((name) => this.#table(name, false));
+    const keys = unpackBytes(request.keys) as Uint8Array[];
+    return packBytes(
+      keys.map((key, i) => tables[request.tableOf[i] as number]?.getBinary(Buffer.from(key))),
+    );
   }
 
   *#range(table: Table, request: Extract<LmdbRequest, { kind: "range" }>): Iterable<Uint8Array> {

@@ -17,11 +17,12 @@ import {
   type SimOptions,
   type SimQueue,
 } from "../disk/sim-operations.ts";
-import { checkKey, checkTable, checkWrites } from "./kv-check.ts";
+import { checkPlaces, checkTable } from "./kv-check.ts";
 import {
   KV_RANGE_LIMIT_DEFAULT,
   type KvEntry,
   type KvRange,
+  type KvRead,
   type KvStore,
   type KvWrite,
 } from "./kv-store.ts";
@@ -121,30 +122,29 @@ export class SimKv implements KvStore {
   }
 
   async get(table: string, key: Uint8Array): Promise<Uint8Array | undefined> {
-    const [value] = await this.#read("get", table, [key], () => [
-      this.#visible.get(table)?.get(key)?.slice(),
-    ]);
+    const [value] = await this.getMany([{ table, key }]);
     return value;
   }
 
-  getMany(table: string, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    return this.#read("get", table, keys, () =>
-      keys.map((key) => this.#visible.get(table)?.get(key)?.slice()),
+  async getMany(reads: readonly KvRead[]): Promise<(Uint8Array | undefined)[]> {
+    checkPlaces(reads);
+    const own = reads.map(({ table, key }) => ({ table, key: key.slice() }));
+    return this.#run("get", () =>
+      own.map(({ table, key }) => this.#visible.get(table)?.get(key)?.slice()),
     );
   }
 
-  range(table: string, range: KvRange): Promise<KvEntry[]> {
+  async range(table: string, range: KvRange): Promise<KvEntry[]> {
+    checkTable(table);
     const limit = range.limit ?? KV_RANGE_LIMIT_DEFAULT;
-    return this.#read(
-      "range",
-      table,
-      [],
-      () => this.#visible.get(table)?.range({ ...range, limit }) ?? [],
-    );
+    const own = { ...range, limit };
+    if (range.from) own.from = range.from.slice();
+    if (range.to) own.to = range.to.slice();
+    return this.#run("range", () => this.#visible.get(table)?.range(own) ?? []);
   }
 
   async commit(writes: readonly KvWrite[]): Promise<void> {
-    checkWrites(writes);
+    checkPlaces(writes);
     const own = writes.map(({ table, key, value }) => ({
       table,
       key: key.slice(),
@@ -173,17 +173,6 @@ export class SimKv implements KvStore {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#queue.run(async () => {});
-  }
-
-  async #read<T>(
-    kind: "get" | "range",
-    table: string,
-    keys: readonly Uint8Array[],
-    effect: () => T,
-  ): Promise<T> {
-    checkTable(table);
-    for (const key of keys) checkKey(table, key);
-    return this.#run(kind, effect);
   }
 
   #run<T>(kind: SimOperationKind, effect: () => T): Promise<T> {

@@ -46,6 +46,8 @@ export interface ActorSummary {
   readonly actor: ActorKey;
   readonly stateBytes: number;
   readonly lsn: Lsn;
+  /** Its record cannot be read; `load` says why. The other figures are then 0. */
+  readonly damaged?: true;
 }
 
 export interface StateStore {

@@ -1,0 +1,379 @@
+/**
+ * The state store over a `KvStore`: tables and encodings are in state-keys.ts and state-values.ts.
+ *
+ * I1 a checkpoint is one commit of the key-value store: all of it is there or none (StateStore I1).
+ * I2 the due index and the reminders it points at change in the same commit, so they never disagree.
+ * I3 checkpoints run one after the other, each seeing what the one before left.
+ * I4 encoding yields to the event loop after every slice: a checkpoint of any size holds it up for about a millisecond at a
+ *    time.
+ * I5 damage to one actor's values is an error of that actor alone.
+ */
+import {
+  assert,
+  NO_LSN,
+  PinionError,
+  systemClock,
+  type Clock,
+  type Lsn,
+  type ShardId,
+} from "@pinion/core";
+import type { KvEntry, KvStore, KvWrite } from "../kv/kv-store.ts";
+import * as keys from "./state-keys.ts";
+import { Table } from "./state-keys.ts";
+import type {
+  ActorKey,
+  ActorRecord,
+  ActorSummary,
+  ReminderRecord,
+  ShardCheckpoint,
+  StateStore,
+} from "./state-store.ts";
+import * as values from "./state-values.ts";
+import { decoding } from "./state-values.ts";
+
+/** Version of tables, keys and encodings together. */
+const FORMAT = 1;
+export const STATE_BYTES_MAX = 1 << 20;
+const PAGE_ENTRIES = 1_000;
+/** After so many actors, or so many bytes encoded, a checkpoint lets the event loop go on. */
+const SLICE_ACTORS = 200;
+const SLICE_BYTES = 1 << 20;
+
+export interface KvStateStoreOptions {
+  readonly clock?: Clock;
+  /** Told when a listing skips something damaged; reading that actor itself throws. */
+  readonly onDamage?: (error: PinionError) => void;
+}
+
+export class KvStateStore implements StateStore {
+  readonly #kv: KvStore;
+  readonly #clock: Clock;
+  readonly #onDamage: (error: PinionError) => void;
+  #formatChecked: Promise<void> | undefined;
+  #lastCheckpoint: Promise<void> = Promise.resolve();
+  readonly #applied = new Map<ShardId, Lsn>();
+
+  /** @param kv stays its owner's: `close` waits for checkpoints and leaves it open. Its tables named `state-…` are this store's. */
+  constructor(kv: KvStore, options: KvStateStoreOptions = {}) {
+    this.#kv = kv;
+    this.#clock = options.clock ?? systemClock;
+    this.#onDamage = options.onDamage ?? (() => {});
+  }
+
+  async appliedLsn(shard: ShardId): Promise<Lsn> {
+    await this.#checkFormat();
+    const key = keys.shardKey(shard);
+    const value = await this.#kv.get(Table.meta, key);
+    if (!value) return NO_LSN;
+    return decoding(`the applied LSN of shard ${shard}`, { shard }, () =>
+      values.decodeAppliedLsn(key, value),
+    );
+  }
+
+  async load(shard: ShardId, actor: ActorKey): Promise<ActorRecord | undefined> {
+    await this.#checkFormat();
+    const key = keys.actorKeyBytes(shard, actor);
+    const [value, large, reminders] = await this.#kv.getMany([
+      { table: Table.actors, key },
+      { table: Table.large, key },
+      { table: Table.reminders, key },
+    ]);
+    if (!value) return undefined;
+    return decoding(`actor ${actor}`, { shard, actor }, () => {
+      const header = values.decodeActor(key, value);
+      if (header.isLarge && !large) throw new Error("its state is missing");
+      return {
+        state: header.isLarge && large ? values.decodeBlob(key, large) : header.state,
+        stateVersion: header.stateVersion,
+        lsn: header.lsn,
+        reminders: reminders ? values.decodeReminders(key, reminders) : [],
+      };
+    });
+  }
+
+  async facts(shard: ShardId, prefix: string): Promise<{ name: string; value: Uint8Array }[]> {
+    await this.#checkFormat();
+    const facts: { name: string; value: Uint8Array }[] = [];
+    for await (const { key, value } of this.#scan(
+      Table.facts,
+      keys.firstKey(shard, prefix),
+      keys.endKey(shard, prefix),
+    )) {
+      const name = keys.textOfKey(key);
+      const fact = decoding(`fact ${name} of shard ${shard}`, { shard, name }, () =>
+        values.decodeBlob(key, value),
+      );
+      facts.push({ name, value: fact });
+    }
+    return facts;
+  }
+
+  async remindersDue(
+    shard: ShardId,
+    beforeMs: number,
+    limit: number,
+    after?: { dueMs: number; actor: ActorKey; name: string },
+  ): Promise<{ actor: ActorKey; reminder: ReminderRecord }[]> {
+    await this.#checkFormat();
+    const due: { actor: ActorKey; reminder: ReminderRecord }[] = [];
+    let from = after ? keys.afterDueKey(shard, after) : keys.dueTimeKey(shard, 0);
+    const to =
+      beforeMs === Infinity
+        ? keys.endKey(shard, "")
+        : keys.dueTimeKey(shard, Math.max(0, beforeMs));
+    while (due.length < limit) {
+      const count = Math.min(limit - due.length, PAGE_ENTRIES);
+      const page = await this.#kv.range(Table.due, { from, limit: count, ...(to && { to }) });
+      due.push(...(await this.#remindersAt(shard, page)));
+      const last = page.at(-1);
+      if (!last || page.length < count) break;
+      from = Buffer.concat([last.key, Buffer.alloc(1)]);
+    }
+    return due;
+  }
+
+  async list(
+    shard: ShardId,
+    options: { limit: number; after?: ActorKey; prefix?: string },
+  ): Promise<ActorSummary[]> {
+    await this.#checkFormat();
+    const { limit, after, prefix = "" } = options;
+    const actors: ActorSummary[] = [];
+    if (limit <= 0) return actors;
+    const from = keys.firstKey(shard, prefix, after);
+    for await (const { key, value } of this.#scan(
+      Table.actors,
+      from,
+      keys.endKey(shard, prefix),
+      limit,
+    )) {
+      actors.push(this.#summary(shard, key, value));
+      if (actors.length === limit) break;
+    }
+    return actors;
+  }
+
+  checkpoint(shards: readonly ShardCheckpoint[]): Promise<void> {
+    const checkpoint = this.#lastCheckpoint.then(() => this.#checkpoint(shards));
+    this.#lastCheckpoint = checkpoint.catch(() => {});
+    return checkpoint;
+  }
+
+  close(): Promise<void> {
+    return this.#lastCheckpoint;
+  }
+
+  /** Whose reminders stand behind these entries of the due index. Damaged ones are reported and left out. */
+  async #remindersAt(
+    shard: ShardId,
+    entries: readonly KvEntry[],
+  ): Promise<{ actor: ActorKey; reminder: ReminderRecord }[]> {
+    const positions = entries.map(({ key }) => keys.parseDueKey(key));
+    const actors = [...new Set(positions.map(({ actor }) => actor))];
+    const places = actors.map((actor) => ({
+      table: Table.reminders,
+      key: keys.actorKeyBytes(shard, actor),
+    }));
+    const found = await this.#kv.getMany(places);
+    const reminders = new Map<string, ReminderRecord>();
+    for (const [i, actor] of actors.entries()) {
+      for (const reminder of this.#remindersOf(shard, actor, found[i]) ?? []) {
+        reminders.set(`${actor}\0${reminder.name}`, reminder);
+      }
+    }
+    return positions.flatMap(({ actor, name, dueMs }) => {
+      // A checkpoint between the two reads may have moved or removed it.
+      const reminder = reminders.get(`${actor}\0${name}`);
+      return reminder && reminder.dueMs === dueMs ? [{ actor, reminder }] : [];
+    });
+  }
+
+  /** @returns undefined, after a report, when they are damaged */
+  #remindersOf(
+    shard: ShardId,
+    actor: ActorKey,
+    value: Uint8Array | undefined,
+  ): ReminderRecord[] | undefined {
+    if (!value) return [];
+    const key = keys.actorKeyBytes(shard, actor);
+    try {
+      return decoding(`reminders of actor ${actor}`, { shard, actor }, () =>
+        values.decodeReminders(key, value),
+      );
+    } catch (e) {
+      this.#onDamage(e as PinionError);
+      return undefined;
+    }
+  }
+
+  #summary(shard: ShardId, key: Uint8Array, value: Uint8Array): ActorSummary {
+    const actor = keys.textOfKey(key);
+    try {
+      const { stateBytes, lsn } = decoding(`actor ${actor}`, { shard, actor }, () =>
+        values.decodeActor(key, value),
+      );
+      return { shard, actor, stateBytes, lsn };
+    } catch (e) {
+      this.#onDamage(e as PinionError);
+      return { shard, actor, stateBytes: 0, lsn: NO_LSN, damaged: true };
+    }
+  }
+
+  async *#scan(
+    table: string,
+    from: Uint8Array,
+    to: Uint8Array | undefined,
+    limit: number = Infinity,
+  ): AsyncIterable<KvEntry> {
+    const count = Math.min(limit, PAGE_ENTRIES);
+    for (let next = from; ;) {
+      const page = await this.#kv.range(table, { from: next, limit: count, ...(to && { to }) });
+      yield* page;
+      const last = page.at(-1);
+      if (!last || page.length < count) return;
+      next = Buffer.concat([last.key, Buffer.alloc(1)]);
+    }
+  }
+
+  async #checkpoint(shards: readonly ShardCheckpoint[]): Promise<void> {
+    await this.#checkFormat();
+    const writes: KvWrite[] = [
+      {
+        table: Table.meta,
+        key: keys.FORMAT_KEY,
+        value: values.encodeFormat(keys.FORMAT_KEY, FORMAT),
+      },
+    ];
+    for (const { shard, appliedLsn, actors, facts } of shards) {
+      const before = this.#applied.get(shard) ?? NO_LSN;
+      assert(
+        appliedLsn >= before,
+        `a checkpoint of shard ${shard} goes back from LSN ${before} to ${appliedLsn}`,
+      );
+      const key = keys.shardKey(shard);
+      writes.push({ table: Table.meta, key, value: values.encodeAppliedLsn(key, appliedLsn) });
+      for (const [name, fact] of facts) {
+        const factKey = keys.factKey(shard, name);
+        writes.push({
+          table: Table.facts,
+          key: factKey,
+          value: fact && values.encodeBlob(factKey, fact),
+        });
+      }
+      await this.#actorWrites(shard, [...actors], writes);
+    }
+    await this.#kv.commit(writes);
+    await this.#kv.sync();
+    for (const { shard, appliedLsn } of shards) this.#applied.set(shard, appliedLsn);
+  }
+
+  async #actorWrites(
+    shard: ShardId,
+    actors: readonly (readonly [ActorKey, ActorRecord | undefined])[],
+    writes: KvWrite[],
+  ): Promise<void> {
+    for (let at = 0; at < actors.length;) {
+      const slice = sliceOf(actors, at);
+      at += slice.length;
+      // Which entries of the due index have to go is known only from the reminders as they are.
+      const actorKeys = slice.map(([actor]) => keys.actorKeyBytes(shard, actor));
+      const old = await this.#kv.getMany(actorKeys.map((key) => ({ table: Table.reminders, key })));
+      for (const [i, [actor, record]] of slice.entries()) {
+        const key = actorKeys[i] as Uint8Array;
+        const before = this.#remindersOf(shard, actor, old[i]) ?? [];
+        pushRecord(writes, key, actor, record);
+        pushReminders(writes, shard, key, actor, before, record?.reminders ?? []);
+      }
+      await new Promise<void>((resolve) => this.#clock.defer(resolve));
+    }
+  }
+
+  /** @throws `format-too-new` */
+  #checkFormat(): Promise<void> {
+    this.#formatChecked ??= this.#readFormat().catch((e: unknown) => {
+      this.#formatChecked = undefined;
+      throw e;
+    });
+    return this.#formatChecked;
+  }
+
+  async #readFormat(): Promise<void> {
+    const value = await this.#kv.get(Table.meta, keys.FORMAT_KEY);
+    if (!value) return;
+    const format = decoding("the format of the state store", {}, () =>
+      values.decodeFormat(keys.FORMAT_KEY, value),
+    );
+    if (format > FORMAT) {
+      throw new PinionError(
+        "format-too-new",
+        `the state store has format ${format}; this version reads up to ${FORMAT}: use the version that wrote it, or a newer one`,
+        { details: { format, formatMax: FORMAT } },
+      );
+    }
+  }
+}
+
+/** As many actors from `at` on as one slice takes: at least one. */
+function sliceOf<T extends readonly [ActorKey, ActorRecord | undefined]>(
+  actors: readonly T[],
+  at: number,
+): T[] {
+  const slice: T[] = [];
+  let bytes = 0;
+  for (let i = at; i < actors.length && slice.length < SLICE_ACTORS && bytes < SLICE_BYTES; i++) {
+    const one = actors[i] as T;
+    slice.push(one);
+    bytes += one[1]?.state?.length ?? 0;
+  }
+  return slice;
+}
+
+/** @throws `state-too-large` */
+function pushRecord(
+  writes: KvWrite[],
+  key: Uint8Array,
+  actor: ActorKey,
+  record: ActorRecord | undefined,
+): void {
+  const state = record?.state;
+  if (state && state.length > STATE_BYTES_MAX) {
+    throw new PinionError(
+      "state-too-large",
+      `the state of ${actor} has ${state.length} bytes; at most ${STATE_BYTES_MAX} can be stored`,
+      { details: { actor, stateBytes: state.length, stateBytesMax: STATE_BYTES_MAX } },
+    );
+  }
+  const large = state && state.length > values.INLINE_STATE_BYTES_MAX ? state : undefined;
+  writes.push({ table: Table.actors, key, value: record && values.encodeActor(key, record) });
+  writes.push({ table: Table.large, key, value: large && values.encodeBlob(key, large) });
+}
+
+function pushReminders(
+  writes: KvWrite[],
+  shard: ShardId,
+  key: Uint8Array,
+  actor: ActorKey,
+  before: readonly ReminderRecord[],
+  after: readonly ReminderRecord[],
+): void {
+  if (before.length === 0 && after.length === 0) return;
+  const value = after.length > 0 ? values.encodeReminders(key, after) : undefined;
+  writes.push({ table: Table.reminders, key, value });
+  for (const { dueMs, name } of before) {
+    writes.push({
+      table: Table.due,
+      key: keys.dueKey(shard, { dueMs, actor, name }),
+      value: undefined,
+    });
+  }
+  // After the removals: a reminder that stays where it was is removed and written again (KvStore I1).
+  for (const { dueMs, name } of after) {
+    writes.push({
+      table: Table.due,
+      key: keys.dueKey(shard, { dueMs, actor, name }),
+      value: EMPTY,
+    });
+  }
+}
+
+const EMPTY = new Uint8Array(0);

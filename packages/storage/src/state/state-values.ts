@@ -1,0 +1,198 @@
+/**
+ * Values of the state store, frozen by golden vectors (state-values.test.ts). Little endian. All begin with
+ *
+ * | offset | size | field |
+ * |---|---|---|
+ * | 0 | 4 | CRC32C of the key, then of bytes 4 … end: a value under the wrong key is as wrong as a flipped bit |
+ * | 4 | 1 | version of this encoding, 1 |
+ * | 5 | 1 | flags |
+ * | 6 | 2 | reserved, 0 |
+ *
+ * Actor (flags: 1 = has a state, 2 = the state is in `state-large`):
+ *
+ * | 8 | 8 | LSN of its last commit |
+ * | 16 | 4 | version of the definition that wrote the state |
+ * | 20 | 4 | bytes of the state |
+ * | 24 | … | the state, unless it is large |
+ *
+ * Large state, fact: bytes from 8 on. Applied LSN: 8 bytes at 8. Format: 4 bytes at 8.
+ *
+ * Reminders: u32 count at 8, then for each f64 due ms, u32 bytes of the body, u16 bytes of the name, name, body.
+ */
+import { lsn as toLsn, messageOf, PinionError, type Lsn } from "@pinion/core";
+import { crc32c } from "../memory/crc32c.ts";
+import type { ReminderRecord } from "./state-store.ts";
+
+const VERSION = 1;
+const HEADER_BYTES = 8;
+const ACTOR_HEADER_BYTES = 24;
+const REMINDER_HEADER_BYTES = 14;
+const HAS_STATE = 1;
+const IS_LARGE = 2;
+
+/** A state beyond this is kept apart, so that listing actors does not read it. LMDB keeps nodes up to 2 KiB in its leaves. */
+export const INLINE_STATE_BYTES_MAX = 1_536;
+
+function begin(length: number, flags = 0): Buffer {
+  const bytes = Buffer.alloc(length);
+  bytes[4] = VERSION;
+  bytes[5] = flags;
+  return bytes;
+}
+
+function seal(key: Uint8Array, bytes: Buffer): Uint8Array {
+  bytes.writeUInt32LE(crc32c(bytes.subarray(4), crc32c(key)));
+  return bytes;
+}
+
+/** @throws Error saying what is wrong */
+function unseal(key: Uint8Array, value: Uint8Array, lengthMin: number): Buffer {
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
+  if (bytes.length < HEADER_BYTES) throw new Error(`${bytes.length} bytes are no value`);
+  if (bytes.readUInt32LE() !== crc32c(bytes.subarray(4), crc32c(key)))
+    throw new Error("checksum does not match");
+  const version = bytes[4] as number;
+  if (version > VERSION) {
+    throw new PinionError(
+      "format-too-new",
+      `a value of encoding ${version}; this version reads up to ${VERSION}`,
+    );
+  }
+  if (version === 0 || bytes.length < lengthMin)
+    throw new Error(`${bytes.length} bytes of encoding ${version}`);
+  return bytes;
+}
+
+/**
+ * Runs a decoder; whatever is wrong with the bytes becomes a typed error.
+ * @throws `corruption`, `format-too-new`
+ */
+export function decoding<T>(
+  what: string,
+  details: Record<string, string | number>,
+  decode: () => T,
+): T {
+  try {
+    return decode();
+  } catch (e) {
+    if (e instanceof PinionError) throw e;
+    throw new PinionError("corruption", `${what} is damaged in the state store: ${messageOf(e)}`, {
+      details,
+      cause: e,
+    });
+  }
+}
+
+export interface ActorHeader {
+  readonly lsn: Lsn;
+  readonly stateVersion: number;
+  readonly stateBytes: number;
+  /** Undefined when there is none, or when it is large. */
+  readonly state: Uint8Array | undefined;
+  readonly isLarge: boolean;
+}
+
+export function encodeActor(
+  key: Uint8Array,
+  actor: { lsn: Lsn; stateVersion: number; state: Uint8Array | undefined },
+): Uint8Array {
+  const { lsn, stateVersion, state } = actor;
+  const isLarge = state !== undefined && state.length > INLINE_STATE_BYTES_MAX;
+  const inline = state && !isLarge ? state : undefined;
+  const flags = (state ? HAS_STATE : 0) | (isLarge ? IS_LARGE : 0);
+  const bytes = begin(ACTOR_HEADER_BYTES + (inline?.length ?? 0), flags);
+  bytes.writeBigUInt64LE(BigInt(lsn), 8);
+  bytes.writeUInt32LE(stateVersion, 16);
+  bytes.writeUInt32LE(state?.length ?? 0, 20);
+  if (inline) bytes.set(inline, ACTOR_HEADER_BYTES);
+  return seal(key, bytes);
+}
+
+export function decodeActor(key: Uint8Array, value: Uint8Array): ActorHeader {
+  const bytes = unseal(key, value, ACTOR_HEADER_BYTES);
+  const flags = bytes[5] as number;
+  const isLarge = (flags & IS_LARGE) !== 0;
+  const stateBytes = bytes.readUInt32LE(20);
+  const hasInline = (flags & HAS_STATE) !== 0 && !isLarge;
+  if (bytes.length !== ACTOR_HEADER_BYTES + (hasInline ? stateBytes : 0))
+    throw new Error("length does not match");
+  return {
+    lsn: toLsn(Number(bytes.readBigUInt64LE(8))),
+    stateVersion: bytes.readUInt32LE(16),
+    stateBytes,
+    state: hasInline ? new Uint8Array(bytes.subarray(ACTOR_HEADER_BYTES)) : undefined,
+    isLarge,
+  };
+}
+
+/** A large state or a fact. */
+export function encodeBlob(key: Uint8Array, blob: Uint8Array): Uint8Array {
+  const bytes = begin(HEADER_BYTES + blob.length);
+  bytes.set(blob, HEADER_BYTES);
+  return seal(key, bytes);
+}
+
+export function decodeBlob(key: Uint8Array, value: Uint8Array): Uint8Array {
+  const bytes = unseal(key, value, HEADER_BYTES);
+  return new Uint8Array(bytes.buffer, bytes.byteOffset + HEADER_BYTES, bytes.length - HEADER_BYTES);
+}
+
+export function encodeAppliedLsn(key: Uint8Array, lsn: Lsn): Uint8Array {
+  const bytes = begin(HEADER_BYTES + 8);
+  bytes.writeBigUInt64LE(BigInt(lsn), HEADER_BYTES);
+  return seal(key, bytes);
+}
+
+export function decodeAppliedLsn(key: Uint8Array, value: Uint8Array): Lsn {
+  return toLsn(Number(unseal(key, value, HEADER_BYTES + 8).readBigUInt64LE(HEADER_BYTES)));
+}
+
+export function encodeFormat(key: Uint8Array, format: number): Uint8Array {
+  const bytes = begin(HEADER_BYTES + 4);
+  bytes.writeUInt32LE(format, HEADER_BYTES);
+  return seal(key, bytes);
+}
+
+export function decodeFormat(key: Uint8Array, value: Uint8Array): number {
+  return unseal(key, value, HEADER_BYTES + 4).readUInt32LE(HEADER_BYTES);
+}
+
+export function encodeReminders(key: Uint8Array, reminders: readonly ReminderRecord[]): Uint8Array {
+  const names = reminders.map(({ name }) => Buffer.from(name, "utf8"));
+  let length = HEADER_BYTES + 4;
+  for (const [i, { body }] of reminders.entries()) {
+    length += REMINDER_HEADER_BYTES + (names[i] as Buffer).length + body.length;
+  }
+  const bytes = begin(length);
+  bytes.writeUInt32LE(reminders.length, HEADER_BYTES);
+  let at = HEADER_BYTES + 4;
+  for (const [i, { dueMs, body }] of reminders.entries()) {
+    const name = names[i] as Buffer;
+    bytes.writeDoubleLE(dueMs, at);
+    bytes.writeUInt32LE(body.length, at + 8);
+    bytes.writeUInt16LE(name.length, at + 12);
+    bytes.set(name, at + REMINDER_HEADER_BYTES);
+    bytes.set(body, at + REMINDER_HEADER_BYTES + name.length);
+    at += REMINDER_HEADER_BYTES + name.length + body.length;
+  }
+  return seal(key, bytes);
+}
+
+export function decodeReminders(key: Uint8Array, value: Uint8Array): ReminderRecord[] {
+  const bytes = unseal(key, value, HEADER_BYTES + 4);
+  const reminders: ReminderRecord[] = [];
+  let at = HEADER_BYTES + 4;
+  for (let left = bytes.readUInt32LE(HEADER_BYTES); left > 0; left--) {
+    const bodyAt = at + REMINDER_HEADER_BYTES + bytes.readUInt16LE(at + 12);
+    const end = bodyAt + bytes.readUInt32LE(at + 8);
+    if (end > bytes.length) throw new Error("a reminder ends outside of its value");
+    reminders.push({
+      name: bytes.toString("utf8", at + REMINDER_HEADER_BYTES, bodyAt),
+      dueMs: bytes.readDoubleLE(at),
+      body: new Uint8Array(bytes.subarray(bodyAt, end)),
+    });
+    at = end;
+  }
+  if (at !== bytes.length) throw new Error("bytes after the last reminder");
+  return reminders;
+}
