@@ -1,0 +1,89 @@
+/**
+ * Which host a command talks to: the one named with `--host`, or the one that runs on the data directory.
+ */
+import { relative } from "node:path";
+import { PinionError } from "@pinion/core";
+import { readHostInfo, type HostInfo } from "@pinion/runtime";
+import { CliError } from "../cli-error.ts";
+
+export interface HostChoice {
+  readonly host?: string;
+  readonly dataDir?: string;
+}
+
+export interface HostAddress {
+  /** "name:port" */
+  readonly address: string;
+  /** Where it was found, for messages. */
+  readonly source: string;
+  /** Undefined when the address was given. */
+  readonly info: HostInfo | undefined;
+}
+
+const ADDRESS = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$/;
+
+/** @throws `usage`, `no-host` */
+export async function findHost(
+  choice: HostChoice,
+  door: "gateway" | "admin",
+  dataDir: string,
+): Promise<HostAddress> {
+  if (choice.host !== undefined) {
+    if (!ADDRESS.test(choice.host)) {
+      const example = door === "gateway" ? "127.0.0.1:7465" : "127.0.0.1:7466";
+      throw new CliError(
+        "usage",
+        `--host takes "name:port", for instance ${example}, not ${JSON.stringify(choice.host)}`,
+      );
+    }
+    return { address: choice.host, source: "--host", info: undefined };
+  }
+  const info = await runningHost(dataDir);
+  const address = door === "gateway" ? info.endpoints[0] : withoutScheme(info.adminEndpoint);
+  if (address === undefined || address === "") throw noHost(dataDir, "its host has no gateway");
+  return { address, source: dataDir, info };
+}
+
+/** @throws `no-host` */
+export async function runningHost(dataDir: string): Promise<HostInfo> {
+  let found;
+  try {
+    found = await readHostInfo(dataDir);
+  } catch (error) {
+    throw noHost(dataDir, "its host.json cannot be read", error);
+  }
+  if (found === undefined) throw noHost(dataDir, "no host is running");
+  if (!found.running) {
+    const { pid, startedAt } = found.info;
+    throw noHost(dataDir, `the host that ran there (process ${pid}, started ${startedAt}) is gone`);
+  }
+  return found.info;
+}
+
+export function noHost(dataDir: string, why: string, cause?: unknown): CliError {
+  const dir = relative(process.cwd(), dataDir) || ".";
+  const option = dir === ".pinion" ? "" : ` --data-dir ${dir}`;
+  return new CliError("no-host", `${why} on the data directory ${dir}`, {
+    details: { dataDir },
+    cause,
+    hints: [
+      `start one:            pinion dev ./my-actors.ts${option}`,
+      "or name another one:  --data-dir DIR, or --host name:port",
+    ],
+  });
+}
+
+/** A host that should be there does not answer. */
+export function noAnswer(host: HostAddress, cause: unknown): CliError {
+  const hints =
+    host.info === undefined
+      ? ["is the address right? pinion dev and pinion start print both of a host's addresses"]
+      : [
+          `process ${host.info.pid} runs, but does not answer: see its output, or end it with kill ${host.info.pid}`,
+        ];
+  const said = cause instanceof PinionError ? cause.message : `nothing answers at ${host.address}`;
+  return new CliError("no-host", said, { details: { address: host.address }, cause, hints });
+}
+
+const withoutScheme = (endpoint: string): string =>
+  endpoint.replace(/^https?:\/\//, "").replace(/\/$/, "");
