@@ -4,7 +4,8 @@
  *
  * I1 `committed(shard)` never exceeds what a majority of the shard's replica group has flushed, except where the flush policy says
  *    that replies do not wait: then it is what was appended.
- * I2 `onCommitted` listeners run after `committed` moved, on the event loop.
+ * I2 `onCommitted` listeners run after `committed` moved, on the event loop; not where an append alone moves it: whoever
+ *    appends looks itself.
  */
 import type { Lsn, ShardId } from "@pinion/core";
 import type { Log } from "@pinion/storage";
@@ -29,8 +30,7 @@ export class MajorityOfOne implements Replication {
   }
 
   appended(): void {
-    // Replies that do not wait for a flush may leave as soon as the record is in the log's buffer.
-    if (!this.#log.policy.replyWaits) for (const listener of this.#listeners) listener();
+    // Nobody else has to hear of it.
   }
 
   committed(shard: ShardId): Lsn {

@@ -150,7 +150,7 @@ export class Shard {
       { shard: this.id, term: this.term, kind, timestamp: this.#ports.hlc.tick() },
       payload,
     );
-    if (at !== undefined) this.#ports.replication.appended(this.id, at);
+    if (at !== undefined) this.#appended(at);
     return at;
   }
 
@@ -162,8 +162,15 @@ export class Shard {
       { shard: this.id, term: this.term, kind, timestamp: this.#ports.hlc.tick() },
       payload,
     );
-    this.#ports.replication.appended(this.id, at);
+    this.#appended(at);
     return at;
+  }
+
+  #appended(at: Lsn): void {
+    const { replication, log } = this.#ports;
+    replication.appended(this.id, at);
+    // Replies that do not wait for a flush may leave as soon as the record is in the log's buffer.
+    if (!log.policy.replyWaits) this.gate.open(replication.committed(this.id));
   }
 
   whenCommitted(lsn: Lsn): Promise<void> {
