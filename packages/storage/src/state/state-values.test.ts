@@ -27,7 +27,7 @@ describe("keys of the state store", () => {
     const made = times.map((dueMs) =>
       keys.dueKey(shardId(1), { dueMs, actor: "a/ü", name: "näme" }),
     );
-    expect(made.toSorted(Buffer.compare)).toEqual(made);
+    expect(made.toSorted((a, b) => Buffer.compare(a, b))).toEqual(made);
     expect(made.map((key) => keys.parseDueKey(key).dueMs)).toEqual(times);
     expect(keys.parseDueKey(made[3] as Uint8Array)).toEqual({
       dueMs: 2,
