@@ -47,7 +47,7 @@ export function writeArgs(w: ByteWriter, args: readonly unknown[]): void {
     for (let i = 0; i < args.length; i++) write(w, args[i], 0);
   } catch (e) {
     w.position = start; // I2
-    throw e instanceof PinionError ? e : explainRefusal(args, "args", e);
+    throw e instanceof PinionError ? e : explainRefusal(args, "args", e, 1);
   }
 }
 

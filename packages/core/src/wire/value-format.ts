@@ -1,6 +1,6 @@
 /**
  * How JavaScript values travel: standard MessagePack (msgpack.org/spec), which any MessagePack library reads, with
- * extension types for what it has no word for. Frozen by golden vectors (values.golden.ts).
+ * extension types for what it has no word for. Frozen by golden vectors (value.test.golden.ts).
  *
  * | value                                   | bytes                                                            |
  * |-----------------------------------------|------------------------------------------------------------------|

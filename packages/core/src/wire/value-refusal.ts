@@ -31,11 +31,19 @@ interface Finding {
   readonly hint: string;
 }
 
-/** @param refused what the encoder threw: a `Refusal`, or an error of a getter of the value. */
-export function explainRefusal(root: unknown, name: string, refused: unknown): PinionError {
+/**
+ * @param levelsAbove containers around the value that are no level of its nesting: the list of arguments.
+ * @param refused what the encoder threw: a `Refusal`, or an error of a getter of the value.
+ */
+export function explainRefusal(
+  root: unknown,
+  name: string,
+  refused: unknown,
+  levelsAbove = 0,
+): PinionError {
   let found: Finding | undefined;
   try {
-    found = find(root, name, [], { left: 1_000_000 });
+    found = find(root, name, [], { left: 1_000_000, depth: DEPTH_MAX + levelsAbove });
   } catch (e) {
     found = {
       path: name,
@@ -53,6 +61,12 @@ export function explainRefusal(root: unknown, name: string, refused: unknown): P
   );
 }
 
+/** What a search may still do. */
+interface Budget {
+  left: number;
+  readonly depth: number;
+}
+
 interface Ancestor {
   readonly value: object;
   readonly path: string;
@@ -62,7 +76,7 @@ function find(
   value: unknown,
   path: string,
   above: readonly Ancestor[],
-  budget: { left: number },
+  budget: Budget,
 ): Finding | undefined {
   if (budget.left-- <= 0) return undefined;
   switch (typeof value) {
@@ -89,12 +103,11 @@ function findInObject(
   value: object,
   path: string,
   above: readonly Ancestor[],
-  budget: { left: number },
+  budget: Budget,
 ): Finding | undefined {
   const seen = above.find((a) => a.value === value);
   if (seen !== undefined) return { path, what: `a cycle back to ${seen.path}`, hint: "" };
-  // The list of arguments itself is no level of nesting.
-  if (above.length > DEPTH_MAX)
+  if (above.length >= budget.depth)
     return { path, what: `more than ${DEPTH_MAX} levels deep`, hint: "" };
   const within = [...above, { value, path }];
   const children = childrenOf(value, path);
