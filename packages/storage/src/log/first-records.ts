@@ -59,11 +59,11 @@ export async function writeFirstRecords(
 ): Promise<{ offset: number; samples: SparseIndex }> {
   const { previous, heads, tail } = first;
   const writer = new ChunkWriter(segment);
-  const headsBytes = recordBytes(headsPayloadBytes(heads.known()));
-  const words = await writer.reserve(headsBytes);
-  const payloadBytes = heads.put(words, RECORD_HEADER_BYTES / 4, previous);
-  putClaim(words, RECORD_HEADER_BYTES / 4, { segment: previous.sequence, offset: previous.end });
+  const payloadBytes = headsPayloadBytes(heads.known());
+  const words = await writer.reserve(recordBytes(payloadBytes));
   putHeader(words, 0, payloadBytes, 0, 0, RecordKind.heads, 0, 0);
+  heads.put(words, RECORD_HEADER_BYTES / 4, previous);
+  putClaim(words, RECORD_HEADER_BYTES / 4, { segment: previous.sequence, offset: previous.end });
   const sampler = new BlockSampler();
   if (tail) {
     await copyRecords(tail, writer, sampler);

@@ -93,36 +93,24 @@ async function reconcile(
   if (rows && rows.last > newest) throw missingFile(files, rows.last);
   // Below the first row: a removal whose files were still to go (I3).
   const gone = rows ? sequences.filter((sequence) => sequence < rows.first) : [];
-  for (const sequence of gone) await files.disk.remove(files.segmentPath(sequence));
+  for (const sequence of gone) {
+    await files.disk.remove(files.segmentPath(sequence));
+    // One after the other, so that a power cut leaves no gap.
+    await files.disk.syncDir(files.dir);
+  }
   const live = sequences.slice(gone.length);
   const first = live[0] ?? 0;
   for (let i = 1; i < live.length; i++)
     if (live[i] !== first + i) throw missingFile(files, first + i);
-  if (rows && rows.first < first) await dropStaleRows(context, rows.first, first, newest);
+  if (rows && rows.first < first) throw missingFile(files, rows.first);
   return live;
-}
-
-/** The index is older than the files, a copy that was put back: its lowest rows name segments the log had let go before. */
-async function dropStaleRows(
-  context: OpeningContext,
-  from: number,
-  first: number,
-  newest: number,
-): Promise<void> {
-  const { files, index } = context;
-  const file = await files.disk.open(files.segmentPath(newest), { readOnly: true });
-  const { firstSequence } = await files.readHeader(file).finally(async () => file.close());
-  if (firstSequence < first) throw missingFile(files, firstSequence);
-  const writes = [];
-  for (let sequence = from; sequence < first; sequence++) writes.push(index.drop(sequence));
-  await index.commit(writes);
 }
 
 function missingFile(files: SegmentFiles, sequence: number): PinionError {
   const path = files.segmentPath(sequence);
   return new PinionError(
     "corruption",
-    `log segment ${sequence} is missing: ${path} should exist. Put the file back, or restore it from the archive`,
+    `log segment ${sequence} is missing: ${path} should exist. Put the file back or restore it from the archive; if the index was put back from an older copy, remove it instead: it is rebuilt`,
     { details: { segment: sequence, offset: 0, path } },
   );
 }
@@ -203,7 +191,6 @@ async function begin(
     fileBytes: fileBytesFor(base, files.segmentBytes),
     previousEnd: base.previous.end,
     previousGeneration: base.previous.generation,
-    firstSequence: first,
   };
   let written = { offset: 0, samples: new SparseIndex() };
   const segment = await files.create(header, async (created) => {
@@ -255,7 +242,6 @@ async function dropBehind(
   await index.commit(behind.map(({ header }) => index.drop(header.sequence)));
   await index.sync();
   for (const { header, fileBytes } of behind) await files.recycle(header.sequence, fileBytes);
-  await files.disk.syncDir(files.dir);
 }
 
 async function vouch(files: SegmentFiles, tail: LogTail): Promise<Base> {

@@ -3,11 +3,9 @@ import {
   PinionError,
   noTelemetry,
   randomSeed,
-  seededRng,
   SHARD_COUNT_MAX,
   systemClock,
   type Clock,
-  type Rng,
   type Telemetry,
 } from "@pinion/core";
 import type { Disk } from "../disk/disk.ts";
@@ -59,7 +57,11 @@ export interface LogOptions {
   /** Where finished segments are copied. None by default. */
   readonly archive?: ArchiveOptions;
   readonly clock?: Clock;
-  readonly rng?: Rng;
+  /**
+   * Numbers the lives of files. Default: 48 bits of the machine's entropy, deliberately not a seeded source: a number that comes
+   * twice would make records of an earlier life look valid.
+   */
+  readonly newGeneration?: () => number;
   readonly telemetry?: Telemetry;
 }
 
@@ -121,7 +123,7 @@ export function resolveLogOptions(options: LogOptions): ResolvedLogOptions {
     appendQueueMax: options.appendQueueMax ?? 1024,
     archive: archive && resolveArchive(archive),
     clock: options.clock ?? systemClock,
-    rng: options.rng ?? seededRng(randomSeed()),
+    newGeneration: options.newGeneration ?? randomSeed,
     telemetry: options.telemetry ?? noTelemetry,
   };
   check("log", BOUNDS, resolved);

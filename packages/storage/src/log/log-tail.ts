@@ -195,7 +195,7 @@ class TailScan {
 
   constructor(context: TailContext, heads: ShardHeads) {
     this.#context = context;
-    this.#heads = heads;
+    this.#heads = heads.copy();
     this.#vouchedHeads = heads.copy();
   }
 

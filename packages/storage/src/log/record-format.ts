@@ -51,7 +51,8 @@ if (endianness() !== "LE") {
   throw new PinionError("unsupported-platform", "the log needs a little-endian processor");
 }
 
-/** Header and padding of a record at `at` (a multiple of 8) in `words`; the checksum is left zero for the disk to fill in. */
+/** Header and padding of a record at `at` (a multiple of 8) in `words`; the checksum is left zero for the disk to fill in.
+ * To be called before the payload is copied: it clears the last eight bytes, padding or not. */
 export function putHeader(
   words: Uint32Array,
   at: number,

@@ -5,7 +5,8 @@
  * that after a restart nothing is removed before its owner has spoken again. Where the index was lost, so were the claims:
  * then whoever registers first decides alone, and the others must register before they rely on it.
  *
- * I1 without a consumer nothing is removed. The active segment never is, nor one that is pinned, nor one the archive lacks.
+ * I1 without a consumer nothing is removed. The segment the flushed log ends in never is, nor one that is pinned, nor one the
+ *    archive lacks: a power cut must find a segment that states where it stands.
  * I2 the index forgets a segment durably before its file goes.
  * I3 one job at a time; a failed one is reported and tried again with the next.
  */
@@ -28,6 +29,7 @@ export interface RetentionParts {
   readonly consumers: Map<string, LogPosition>;
   /** Where the next record goes: nobody can claim more. */
   readonly position: () => LogPosition;
+  readonly flushed: () => LogPosition;
   /** Segments below this are in the archive; Infinity without one. */
   readonly archivedBelow: () => number;
 }
@@ -134,8 +136,8 @@ export class Retention {
   /** The lowest sequence that has to stay (I1). */
   #floor(from: number): number {
     if (this.#consumers.size === 0) return from;
-    const { catalog, handles, archivedBelow } = this.#parts;
-    let floor = Math.min(catalog.last, archivedBelow());
+    const { handles, archivedBelow, flushed } = this.#parts;
+    let floor = Math.min(flushed().segment, archivedBelow());
     for (const { segment } of this.#consumers.values()) floor = Math.min(floor, segment);
     for (let sequence = from; sequence < floor; sequence++)
       if (handles.isPinned(sequence)) return sequence;

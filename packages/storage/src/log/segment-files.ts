@@ -15,7 +15,6 @@
  * I2 a failed creation leaves no file behind that is counted as a segment, and returns its space.
  * I3 at most `sparesMax` spare files are kept.
  */
-import type { Rng } from "@pinion/core";
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import {
   decodeSegmentHeader,
@@ -34,7 +33,7 @@ const COPY_BYTES = 1 << 20;
 export interface SegmentFilesOptions {
   readonly disk: Disk;
   readonly dir: string;
-  readonly rng: Rng;
+  readonly newGeneration: () => number;
   readonly segmentBytes: number;
   readonly sparesMax: number;
 }
@@ -51,7 +50,8 @@ export class SegmentFiles {
   readonly disk: Disk;
   readonly dir: string;
   readonly segmentBytes: number;
-  readonly #rng: Rng;
+  /** A number for a new life of a file: 48 bits, never the same twice. */
+  readonly newGeneration: () => number;
   readonly #sparesMax: number;
   /** Names of spare files, of `segmentBytes` as far as is known. */
   readonly #spares: string[] = [];
@@ -60,7 +60,7 @@ export class SegmentFiles {
     this.disk = options.disk;
     this.dir = options.dir;
     this.segmentBytes = options.segmentBytes;
-    this.#rng = options.rng;
+    this.newGeneration = options.newGeneration;
     this.#sparesMax = options.sparesMax;
   }
 
@@ -95,11 +95,6 @@ export class SegmentFiles {
     for (const name of unfinished) await this.disk.remove(this.path(name));
     for (const name of this.#spares.splice(this.#sparesMax))
       await this.disk.remove(this.path(name));
-  }
-
-  /** A new life of a file. */
-  newGeneration(): number {
-    return Math.floor(this.#rng.float() * (2 ** 48 - 1)) + 1;
   }
 
   /** @throws `not-found`, `corruption`, `format-too-new` */
@@ -164,15 +159,20 @@ export class SegmentFiles {
     }
   }
 
-  /** Takes a segment's file out of the log: keeps it as a spare if it fits, else removes it. */
+  /**
+   * Takes a segment's file out of the log, durably: keeps it as a spare if it fits, else removes it. Durably, so that taking
+   * several out, one after the other from an end of the log, never leaves a gap.
+   */
   async recycle(sequence: number, fileBytes: number): Promise<void> {
-    if (fileBytes !== this.segmentBytes || this.#spares.length >= this.#sparesMax) {
-      await this.disk.remove(this.segmentPath(sequence));
-      return;
+    const path = this.segmentPath(sequence);
+    if (fileBytes === this.segmentBytes && this.#spares.length < this.#sparesMax) {
+      const name = `spare-${this.newGeneration().toString(16)}.free`;
+      await this.disk.rename(path, this.path(name));
+      this.#spares.push(name);
+    } else {
+      await this.disk.remove(path);
     }
-    const name = `spare-${this.newGeneration().toString(16)}.free`;
-    await this.disk.rename(this.segmentPath(sequence), this.path(name));
-    this.#spares.push(name);
+    await this.disk.syncDir(this.dir);
   }
 
   /** A file under the name `path`: a spare if one fits, else a new one. */

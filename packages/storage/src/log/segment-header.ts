@@ -14,8 +14,7 @@
  * | 48 | 8 | bytes of the file when it was created |
  * | 56 | 8 | vouched end of the previous segment: no record of it counts beyond; 0 = see this segment's heads record |
  * | 64 | 8 | generation of the previous segment, 0 when there is none |
- * | 72 | 8 | lowest sequence the log still held |
- * | 80 | … | zeros |
+ * | 72 | … | zeros |
  *
  * A file gets its name `<sequence>.log` only after this header was flushed, so under that name a header that does not
  * verify is damage, never an unfinished creation. Magic, version, checksum and its reach keep their place in every version.
@@ -41,7 +40,6 @@ export interface SegmentHeader {
   readonly fileBytes: number;
   readonly previousEnd: number;
   readonly previousGeneration: number;
-  readonly firstSequence: number;
 }
 
 export function segmentName(sequence: number): string {
@@ -69,7 +67,6 @@ export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
   putU64(words, 12, header.fileBytes);
   putU64(words, 14, header.previousEnd);
   putU64(words, 16, header.previousGeneration);
-  putU64(words, 18, header.firstSequence);
   words[3] = crc32c(bytes);
   return bytes;
 }
@@ -107,6 +104,5 @@ export function decodeSegmentHeader(bytes: Uint8Array, path: string): SegmentHea
     fileBytes: getU64(words, 12),
     previousEnd: getU64(words, 14),
     previousGeneration: getU64(words, 16),
-    firstSequence: getU64(words, 18),
   };
 }

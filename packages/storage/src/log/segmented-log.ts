@@ -50,8 +50,9 @@ export interface LogStats extends FlushStats {
  */
 export async function openLog(options: LogOptions): Promise<SegmentedLog> {
   const resolved = resolveLogOptions(options);
-  const { disk, dir, rng, segmentBytes, sparesMax, kv, worker, shardCount, clock } = resolved;
-  const files = new SegmentFiles({ disk, dir, rng: rng.fork("log"), segmentBytes, sparesMax });
+  const { disk, dir, newGeneration, segmentBytes, sparesMax, kv, worker, shardCount, clock } =
+    resolved;
+  const files = new SegmentFiles({ disk, dir, newGeneration, segmentBytes, sparesMax });
   const index = new LogIndex(kv, worker, shardCount);
   const nowUs = (): number => Math.floor(clock.wallMs() * 1000);
   const opened = await openLogDirectory({ files, index, shardCount, worker, nowUs });
@@ -152,6 +153,7 @@ export class SegmentedLog implements Log {
       archive &&
       new Archiver({ options: archive, worker, catalog, handles, clock, onGate, onArchived });
     const archivedBelow = (): number => this.#archiver?.archivedBelow ?? Infinity;
+    const flushed = (): LogPosition => progress.flushedPosition;
     this.#retention = new Retention({
       index,
       catalog,
@@ -159,6 +161,7 @@ export class SegmentedLog implements Log {
       files,
       consumers,
       position,
+      flushed,
       archivedBelow,
     });
     this.#observe();
@@ -313,17 +316,17 @@ export class SegmentedLog implements Log {
   }
 
   async #createSegment(): Promise<WritableSegment> {
-    const { sequence, generation } = this.#lastCreated;
+    const { generation } = this.#lastCreated;
+    const sequence = this.#lastCreated.sequence + 1;
     const segment = await this.#files.create({
       generation: this.#files.newGeneration(),
-      sequence: sequence + 1,
+      sequence,
       worker: this.#options.worker,
       byOpening: false,
       createdAtUs: this.#nowUs(),
       fileBytes: this.#options.segmentBytes,
       previousEnd: 0,
       previousGeneration: generation,
-      firstSequence: this.#catalog.first,
     });
     this.#lastCreated = segment;
     this.#writable.set(segment.sequence, segment);

@@ -21,7 +21,7 @@ import {
   RECORD_HEADER_BYTES,
   recordBytes,
 } from "./record-format.ts";
-import type { PreviousSegment, ShardHeads } from "./shard-heads.ts";
+import { headsPayloadBytes, type PreviousSegment, type ShardHeads } from "./shard-heads.ts";
 import { INDEX_BLOCK_BYTES, type SparseIndex } from "./sparse-index.ts";
 
 /** A segment file that is being written. */
@@ -221,9 +221,9 @@ export class StagingBuffer {
   }
 
   #putHeads(opening: SegmentOpening): void {
-    const payloadAt = this.used + RECORD_HEADER_BYTES;
-    const payloadBytes = opening.heads.put(this.#words, payloadAt >>> 2, opening.previous);
+    const payloadBytes = headsPayloadBytes(opening.heads.known());
     putHeader(this.#words, this.used, payloadBytes, 0, 0, RecordKind.heads, 0, 0);
+    opening.heads.put(this.#words, (this.used + RECORD_HEADER_BYTES) >>> 2, opening.previous);
     this.used += recordBytes(payloadBytes);
   }
 
