@@ -1,13 +1,17 @@
 /**
  * Awaited calls from a turn to another actor (protocol.md A, `await ctx.call`).
  */
-import { decodeError, decodeValue, formatActorId, NO_LSN, PinionError } from "@pinion/core";
+import { decodeError, decodeValue, formatActorId, NO_LSN, PinionError, sleep } from "@pinion/core";
 import { RecordKind } from "@pinion/storage";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import { writeOpen } from "../records/runtime-records.ts";
 import { callKeyOf } from "../shard/call-entry.ts";
 import { SubCall, subCallEnvelope, type SubCallTarget } from "./sub-call.ts";
 import type { Turn } from "./turn.ts";
+
+/** Pause before a refused call is made again. */
+const RETRY_MS_MIN = 2;
+const RETRY_MS_MAX = 200;
 
 /** Resolves to the callee's answer; rejects with its error. */
 export async function openSubCall(
@@ -36,26 +40,29 @@ export async function openSubCall(
   else await opened(turn);
   turn.assertRunning();
 
-  const { promise, resolve } = Promise.withResolvers<Outcome>();
   const chain = [...turn.call.chain, formatActorId(activation.id)];
-  const envelope = subCallEnvelope(
-    turn,
-    turn.call,
-    ordinal,
-    target,
-    method,
-    args,
-    chain,
-    services.hlc.last,
-  );
-  const subCall = new SubCall(turn, envelope, services.clock.nowMs(), resolve);
-  (turn.subCalls ??= []).push(subCall);
-  services.blocked();
-  services.transmit(subCall.call);
-  const outcome = await promise;
+  const now = services.hlc.last;
+  const envelope = subCallEnvelope(turn, turn.call, ordinal, target, method, args, chain, now);
+  const outcome = await answer(turn, envelope);
   services.monitor.resume(activation.actor, turn.call.method, turn.call);
   if (!outcome.ok) throw decodeError(outcome.bytes);
   return decodeValue(outcome.bytes);
+}
+
+/** The callee's answer. A call that it could not take for the moment is made again, with the same id, while the turn has time. */
+async function answer(turn: Turn, envelope: Omit<IncomingCall, "sink">): Promise<Outcome> {
+  const { services } = turn.activation;
+  for (let pauseMs = RETRY_MS_MIN; ; pauseMs = Math.min(RETRY_MS_MAX, pauseMs * 2)) {
+    const { promise, resolve } = Promise.withResolvers<Outcome>();
+    const subCall = new SubCall(turn, envelope, services.clock.nowMs(), resolve);
+    (turn.subCalls ??= []).push(subCall);
+    services.blocked();
+    services.transmit(subCall.call);
+    const outcome = await promise;
+    if (outcome.refused !== "transient" || turn.ended) return outcome;
+    turn.subCalls.splice(turn.subCalls.indexOf(subCall), 1);
+    await sleep(services.clock, pauseMs, turn.signal);
+  }
 }
 
 /** Makes the turn one that recovery runs again: its open record is committed before anything of it leaves. */

@@ -140,7 +140,10 @@ export function startTurn(activation: Activation, entry: CallEntry): void {
 
 /** Ends a turn: record, publish, answer. */
 function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
-  if (turn.ended) return;
+  if (turn.ended) {
+    turn.activation.services.returned(turn);
+    return;
+  }
   const { activation } = turn;
   let outcome: Outcome;
   let whole = false;
@@ -164,6 +167,7 @@ function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
 /** Its time was up, or the activation must go: the turn ends with `error`, and nothing it did counts. */
 export function abandonTurn(turn: Turn, error: PinionError): void {
   if (turn.ended) return;
+  if (turn.kind !== "hook") turn.activation.services.abandoned(turn);
   if (turn.kind === "call") {
     commitTurn(turn, false, errorOutcome(error), turn.activation.base, undefined, false);
     return;
@@ -171,6 +175,20 @@ export function abandonTurn(turn: Turn, error: PinionError): void {
   endTurn(turn, false);
   if (turn.kind === "readonly") turn.call?.sink.reply(turn.call, errorOutcome(error));
   turn.activation.turnEnded(turn);
+}
+
+/**
+ * The worker stops before the turn ends: it leaves no outcome. A retry, or the next start if it has called others, runs
+ * the call again.
+ */
+export function cutOffTurn(turn: Turn, error: PinionError): void {
+  if (turn.ended) return;
+  const { activation, entry } = turn;
+  turn.abort(error);
+  endTurn(turn, false);
+  if (entry !== undefined) activation.shard.refuse(entry, refusedOutcome(error));
+  else turn.call?.sink.reply(turn.call, refusedOutcome(error));
+  activation.turnEnded(turn);
 }
 
 /** A reminder's turn moves its schedule on even if it throws: its due time has had its one effect. */

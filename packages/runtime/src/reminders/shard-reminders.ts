@@ -6,7 +6,7 @@
  * D2 what was changed since the last checkpoint hides what the store says.
  * D3 due times are wall-clock; the timer looks again at least every `LOOK_MS`, so that a clock set forward is noticed.
  */
-import type { Clock, PinionError, ShardId, Timer } from "@pinion/core";
+import { isPinionError, type Clock, type ShardId, type Timer } from "@pinion/core";
 import type { ActorKey, StateStore } from "@pinion/storage";
 import type { ReminderOp } from "../records/runtime-records.ts";
 import { decodeReminder, type ReminderState } from "./reminder-state.ts";
@@ -14,6 +14,8 @@ import { fireAt, type Firing } from "./schedule.ts";
 
 const LOOK_MS = 10_000;
 const LOAD_PAGE = 1_000;
+/** Pause before a refused due time is tried again. */
+const RETRY_MS = 100;
 /** Turns of reminders started and not ended, per shard: a backlog after an outage is worked off, not dropped on the host at once. */
 const IN_FLIGHT_MAX = 256;
 
@@ -187,24 +189,29 @@ export class ShardReminders {
     this.#inFlight++;
     const firing = fireAt(state.schedule, state.dueMs, nowMs);
     this.#ports.fire(known.actor, state, firing).then(
-      () => this.#fired(known, state),
-      (error: PinionError) => {
+      () => this.#fired(known, state, RETRY_MS),
+      (error: unknown) => {
         this.#ports.warn("a reminder could not run and is tried again", error, {
           actor: known.actor,
           reminder: state.name,
         });
-        this.#fired(known, state);
+        // What cannot work (a type that is gone) is not tried ten times a second.
+        this.#fired(
+          known,
+          state,
+          isPinionError(error) && error.retry !== "never" ? RETRY_MS : RETRY_MS * 100,
+        );
       },
     );
   }
 
   /** If the schedule did not move on, the turn was refused: it is due again in a moment. */
-  #fired(known: Known, state: ReminderState): void {
+  #fired(known: Known, state: ReminderState, retryMs: number): void {
     this.#inFlight--;
     known.inFlight = false;
     const id = idOf(known.actor, state.name);
     if (this.#running && this.#known.get(id) === known) {
-      this.#ports.clock.setTimer(100, () => {
+      this.#ports.clock.setTimer(retryMs, () => {
         push(this.#heap, [state.dueMs, id]);
         this.#look();
       });

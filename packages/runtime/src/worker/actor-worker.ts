@@ -19,6 +19,7 @@ import type {
   IncomingCall,
   Session,
 } from "../gateway/dispatcher.ts";
+import { cutOffTurn } from "../activation/turn-runner.ts";
 import { unknownType } from "../activation/unknown-name.ts";
 import { parseActorKey } from "../records/actor-key.ts";
 import { ShardReminders } from "../reminders/shard-reminders.ts";
@@ -122,7 +123,8 @@ export class ActorWorker implements Dispatcher {
     const { replication, log } = this.core.ports;
     replication.onCommitted(() => {
       for (const { shard } of this.core.shards.values()) {
-        if (shard.gate.size > 0) shard.gate.open(replication.committed(shard.id));
+        // Also where nothing is held: what is held later must find out that it need not wait.
+        shard.gate.open(replication.committed(shard.id));
       }
     });
     log.onFailure((error) => this.#fail(error));
@@ -202,6 +204,11 @@ export class ActorWorker implements Dispatcher {
   exchangeTime(callerHlc: number): number {
     if (callerHlc > 0) this.core.hlc.adoptFromClient(callerHlc);
     return this.core.hlc.last;
+  }
+
+  /** Client processes this worker knows. */
+  get sessionCount(): number {
+    return this.#sessions.size;
   }
 
   // --- life -------------------------------------------------------------------------------------------------------------
@@ -299,7 +306,7 @@ export class ActorWorker implements Dispatcher {
       await new Promise<void>((resolve) => core.ports.clock.setTimer(5, resolve));
     }
     const error = new PinionError("draining", "the host stopped before this turn ended");
-    for (const a of core.catalog.byLastUse()) if (a.turn !== undefined) a.timeUp(a.turn, error);
+    for (const turn of [...core.watch.turns()]) cutOffTurn(turn, error);
   }
 
   async #deactivateAll(): Promise<void> {
