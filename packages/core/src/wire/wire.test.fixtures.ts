@@ -174,14 +174,12 @@ export const write = (type: string, value: object): Uint8Array =>
   typeOf(type).encode(typeOf(type).fromObject(value)).finish();
 
 export const plainBytes = (bytes: Uint8Array): Uint8Array => Uint8Array.from(bytes);
-/** An empty MessagePack array. */
-const NO_ARGS_BYTE = 0x90;
 
 /** A call in the terms of the .proto. */
 export function protoCall(call: CallMessage): Record<string, unknown> {
   return {
     ...Object.fromEntries(Object.entries(call)),
-    args: call.args.length === 1 && call.args[0] === NO_ARGS_BYTE ? [] : [...call.args],
+    args: call.args === NO_ARGS ? [] : [...call.args],
     attempt: call.attempt === 1 ? 0 : call.attempt,
     consistency: CONSISTENCIES.indexOf(call.consistency),
     namespace: call.namespace === "default" ? "" : call.namespace,
