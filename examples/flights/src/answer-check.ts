@@ -31,6 +31,8 @@ export interface CheckResult {
 
 const IN_FLIGHT = 256;
 const PAUSE_MS = 20;
+/** Nothing has arrived for so long: nothing is under way any more. */
+const QUIET_MS = 4_000;
 
 /** Asks all actors. @param waitMs how long sends may still be under way. */
 export async function checkAnswers(
@@ -44,18 +46,20 @@ export async function checkAnswers(
   const atAirports = await askAll([...expected.airports.keys()], airport);
   const onRoutes = await askAll([...expected.routes.keys()], route);
   // What airports have sent may still be on its way to the routes: ask those again that lack something.
+  let arrived = 0;
+  let arrivedAtMs = startedAtMs;
   for (;;) {
-    const late = [...expected.routes].filter(
-      ([key, delays]) => total(onRoutes.get(key)!) < delays.length,
+    const late = [...expected.routes.keys()].filter(
+      (key) => total(onRoutes.get(key)!) < expected.routes.get(key)!.length,
     );
-    if (late.length === 0 || performance.now() - startedAtMs > waitMs) break; // I2
+    const counted = sum([...onRoutes.values()].map(total));
+    if (counted !== arrived) arrivedAtMs = performance.now();
+    arrived = counted;
+    const nowMs = performance.now();
+    const givenUp = nowMs - startedAtMs > waitMs || nowMs - arrivedAtMs > QUIET_MS; // I2
+    if (late.length === 0 || givenUp) break;
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-    for (const [key, answer] of await askAll(
-      late.map(([key]) => key),
-      route,
-    )) {
-      onRoutes.set(key, answer);
-    }
+    for (const [key, answer] of await askAll(late, route)) onRoutes.set(key, answer);
   }
   const waitedMs = performance.now() - startedAtMs;
   return {

@@ -1,5 +1,11 @@
 /** Errors as text for people and as JSON for programs. Field names are stable. */
-import { isPinionError, messageOf, type DetailValue, type PinionError } from "@pinion/core";
+import {
+  isPinionError,
+  messageOf,
+  type DetailValue,
+  type ErrorCode,
+  type PinionError,
+} from "@pinion/core";
 import { CliError } from "../cli-error.ts";
 import type { Paint } from "./style.ts";
 
@@ -16,6 +22,19 @@ export interface ErrorJson {
   readonly stack?: string;
   readonly remoteStack?: string;
 }
+
+/** What a person at a terminal can do about an error of the runtime. */
+const HINTS: Partial<Record<ErrorCode, (error: PinionError) => readonly string[]>> = {
+  "data-dir-locked": () => [
+    "stop the host that runs there:  pinion stop",
+    "or use another directory:       --data-dir DIR",
+  ],
+  "port-in-use": () => ["take any free ports:  --port 0 --admin-port 0"],
+  "module-failed": (error) =>
+    /Cannot find package '@pinion\/runtime'/.test(error.message)
+      ? ["install it next to the module:  npm install @pinion/runtime"]
+      : [],
+};
 
 /** Causes of causes are followed this far. */
 const CAUSES_MAX = 5;
@@ -60,7 +79,8 @@ function detailsOf(error: unknown): Readonly<Record<string, DetailValue>> {
 }
 
 function hintsOf(error: unknown): readonly string[] {
-  return error instanceof CliError ? error.hints : [];
+  if (error instanceof CliError) return error.hints;
+  return isPinionError(error) ? (HINTS[error.code]?.(error) ?? []) : [];
 }
 
 /** Only those that say something the error has not said already. */

@@ -46,6 +46,12 @@ export class Output {
     else this.#out.write(`${text}\n`);
   }
 
+  /** Something that went wrong without ending the command. */
+  failure(event: string, error: unknown, text: string): void {
+    if (this.json) this.event(event, { error: errorJson(error, this.debug) }, "");
+    else this.#err.write(`${text}\n${errorText(error, this.debug, this.#errPaint)}\n`);
+  }
+
   /** For people only. */
   note(text: string): void {
     if (!this.json) this.#err.write(`${text}\n`);

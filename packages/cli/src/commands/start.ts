@@ -1,0 +1,35 @@
+/** `pinion start <module>` */
+import type { Command } from "commander";
+import type { CommandFrame, CommonOptions } from "../command-frame.ts";
+import { hostFlags, hostOptionsOf, type HostFlags } from "../serve/host-flags.ts";
+import { modulePath } from "../serve/module-path.ts";
+import { ServedHost } from "../serve/serve-host.ts";
+
+export function startCommand(frame: CommandFrame): Command {
+  const command = frame.command("start <module>", {
+    summary: "run a host with the actors a module exports",
+    description:
+      "Runs in the foreground until it is told to stop: by SIGTERM, Ctrl-C or pinion stop. The first time it lets calls " +
+      "end, the second time it ends at once; nothing acknowledged is lost either way.",
+    examples: [
+      ["pinion start ./actors.ts", "with the defaults"],
+      [
+        "pinion start ./actors.js --data-dir /var/lib/pinion --json",
+        "as a service, its events as JSON",
+      ],
+    ],
+  });
+  return hostFlags(command).action(async (module: string, options: CommonOptions & HostFlags) =>
+    frame.run(options, async (output) => {
+      const path = await modulePath(frame.io.cwd, module);
+      const served = new ServedHost({
+        io: frame.io,
+        output,
+        module: path,
+        options: hostOptionsOf(frame.io, options),
+      });
+      await served.start();
+      await served.untilStopped();
+    }),
+  );
+}

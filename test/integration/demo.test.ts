@@ -1,0 +1,56 @@
+// What `npm start` runs, shortened: a stream of flights through a host that is killed, and a check that can fail.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { runProgram } from "../support/program.ts";
+
+let dataDir: string;
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), "pinion-demo-test-"));
+});
+afterAll(() => rm(dataDir, { recursive: true }));
+
+const demo = (...args: string[]) =>
+  runProgram("examples/flights/src/main.ts", ["--seconds", "3", "--data-dir", dataDir, ...args]);
+
+// The second run starts from what the first one left, as a second `npm start` does.
+test.each(["first", "second"])(
+  "the %s run loses nothing to kill -9 and counts nothing twice",
+  async () => {
+    const { code, stdout, stderr } = await demo();
+    expect(stderr).toBe("");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/kill -9 host \d+, [1-9]\d* calls under way/);
+    expect(stdout).toMatch(/recovered and serves again/);
+    expect(stdout).toMatch(/[1-9][\d,]* calls were sent again with the same id/);
+    expect(stdout).toMatch(
+      /all 220 airports and 2,977 routes agree.*none lost, none counted twice/,
+    );
+    expect(stdout).toMatch(/ORD Chicago O'Hare/);
+    expect(stdout.match(/npm run pinion -- /g)?.length).toBeGreaterThanOrEqual(3);
+    // Where nobody watches there are lines, not a line that is redrawn.
+    // eslint-disable-next-line no-control-regex
+    expect(stdout).not.toMatch(/[\r\u001b]/);
+  },
+);
+
+test.each([
+  ["loss", /airport\/SJC: [\d,]+ flights, expected/],
+  ["double", /route\/SJC-PHX: [\d,]+ flights, expected/],
+])(
+  "a single record that is %s is found, named, and ends in exit code 1",
+  async (fault, message) => {
+    const { code, stderr } = await demo("--fault", fault);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/2 of 3,197 actors disagree/);
+    expect(stderr).toMatch(message);
+  },
+);
+
+test("a wrong option is refused with the right ones", async () => {
+  const { code, stderr } = await demo("--seconds", "soon");
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/--seconds takes a number from 1 to 3600, not "soon"/);
+  expect(stderr).toMatch(/usage: npm start/);
+});

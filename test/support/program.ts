@@ -1,0 +1,126 @@
+/**
+ * Programs of the repository as processes of their own: run to the end, or started and followed line by line.
+ *
+ * I1 nothing outlives the test: `using`, or `kill`, ends a program with everything it has started (its process group).
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+
+export const ROOT = join(import.meta.dirname, "..", "..");
+/** A hang shows as this test's failure, not as the suite's. */
+const RUN_MS_MAX = 100_000;
+const LINE_MS_MAX = 30_000;
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ProgramOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs a TypeScript program of the repository to its end. @param file relative to the repository */
+export async function runProgram(
+  file: string,
+  args: readonly string[] = [],
+  options: ProgramOptions = {},
+): Promise<Ended> {
+  await using program = new Program(file, args, options);
+  return await program.ended(RUN_MS_MAX);
+}
+
+export const runCommand = (args: readonly string[], options?: ProgramOptions): Promise<Ended> =>
+  runProgram("packages/cli/src/main.ts", args, options);
+
+export class Program implements AsyncDisposable {
+  readonly child: ChildProcess;
+  stdout = "";
+  stderr = "";
+  readonly #exited: Promise<unknown>;
+  #onOutput: () => void = () => {};
+
+  constructor(
+    file: string,
+    args: readonly string[],
+    { cwd = ROOT, env = {} }: ProgramOptions = {},
+  ) {
+    const bare = {
+      PATH: process.env["PATH"] ?? "",
+      HOME: process.env["HOME"] ?? "",
+      NO_COLOR: "1",
+    };
+    const command = ["--conditions=source", join(ROOT, file), ...args];
+    this.child = spawn(process.execPath, command, {
+      cwd,
+      env: { ...bare, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true, // a process group of its own (I1)
+    });
+    this.#exited = once(this.child, "close");
+    this.child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      this.stdout += text;
+      this.#onOutput();
+    });
+    this.child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.stderr += text;
+      this.#onOutput();
+    });
+  }
+
+  async ended(msMax = LINE_MS_MAX): Promise<Ended> {
+    await this.#within(this.#exited, msMax, "did not end");
+    return { code: this.child.exitCode, stdout: this.stdout, stderr: this.stderr };
+  }
+
+  /** Resolves with the first match in what the program has printed or will print, from `from` characters on. */
+  async printed(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
+    const { promise, resolve } = Promise.withResolvers<RegExpExecArray>();
+    const look = (): void => {
+      const match = pattern.exec((this.stdout + this.stderr).slice(from));
+      if (match !== null) resolve(match);
+    };
+    this.#onOutput = look;
+    look();
+    const early = this.#exited.then(() => {
+      throw new Error(`ended before it printed ${pattern}`);
+    });
+    return await this.#within(
+      Promise.race([promise, early]),
+      LINE_MS_MAX,
+      `did not print ${pattern}`,
+    );
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.child.kill(name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { pid, exitCode, signalCode } = this.child;
+    if (pid === undefined) return;
+    try {
+      process.kill(-pid, "SIGKILL");
+    } catch {
+      // The whole group is gone.
+    }
+    if (exitCode === null && signalCode === null) await this.#exited;
+  }
+
+  async #within<T>(promise: Promise<T>, msMax: number, what: string): Promise<T> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const fail = (why: string): void =>
+      reject(
+        new Error(`${this.child.spawnargs.join(" ")}: ${why}\n${this.stdout}\n${this.stderr}`),
+      );
+    const timer = setTimeout(() => fail(`${what} within ${msMax} ms`), msMax);
+    try {
+      return await Promise.race([promise.catch((e: Error) => fail(e.message) as never), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
