@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isPinionError, seededRng } from "@pinion/core";
+import { isPinionError, PinionError, seededRng } from "@pinion/core";
 import { LmdbKv, SimKv, type KvStore, type KvWrite } from "@pinion/storage";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -104,6 +104,31 @@ describe.each([
     ]);
     expect(await kv.range("t", {})).toEqual([{ key: key(2), value: key(3) }]);
     await kv.commit([]);
+  });
+
+  it("takes a batch in slices as one, or not at all when a slice cannot be made", async () => {
+    await kv.commit(
+      (async function* () {
+        yield [put("t", key(1), key(1)), put("u", key(1), key(1))];
+        expect(await kv.range("t", {})).toEqual([]);
+        yield [];
+        yield [put("t", key(1), key(2)), put("v", key(2), key(2))];
+      })(),
+    );
+    expect(await kv.get("t", key(1))).toEqual(key(2));
+    expect(await kv.getMany([put("u", key(1), key()), put("v", key(2), key())])).toEqual([
+      key(1),
+      key(2),
+    ]);
+    const broken = kv.commit(
+      (async function* () {
+        yield [put("t", key(7), key(7))];
+        await Promise.resolve();
+        throw new PinionError("state-too-large", "no");
+      })(),
+    );
+    expect(await code(broken)).toBe("state-too-large");
+    expect(await kv.get("t", key(7))).toBeUndefined();
   });
 
   it("tells an empty value from none", async () => {

@@ -184,7 +184,7 @@ describe.each([
     expect(await due(Infinity)).toEqual(["a/1 y 7 y 7"]);
     expect(await under.kv.range("state-large", {})).toHaveLength(1);
     await store.checkpoint([checkpoint(3, { "a/1": undefined, "a/3": undefined })]);
-    for (const table of ["actors", "large", "reminders", "due"]) {
+    for (const table of ["actors", "large", "extras", "due"]) {
       expect(await under.kv.range(`state-${table}`, {})).toEqual([]);
     }
   });
@@ -332,7 +332,7 @@ describe.each([
     for (const [table, index] of [
       ["state-actors", 0],
       ["state-large", 0],
-      ["state-reminders", 2],
+      ["state-extras", 2],
     ] as const) {
       const entry = (await under.kv.range(table, {}))[index];
       const value = entry?.value.slice() ?? new Uint8Array(1);

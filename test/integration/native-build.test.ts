@@ -33,7 +33,7 @@ describe("native/build.mjs", () => {
     return stdout + stderr;
   };
   const built = async (): Promise<string[]> =>
-    (await readdir(join(dir, "build")).catch(() => [])).sort();
+    (await readdir(join(dir, "build")).catch((): string[] => [])).toSorted();
 
   it("says in one line that the fallback will be used when there is no compiler, and succeeds", async () => {
     const said = await build({ PATH: "/nonexistent" });

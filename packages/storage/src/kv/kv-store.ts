@@ -11,7 +11,7 @@
  *    brought in off the loop first.
  * I4 a failed commit other than `disk-full`, and a failed sync, end the store: nobody knows any more what is durable. Everything
  *    but `close` rejects from then on with the first error as its cause; the owner reopens or stops.
- * I5 a batch is read when `commit` is called; its bytes may be reused afterwards. Bytes returned by reads belong to the caller.
+ * I5 a batch is read when `commit` is called, or a slice when it is yielded; its bytes may be reused afterwards. Bytes returned by reads belong to the caller.
  *
  * Errors are `PinionError`s: `disk-full`, `disk-read-only`, `io-error`, `corruption` (the file is not a store), and
  * `invalid-argument` for a key or table out of bounds.
@@ -25,6 +25,8 @@ export interface KvWrite {
   /** undefined deletes. */
   readonly value: Uint8Array | undefined;
 }
+
+export type KvBatch = readonly KvWrite[] | AsyncIterable<readonly KvWrite[]>;
 
 export interface KvRead {
   readonly table: string;
@@ -56,7 +58,8 @@ export interface KvStore {
   getMany(reads: readonly KvRead[]): Promise<(Uint8Array | undefined)[]>;
   /** A bounded read as of one commit: `limit` defaults to 1,000 entries. */
   range(table: string, range: KvRange): Promise<KvEntry[]>;
-  commit(writes: readonly KvWrite[]): Promise<void>;
+  /** A large batch may come in slices, so that nobody has to build it in one go; it takes its place when the last has come. */
+  commit(writes: KvBatch): Promise<void>;
   sync(): Promise<void>;
   /** Waits for commits under way. Harmless when repeated; anything else afterwards is a mistake of ours (`internal`). */
   close(): Promise<void>;

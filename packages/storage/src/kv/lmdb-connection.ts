@@ -61,13 +61,7 @@ export class LmdbConnection {
   #send(): void {
     const requests = this.#outgoing;
     this.#outgoing = [];
-    const buffers = requests.flatMap((request) =>
-      request.kind === "get"
-        ? [request.keys.buffer]
-        : request.kind === "commit"
-          ? [request.writes.buffer]
-          : [],
-    );
+    const buffers = requests.flatMap(buffersOf);
     this.#worker.postMessage(requests, buffers);
   }
 
@@ -85,4 +79,11 @@ export class LmdbConnection {
     this.#gone ??= error;
     for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#gone);
   }
+}
+
+/** What changes hands with a request instead of being copied. */
+function buffersOf(request: LmdbRequest): ArrayBuffer[] {
+  if (request.kind === "get") return [request.keys.buffer];
+  if (request.kind === "commit") return request.slices.map(({ writes }) => writes.buffer);
+  return [];
 }

@@ -3,7 +3,8 @@
  * access may be a page fault that waits for a disk, a commit flushes, and both would stop the event loop. LMDB's readers do not
  * wait for its writer, so an activation's load is not held up by a checkpoint.
  *
- * Measured: a get takes 30 µs there and back, 64 at once 2 µs each (against 2 µs for a synchronous get of a page in memory).
+ * Measured: a get is 35–60 µs there and back; 64 callers at once get 130,000 to 165,000 values a second, because the
+ * requests of one turn of the event loop travel together.
  *
  * I1 a commit is flushed when it resolves (lmdb-thread I1), so `sync` has only to wait for the commits before it.
  * I2 after a failure that leaves durability unknown nothing is committed any more (KvStore I4).
@@ -12,6 +13,7 @@ import { assert, isPinionError, PinionError } from "@pinion/core";
 import { checkPlaces, checkTable } from "./kv-check.ts";
 import {
   KV_RANGE_LIMIT_DEFAULT,
+  type KvBatch,
   type KvEntry,
   type KvRange,
   type KvRead,
@@ -19,7 +21,7 @@ import {
   type KvWrite,
 } from "./kv-store.ts";
 import { LmdbConnection, LmdbError } from "./lmdb-connection.ts";
-import type { LmdbRequest } from "./lmdb-messages.ts";
+import type { CommitSlice, LmdbRequest } from "./lmdb-messages.ts";
 import { packBytes, unpackBytes } from "./packed-bytes.ts";
 
 const DAMAGED = new Set([
@@ -92,13 +94,14 @@ export class LmdbKv implements KvStore {
     return entries;
   }
 
-  async commit(writes: readonly KvWrite[]): Promise<void> {
-    checkPlaces(writes);
+  async commit(batch: KvBatch): Promise<void> {
     this.#check("commit");
-    const list: (Uint8Array | undefined)[] = [];
-    for (const { key, value } of writes) list.push(key, value);
-    const request = { kind: "commit", ...tablesOf(writes), writes: packBytes(list) } as const;
-    const committed = this.#writer.request(request);
+    const slices: CommitSlice[] = [];
+    if (Symbol.asyncIterator in batch)
+      for await (const slice of batch) slices.push(packSlice(slice));
+    else slices.push(packSlice(batch));
+    this.#check("commit");
+    const committed = this.#writer.request({ kind: "commit", slices });
     this.#lastCommit = committed.catch(() => {});
     try {
       await committed;
@@ -138,6 +141,14 @@ export class LmdbKv implements KvStore {
       });
     }
   }
+}
+
+/** @throws `invalid-argument` */
+function packSlice(writes: readonly KvWrite[]): CommitSlice {
+  checkPlaces(writes);
+  const list: (Uint8Array | undefined)[] = [];
+  for (const { key, value } of writes) list.push(key, value);
+  return { ...tablesOf(writes), writes: packBytes(list) };
 }
 
 /** The tables of a request, each once, and for each place the index of its table. */

@@ -8,6 +8,14 @@ export interface LmdbThreadData {
   readonly role: LmdbRole;
 }
 
+export interface CommitSlice {
+  readonly tables: readonly string[];
+  /** For each write the index of its table. */
+  readonly tableOf: Uint8Array<ArrayBuffer>;
+  /** Key and value in turn. */
+  readonly writes: PackedBytes;
+}
+
 export type LmdbRequest =
   /** The first request; if it fails, only `close` makes sense after it. */
   | { readonly kind: "open" }
@@ -26,14 +34,7 @@ export type LmdbRequest =
       readonly limit: number;
       readonly reverse: boolean;
     }
-  | {
-      readonly kind: "commit";
-      readonly tables: readonly string[];
-      /** For each write the index of its table. */
-      readonly tableOf: Uint8Array<ArrayBuffer>;
-      /** Key and value in turn. */
-      readonly writes: PackedBytes;
-    }
+  | { readonly kind: "commit"; readonly slices: readonly CommitSlice[] }
   | { readonly kind: "close" };
 
 export interface LmdbFailure {

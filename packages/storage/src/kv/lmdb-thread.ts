@@ -11,7 +11,13 @@ import { getSystemErrorName } from "node:util";
 import { parentPort, workerData } from "node:worker_threads";
 import { open, type Database, type RangeOptions, type RootDatabase } from "lmdb";
 import { prepareLmdbFile } from "./lmdb-file.ts";
-import type { LmdbFailure, LmdbRequest, LmdbResponse, LmdbThreadData } from "./lmdb-messages.ts";
+import type {
+  CommitSlice,
+  LmdbFailure,
+  LmdbRequest,
+  LmdbResponse,
+  LmdbThreadData,
+} from "./lmdb-messages.ts";
 import { packBytes, unpackBytes, type PackedBytes } from "./packed-bytes.ts";
 import { KV_TABLES_MAX } from "./kv-store.ts";
 
@@ -61,7 +67,7 @@ class LmdbEnvironment {
   }
 
   answer(request: Exclude<LmdbRequest, { kind: "open" | "close" }>): PackedBytes | undefined {
-    if (request.kind === "commit") return this.#commit(request);
+    if (request.kind === "commit") return this.#commit(request.slices);
     if (request.kind === "range") {
       const table = this.#table(request.table, false);
       return packBytes(table ? [...this.#range(table, request)] : []);
@@ -92,18 +98,24 @@ class LmdbEnvironment {
     }
   }
 
-  #commit({ tables, tableOf, writes }: Extract<LmdbRequest, { kind: "commit" }>): undefined {
+  #commit(slices: readonly CommitSlice[]): undefined {
+    const names = new Set(slices.flatMap(({ tables }) => tables));
+    for (const name of names) this.#table(name, true);
+    this.#root.transactionSync(() => {
+      for (const slice of slices) this.#write(slice);
+    });
+  }
+
+  #write({ tables, tableOf, writes }: CommitSlice): void {
     const targets = tables.map((name) => this.#table(name, true) as Table);
     const list = unpackBytes(writes) as Buffer[];
-    this.#root.transactionSync(() => {
-      for (const [i, target] of tableOf.entries()) {
-        const table = targets[target] as Table;
-        const key = list[2 * i] as Buffer;
-        const value = list[2 * i + 1];
-        if (value) table.putSync(key, value);
-        else table.removeSync(key);
-      }
-    });
+    for (const [i, target] of tableOf.entries()) {
+      const table = targets[target] as Table;
+      const key = list[2 * i] as Buffer;
+      const value = list[2 * i + 1];
+      if (value) table.putSync(key, value);
+      else table.removeSync(key);
+    }
   }
 
   close(): Promise<void> {

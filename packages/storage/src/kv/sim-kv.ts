@@ -20,6 +20,7 @@ import {
 import { checkPlaces, checkTable } from "./kv-check.ts";
 import {
   KV_RANGE_LIMIT_DEFAULT,
+  type KvBatch,
   type KvEntry,
   type KvRange,
   type KvRead,
@@ -143,13 +144,11 @@ export class SimKv implements KvStore {
     return this.#run("range", () => this.#visible.get(table)?.range(own) ?? []);
   }
 
-  async commit(writes: readonly KvWrite[]): Promise<void> {
-    checkPlaces(writes);
-    const own = writes.map(({ table, key, value }) => ({
-      table,
-      key: key.slice(),
-      value: value?.slice(),
-    }));
+  async commit(batch: KvBatch): Promise<void> {
+    const own: KvWrite[] = [];
+    if (Symbol.asyncIterator in batch)
+      for await (const slice of batch) own.push(...copyWrites(slice));
+    else own.push(...copyWrites(batch));
     this.#issued.push(own);
     try {
       await this.#run("commit", () => {
@@ -209,6 +208,16 @@ export class SimKv implements KvStore {
 function remove<T>(list: T[], item: T): void {
   const at = list.indexOf(item);
   if (at >= 0) list.splice(at, 1);
+}
+
+/** @throws `invalid-argument` */
+function copyWrites(writes: readonly KvWrite[]): KvWrite[] {
+  checkPlaces(writes);
+  return writes.map(({ table, key, value }) => ({
+    table,
+    key: key.slice(),
+    value: value?.slice(),
+  }));
 }
 
 function copyTables(tables: Tables): Tables {

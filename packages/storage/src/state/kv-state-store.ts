@@ -35,8 +35,8 @@ import { decoding } from "./state-values.ts";
 const FORMAT = 1;
 export const STATE_BYTES_MAX = 1 << 20;
 const PAGE_ENTRIES = 1_000;
-/** After so many actors, or so many bytes encoded, a checkpoint lets the event loop go on. */
-const SLICE_ACTORS = 200;
+/** After so many entries, or so many bytes, a checkpoint lets the event loop go on. */
+const SLICE_ENTRIES = 128;
 const SLICE_BYTES = 1 << 20;
 
 export interface KvStateStoreOptions {
@@ -73,10 +73,10 @@ export class KvStateStore implements StateStore {
   async load(shard: ShardId, actor: ActorKey): Promise<ActorRecord | undefined> {
     await this.#checkFormat();
     const key = keys.actorKeyBytes(shard, actor);
-    const [value, large, reminders] = await this.#kv.getMany([
+    const [value, large, extras] = await this.#kv.getMany([
       { table: Table.actors, key },
       { table: Table.large, key },
-      { table: Table.reminders, key },
+      { table: Table.extras, key },
     ]);
     if (!value) return undefined;
     return decoding(`actor ${actor}`, { shard, actor }, () => {
@@ -86,7 +86,7 @@ export class KvStateStore implements StateStore {
         state: header.isLarge && large ? values.decodeBlob(key, large) : header.state,
         stateVersion: header.stateVersion,
         lsn: header.lsn,
-        reminders: reminders ? values.decodeReminders(key, reminders) : [],
+        reminders: extras ? values.decodeExtras(key, extras).reminders : [],
       };
     });
   }
@@ -171,13 +171,13 @@ export class KvStateStore implements StateStore {
     const positions = entries.map(({ key }) => keys.parseDueKey(key));
     const actors = [...new Set(positions.map(({ actor }) => actor))];
     const places = actors.map((actor) => ({
-      table: Table.reminders,
+      table: Table.extras,
       key: keys.actorKeyBytes(shard, actor),
     }));
     const found = await this.#kv.getMany(places);
     const reminders = new Map<string, ReminderRecord>();
     for (const [i, actor] of actors.entries()) {
-      for (const reminder of this.#remindersOf(shard, actor, found[i]) ?? []) {
+      for (const reminder of this.#extrasOf(shard, actor, found[i])?.reminders ?? []) {
         reminders.set(`${actor}\0${reminder.name}`, reminder);
       }
     }
@@ -189,17 +189,15 @@ export class KvStateStore implements StateStore {
   }
 
   /** @returns undefined, after a report, when they are damaged */
-  #remindersOf(
+  #extrasOf(
     shard: ShardId,
     actor: ActorKey,
     value: Uint8Array | undefined,
-  ): ReminderRecord[] | undefined {
-    if (!value) return [];
+  ): values.Extras | undefined {
+    if (!value) return NO_EXTRAS;
     const key = keys.actorKeyBytes(shard, actor);
     try {
-      return decoding(`reminders of actor ${actor}`, { shard, actor }, () =>
-        values.decodeReminders(key, value),
-      );
+      return decoding(`actor ${actor}`, { shard, actor }, () => values.decodeExtras(key, value));
     } catch (e) {
       this.#onDamage(e as PinionError);
       return undefined;
@@ -237,7 +235,21 @@ export class KvStateStore implements StateStore {
 
   async #checkpoint(shards: readonly ShardCheckpoint[]): Promise<void> {
     await this.#checkFormat();
-    const writes: KvWrite[] = [
+    for (const { shard, appliedLsn } of shards) {
+      const before = this.#applied.get(shard) ?? NO_LSN;
+      assert(
+        appliedLsn >= before,
+        `a checkpoint of shard ${shard} goes back from LSN ${before} to ${appliedLsn}`,
+      );
+    }
+    await this.#kv.commit(this.#writesOf(shards));
+    await this.#kv.sync();
+    for (const { shard, appliedLsn } of shards) this.#applied.set(shard, appliedLsn);
+  }
+
+  /** The writes of a checkpoint in slices, each encoded in its own turn of the event loop (I4). */
+  async *#writesOf(shards: readonly ShardCheckpoint[]): AsyncIterable<KvWrite[]> {
+    yield [
       {
         table: Table.meta,
         key: keys.FORMAT_KEY,
@@ -245,47 +257,36 @@ export class KvStateStore implements StateStore {
       },
     ];
     for (const { shard, appliedLsn, actors, facts } of shards) {
-      const before = this.#applied.get(shard) ?? NO_LSN;
-      assert(
-        appliedLsn >= before,
-        `a checkpoint of shard ${shard} goes back from LSN ${before} to ${appliedLsn}`,
-      );
       const key = keys.shardKey(shard);
-      writes.push({ table: Table.meta, key, value: values.encodeAppliedLsn(key, appliedLsn) });
-      for (const [name, fact] of facts) {
-        const factKey = keys.factKey(shard, name);
-        writes.push({
-          table: Table.facts,
-          key: factKey,
-          value: fact && values.encodeBlob(factKey, fact),
-        });
+      yield [{ table: Table.meta, key, value: values.encodeAppliedLsn(key, appliedLsn) }];
+      for (const slice of slicesOf(facts, (fact) => fact?.length ?? 0)) {
+        yield slice.map(([name, fact]) => factWrite(shard, name, fact));
+        await this.#nextTurn();
       }
-      await this.#actorWrites(shard, [...actors], writes);
+      for (const slice of slicesOf(actors, (record) => record?.state?.length ?? 0)) {
+        yield await this.#actorWrites(shard, slice);
+        await this.#nextTurn();
+      }
     }
-    await this.#kv.commit(writes);
-    await this.#kv.sync();
-    for (const { shard, appliedLsn } of shards) this.#applied.set(shard, appliedLsn);
   }
 
   async #actorWrites(
     shard: ShardId,
-    actors: readonly (readonly [ActorKey, ActorRecord | undefined])[],
-    writes: KvWrite[],
-  ): Promise<void> {
-    for (let at = 0; at < actors.length;) {
-      const slice = sliceOf(actors, at);
-      at += slice.length;
-      // Which entries of the due index have to go is known only from the reminders as they are.
-      const actorKeys = slice.map(([actor]) => keys.actorKeyBytes(shard, actor));
-      const old = await this.#kv.getMany(actorKeys.map((key) => ({ table: Table.reminders, key })));
-      for (const [i, [actor, record]] of slice.entries()) {
-        const key = actorKeys[i] as Uint8Array;
-        const before = this.#remindersOf(shard, actor, old[i]) ?? [];
-        pushRecord(writes, key, actor, record);
-        pushReminders(writes, shard, key, actor, before, record?.reminders ?? []);
-      }
-      await new Promise<void>((resolve) => this.#clock.defer(resolve));
+    slice: readonly (readonly [ActorKey, ActorRecord | undefined])[],
+  ): Promise<KvWrite[]> {
+    // Which entries of the due index and of the large states have to go is known only from what is there.
+    const actorKeys = slice.map(([actor]) => keys.actorKeyBytes(shard, actor));
+    const old = await this.#kv.getMany(actorKeys.map((key) => ({ table: Table.extras, key })));
+    const writes: KvWrite[] = [];
+    for (const [i, [actor, record]] of slice.entries()) {
+      const before = this.#extrasOf(shard, actor, old[i]) ?? NOTHING_KNOWN;
+      pushActor(writes, shard, actor, actorKeys[i] as Uint8Array, before, record);
     }
+    return writes;
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => this.#clock.defer(resolve));
   }
 
   /** @throws `format-too-new` */
@@ -313,26 +314,42 @@ export class KvStateStore implements StateStore {
   }
 }
 
-/** As many actors from `at` on as one slice takes: at least one. */
-function sliceOf<T extends readonly [ActorKey, ActorRecord | undefined]>(
-  actors: readonly T[],
-  at: number,
-): T[] {
-  const slice: T[] = [];
+const NO_EXTRAS: values.Extras = Object.freeze({ hasLarge: false, reminders: [] });
+/** What damaged extras said is lost: there may have been a large state. */
+const NOTHING_KNOWN: values.Extras = Object.freeze({ hasLarge: true, reminders: [] });
+const EMPTY = new Uint8Array(0);
+
+/** Cuts entries into slices of a bounded number and, unless one alone is larger, of bounded bytes. */
+function* slicesOf<V>(
+  entries: Iterable<[string, V]>,
+  bytesOf: (value: V) => number,
+): Iterable<[string, V][]> {
+  let slice: [string, V][] = [];
   let bytes = 0;
-  for (let i = at; i < actors.length && slice.length < SLICE_ACTORS && bytes < SLICE_BYTES; i++) {
-    const one = actors[i] as T;
-    slice.push(one);
-    bytes += one[1]?.state?.length ?? 0;
+  for (const entry of entries) {
+    slice.push(entry);
+    bytes += bytesOf(entry[1]);
+    if (slice.length < SLICE_ENTRIES && bytes < SLICE_BYTES) continue;
+    yield slice;
+    slice = [];
+    bytes = 0;
   }
-  return slice;
+  if (slice.length > 0) yield slice;
 }
 
-/** @throws `state-too-large` */
-function pushRecord(
+/** @throws `invalid-argument` */
+function factWrite(shard: ShardId, name: string, fact: Uint8Array | undefined): KvWrite {
+  const key = keys.factKey(shard, name);
+  return { table: Table.facts, key, value: fact && values.encodeBlob(key, fact) };
+}
+
+/** @throws `state-too-large`, `invalid-argument` */
+function pushActor(
   writes: KvWrite[],
-  key: Uint8Array,
+  shard: ShardId,
   actor: ActorKey,
+  key: Uint8Array,
+  before: values.Extras,
   record: ActorRecord | undefined,
 ): void {
   const state = record?.state;
@@ -344,22 +361,20 @@ function pushRecord(
     );
   }
   const large = state && state.length > values.INLINE_STATE_BYTES_MAX ? state : undefined;
+  const reminders = record?.reminders ?? [];
   writes.push({ table: Table.actors, key, value: record && values.encodeActor(key, record) });
-  writes.push({ table: Table.large, key, value: large && values.encodeBlob(key, large) });
-}
-
-function pushReminders(
-  writes: KvWrite[],
-  shard: ShardId,
-  key: Uint8Array,
-  actor: ActorKey,
-  before: readonly ReminderRecord[],
-  after: readonly ReminderRecord[],
-): void {
-  if (before.length === 0 && after.length === 0) return;
-  const value = after.length > 0 ? values.encodeReminders(key, after) : undefined;
-  writes.push({ table: Table.reminders, key, value });
-  for (const { dueMs, name } of before) {
+  if (large || before.hasLarge) {
+    writes.push({ table: Table.large, key, value: large && values.encodeBlob(key, large) });
+  }
+  const had = before.hasLarge || before.reminders.length > 0;
+  const has = large !== undefined || reminders.length > 0;
+  if (had || has) {
+    const extras = has
+      ? values.encodeExtras(key, { hasLarge: large !== undefined, reminders })
+      : undefined;
+    writes.push({ table: Table.extras, key, value: extras });
+  }
+  for (const { dueMs, name } of before.reminders) {
     writes.push({
       table: Table.due,
       key: keys.dueKey(shard, { dueMs, actor, name }),
@@ -367,7 +382,7 @@ function pushReminders(
     });
   }
   // After the removals: a reminder that stays where it was is removed and written again (KvStore I1).
-  for (const { dueMs, name } of after) {
+  for (const { dueMs, name } of reminders) {
     writes.push({
       table: Table.due,
       key: keys.dueKey(shard, { dueMs, actor, name }),
@@ -375,5 +390,3 @@ function pushReminders(
     });
   }
 }
-
-const EMPTY = new Uint8Array(0);

@@ -8,8 +8,8 @@
  * | state-meta | "shard" u16 shard | applied LSN |
  * | state-actors | u16 shard, actor | header, and the state if it is small |
  * | state-large | u16 shard, actor | a larger state |
- * | state-reminders | u16 shard, actor | all reminders of the actor |
- * | state-due | u16 shard, f64 due ms, actor, NUL, name | empty: an index of the table above |
+ * | state-extras | u16 shard, actor | all reminders, and whether there is a large state; absent when there is neither |
+ * | state-due | u16 shard, f64 due ms, actor, NUL, name | empty: an index of the reminders |
  * | state-facts | u16 shard, name | the fact |
  *
  * A due time is a non-negative double: the bits of such numbers, read as integers, are in the order of the numbers.
@@ -21,7 +21,7 @@ export const Table = Object.freeze({
   meta: "state-meta",
   actors: "state-actors",
   large: "state-large",
-  reminders: "state-reminders",
+  extras: "state-extras",
   due: "state-due",
   facts: "state-facts",
 } as const);

@@ -102,10 +102,10 @@ describe("values of the state store", () => {
       (value) => values.decodeFormat(keys.FORMAT_KEY, value),
     ],
     [
-      "reminders",
-      "e6b7cd0a0100000002000000000080e6f4786c4203000000040077616b65010203000000000000e03f0000000008006772c3b6c39f6572",
-      values.encodeReminders(KEY, REMINDERS),
-      (value) => values.decodeReminders(KEY, value),
+      "extras",
+      "af4131eb0101000002000000000080e6f4786c4203000000040077616b65010203000000000000e03f0000000008006772c3b6c39f6572",
+      values.encodeExtras(KEY, { hasLarge: true, reminders: REMINDERS }),
+      (value) => values.decodeExtras(KEY, value),
     ],
   ];
 
@@ -114,8 +114,8 @@ describe("values of the state store", () => {
   });
 
   it("are read back as they were", () => {
-    const [one, none, large, blob, applied, format, reminders] = encoded.map(
-      ([, , value, decode]) => decode(value),
+    const [one, none, large, blob, applied, format, extras] = encoded.map(([, , value, decode]) =>
+      decode(value),
     );
     expect(one).toEqual({
       lsn: 77,
@@ -141,7 +141,7 @@ describe("values of the state store", () => {
     expect(blob).toEqual(Uint8Array.of(1, 2));
     expect(applied).toBe(2 ** 53 - 1);
     expect(format).toBe(1);
-    expect(reminders).toEqual(REMINDERS);
+    expect(extras).toEqual({ hasLarge: true, reminders: REMINDERS });
   });
 
   it("are refused with any bit flipped, cut short anywhere, extended, or under another key", () => {
@@ -185,7 +185,7 @@ describe("values of the state store", () => {
       const resealed = resealedBy(bytes);
       for (const decode of [
         values.decodeActor,
-        values.decodeReminders,
+        values.decodeExtras,
         values.decodeBlob,
         values.decodeAppliedLsn,
       ]) {

@@ -17,7 +17,7 @@
  *
  * Large state, fact: bytes from 8 on. Applied LSN: 8 bytes at 8. Format: 4 bytes at 8.
  *
- * Reminders: u32 count at 8, then for each f64 due ms, u32 bytes of the body, u16 bytes of the name, name, body.
+ * Extras (flags: 1 = there is a large state): u32 count of reminders at 8, then for each f64 due ms, u32 bytes of the body, u16 bytes of the name, name, body.
  */
 import { lsn as toLsn, messageOf, PinionError, type Lsn } from "@pinion/core";
 import { crc32c } from "../memory/crc32c.ts";
@@ -29,9 +29,16 @@ const ACTOR_HEADER_BYTES = 24;
 const REMINDER_HEADER_BYTES = 14;
 const HAS_STATE = 1;
 const IS_LARGE = 2;
+const HAS_LARGE = 1;
 
 /** A state beyond this is kept apart, so that listing actors does not read it. LMDB keeps nodes up to 2 KiB in its leaves. */
 export const INLINE_STATE_BYTES_MAX = 1_536;
+
+/** Safe integers as u64, without the cost of a BigInt. */
+function putU64(bytes: Buffer, at: number, value: number): void {
+  bytes.writeUInt32LE(value % 2 ** 32, at);
+  bytes.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
+}
 
 function begin(length: number, flags = 0): Buffer {
   const bytes = Buffer.alloc(length);
@@ -101,7 +108,7 @@ export function encodeActor(
   const inline = state && !isLarge ? state : undefined;
   const flags = (state ? HAS_STATE : 0) | (isLarge ? IS_LARGE : 0);
   const bytes = begin(ACTOR_HEADER_BYTES + (inline?.length ?? 0), flags);
-  bytes.writeBigUInt64LE(BigInt(lsn), 8);
+  putU64(bytes, 8, lsn);
   bytes.writeUInt32LE(stateVersion, 16);
   bytes.writeUInt32LE(state?.length ?? 0, 20);
   if (inline) bytes.set(inline, ACTOR_HEADER_BYTES);
@@ -139,7 +146,7 @@ export function decodeBlob(key: Uint8Array, value: Uint8Array): Uint8Array {
 
 export function encodeAppliedLsn(key: Uint8Array, lsn: Lsn): Uint8Array {
   const bytes = begin(HEADER_BYTES + 8);
-  bytes.writeBigUInt64LE(BigInt(lsn), HEADER_BYTES);
+  putU64(bytes, HEADER_BYTES, lsn);
   return seal(key, bytes);
 }
 
@@ -157,13 +164,19 @@ export function decodeFormat(key: Uint8Array, value: Uint8Array): number {
   return unseal(key, value, HEADER_BYTES + 4).readUInt32LE(HEADER_BYTES);
 }
 
-export function encodeReminders(key: Uint8Array, reminders: readonly ReminderRecord[]): Uint8Array {
+/** What belongs to an actor besides its record: what a checkpoint has to know to replace it. */
+export interface Extras {
+  readonly hasLarge: boolean;
+  readonly reminders: readonly ReminderRecord[];
+}
+
+export function encodeExtras(key: Uint8Array, { hasLarge, reminders }: Extras): Uint8Array {
   const names = reminders.map(({ name }) => Buffer.from(name, "utf8"));
   let length = HEADER_BYTES + 4;
   for (const [i, { body }] of reminders.entries()) {
     length += REMINDER_HEADER_BYTES + (names[i] as Buffer).length + body.length;
   }
-  const bytes = begin(length);
+  const bytes = begin(length, hasLarge ? HAS_LARGE : 0);
   bytes.writeUInt32LE(reminders.length, HEADER_BYTES);
   let at = HEADER_BYTES + 4;
   for (const [i, { dueMs, body }] of reminders.entries()) {
@@ -178,7 +191,7 @@ export function encodeReminders(key: Uint8Array, reminders: readonly ReminderRec
   return seal(key, bytes);
 }
 
-export function decodeReminders(key: Uint8Array, value: Uint8Array): ReminderRecord[] {
+export function decodeExtras(key: Uint8Array, value: Uint8Array): Extras {
   const bytes = unseal(key, value, HEADER_BYTES + 4);
   const reminders: ReminderRecord[] = [];
   let at = HEADER_BYTES + 4;
@@ -194,5 +207,5 @@ export function decodeReminders(key: Uint8Array, value: Uint8Array): ReminderRec
     at = end;
   }
   if (at !== bytes.length) throw new Error("bytes after the last reminder");
-  return reminders;
+  return { hasLarge: ((bytes[5] as number) & HAS_LARGE) !== 0, reminders };
 }
