@@ -422,13 +422,10 @@ export class CallDesk implements LinkListener {
         this.#options.clock.setTimer(graceMs, resolve);
       });
     }
-    for (const call of this.#session.calls.all()) {
-      const code = call.attempts > 0 ? "outcome-unknown" : "cancelled";
-      this.#abandon(
-        call,
-        new PinionError(code, `${call.name}: the client was closed`, { details: detailsOf(call) }),
-      );
-    }
+    // What waits goes first: giving up a call that was sent would make room for it.
+    const calls = this.#session.calls.all();
+    for (const call of calls) if (call.state !== "sent") this.#abandon(call, closed(call));
+    for (const call of calls) this.#abandon(call, closed(call));
     this.#deadlines.stop();
     this.#hold.set(false);
   }
@@ -444,6 +441,11 @@ function cancelled(call: PendingCall, signal: AbortSignal): PinionError {
       cause: reason,
     },
   );
+}
+
+function closed(call: PendingCall): PinionError {
+  const code = call.attempts > 0 ? "outcome-unknown" : "cancelled";
+  return new PinionError(code, `${call.name}: the client was closed`, { details: detailsOf(call) });
 }
 
 function ours(call: PendingCall, e: unknown): PinionError {

@@ -56,6 +56,8 @@ export interface StreamContext {
   welcome(): Welcome;
   /** The stream has said which session it belongs to. */
   onOpened(session: Session): void;
+  /** A call has its answer; told while draining. */
+  onAnswered(): void;
   /** The stream is over; called once. */
   onClosed(stream: ClientStream): void;
 }
@@ -186,6 +188,7 @@ export class ClientStream implements CallSink {
     this.#inFlightBytes -= own.args.length;
     this.#context.budget.release(1, own.args.length);
     if (!own.oneWay) this.#outbox.reply(own.seq, outcome, own.path);
+    if (this.#context.draining) this.#context.onAnswered();
   }
 
   goAway(reason: string, graceMs: number): void {

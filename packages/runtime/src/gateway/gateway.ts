@@ -12,6 +12,7 @@
  * I2 stopping waits for nobody longer than it was told.
  */
 import { randomBytes } from "node:crypto";
+import { createServer } from "node:net";
 import {
   Server,
   ServerCredentials,
@@ -21,7 +22,6 @@ import {
 } from "@grpc/grpc-js";
 import {
   ByteWriter,
-  messageOf,
   PinionError,
   PROTOCOL_VERSION,
   WIRE_FEATURES,
@@ -117,6 +117,7 @@ export class Gateway {
       },
       welcome: () => this.#welcome(),
       onOpened: (session) => this.#streamsOf.set(session, (this.#streamsOf.get(session) ?? 0) + 1),
+      onAnswered: () => this.#onQuiet?.(),
       onClosed: (stream) => this.#onStreamClosed(stream),
     };
   }
@@ -318,23 +319,35 @@ class GrpcFrameStream implements FrameStream {
 }
 
 async function listen(server: Server, host: string, port: number): Promise<number> {
+  if (port !== 0) await probe(host, port);
   const address =
     host.includes(":") && !host.startsWith("[") ? `[${host}]:${port}` : `${host}:${port}`;
   return new Promise((resolve, reject) => {
     server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) return resolve(bound);
-      const taken = /EADDRINUSE/.test(messageOf(error));
-      reject(
-        taken
-          ? new PinionError("port-in-use", `port ${port} on ${host} is already in use`, {
-              details: { host, port },
-              cause: error,
-            })
-          : new PinionError("io-error", `cannot listen on ${address}: ${messageOf(error)}`, {
-              details: { host, port },
-              cause: error,
-            }),
-      );
+      if (error === null) resolve(bound);
+      else reject(listenError(error, host, port));
     });
   });
+}
+
+/** Finds out whether the port is free before grpc-js does, which would print its own line about it. */
+async function probe(host: string, port: number): Promise<void> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) => reject(listenError(error, host, port)));
+    server.listen({ host: host.replace(/^\[|\]$/g, ""), port, exclusive: true }, () =>
+      server.close(() => resolve()),
+    );
+  });
+}
+
+function listenError(error: Error, host: string, port: number): PinionError {
+  const options = { details: { host, port }, cause: error };
+  return /EADDRINUSE/.test(error.message)
+    ? new PinionError("port-in-use", `port ${port} on ${host} is already in use`, options)
+    : new PinionError(
+        "io-error",
+        `cannot listen on ${host}, port ${port}: ${error.message}`,
+        options,
+      );
 }
