@@ -211,6 +211,18 @@ describe.each([
     expect(entry).toEqual({ key: key(1), value: key(2, 3) });
     entry?.key.fill(8);
     expect(await kv.get("t", key(1))).toEqual(key(2, 3));
+    const bound = key(1);
+    const reads = Promise.all([
+      kv.range("t", { from: bound }),
+      kv.get("t", bound),
+      kv.range("t", { to: key(2) }),
+    ]);
+    bound.fill(9);
+    expect(await reads).toEqual([
+      [{ key: key(1), value: key(2, 3) }],
+      key(2, 3),
+      [{ key: key(1), value: key(2, 3) }],
+    ]);
   });
 
   it("answers many reads and commits at once, each with the latest resolved commit", async () => {

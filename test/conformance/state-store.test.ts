@@ -298,6 +298,7 @@ describe.each([
     await Promise.all(checkpoints);
     expect(await store.appliedLsn(SHARD)).toBe(20);
     expect(await due(Infinity)).toEqual(["a/1 r19 5 r19 5", "a/1 r 19 r 19"]);
+    expect(await under.kv.range("state-due", {})).toHaveLength(2);
   });
 
   it("refuses input out of bounds and stores nothing of its checkpoint", async () => {

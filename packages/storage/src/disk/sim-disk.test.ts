@@ -100,6 +100,17 @@ describe("a crash", () => {
     expect([...seen].sort()).toEqual(["/d/f=1", "/d/f=1 /d/new=2", "/d/f=2"]);
   });
 
+  it("keeps the order of unsynced changes to one name: a file moved twice has one name", async () => {
+    const seen = new Set<string>();
+    for (const seed of SEEDS) {
+      const { disk } = await diskWithFile({ seed });
+      await disk.rename("/d/f", "/d/g");
+      await disk.rename("/d/g", "/d/h");
+      seen.add(disk.crash({ survivalRate: 0.5 }).paths().join(" "));
+    }
+    expect([...seen].sort()).toEqual(["/d/f", "/d/g", "/d/h"]);
+  });
+
   it("keeps creations, renames and removals once the folder was synced", async () => {
     for (const seed of SEEDS) {
       const { disk, file } = await diskWithFile({ seed });
@@ -178,11 +189,14 @@ describe("a killed process", () => {
     const settled: string[] = [];
     const write = file.write(0, bytes(1, 1), { sync: true });
     void write.then(() => settled.push("write"));
+    const seen: string[] = [];
     const next = disk.kill();
+    disk.onOperation = ({ kind }) => seen.push(kind);
     void file.sync().then(() => settled.push("sync"));
     await next.list("/d");
     await next.list("/d");
     expect(settled).toEqual([]);
+    expect(seen).toEqual([]);
   });
 });
 
