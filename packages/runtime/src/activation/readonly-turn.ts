@@ -50,7 +50,10 @@ export function startReadonlyTurn(activation: Activation, call: IncomingCall): v
 }
 
 function finishReadonly(turn: Turn, ok: boolean, value: unknown): void {
-  if (turn.ended) return;
+  if (turn.ended) {
+    turn.activation.services.returned(turn);
+    return;
+  }
   const { activation } = turn;
   const call = turn.call as IncomingCall;
   let outcome: Outcome;

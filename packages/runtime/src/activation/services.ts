@@ -50,6 +50,10 @@ export interface TurnServices {
   ended(activation: Activation, reason: DeactivationReason): void;
   warn(message: string, error: unknown, details: Record<string, string | number>): void;
   turnFinished(turn: Turn, ok: boolean): void;
+  /** The turn was given up while its method still runs. */
+  abandoned(turn: Turn): void;
+  /** The method of a turn that was given up has returned after all. */
+  returned(turn: Turn): void;
   /** The log can take nothing any more. */
   readonly failure: PinionError | undefined;
 }

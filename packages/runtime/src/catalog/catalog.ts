@@ -18,6 +18,10 @@ export class Catalog {
     return this.#count;
   }
 
+  countOfType(type: string): number {
+    return this.#byType.get(type)?.size ?? 0;
+  }
+
   find(type: string, namespace: string, branch: string, key: string): Activation | undefined {
     return this.#byType.get(type)?.get(localKey(namespace, branch, key));
   }

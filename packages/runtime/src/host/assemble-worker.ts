@@ -37,7 +37,7 @@ export interface WorkerPlan {
   readonly worker: number;
   readonly log: Pick<
     LogOptions,
-    "dir" | "flush" | "segmentBytes" | "stagingBytes" | "archive" | "sparesMax"
+    "dir" | "flush" | "segmentBytes" | "stagingBytes" | "archive" | "sparesMax" | "newGeneration"
   >;
   readonly options: WorkerOptions;
   readonly definitions: readonly ActorDefinition[];
@@ -66,7 +66,6 @@ export async function assembleWorker(
     worker: plan.worker,
     shardCount: plan.options.shardCount,
     clock,
-    rng: rng.fork("log"),
     telemetry,
   });
   try {

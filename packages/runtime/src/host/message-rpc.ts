@@ -6,7 +6,6 @@
  * R2 at most `PENDING_MAX` requests wait; more are refused, so that a blocked thread costs bounded memory.
  * R3 errors cross as the wire's errors: code, message, details, cause and stack of the side that threw.
  */
-import type { MessagePort } from "node:worker_threads";
 import { decodeError, encodeError, PinionError, type Clock, type Timer } from "@pinion/core";
 
 const PENDING_MAX = 1_000;
@@ -39,12 +38,17 @@ export interface RpcCaller<Theirs extends RpcMethods> {
   ): Promise<Theirs[K]["result"]>;
 }
 
-/** Both threads' event loops are kept alive by other things: a port alone does not. */
+/** What a `MessagePort`, `parentPort` and a `Worker` have in common. Their owner says when they are gone (`end`). */
+export interface RpcPort {
+  on(event: "message", listener: (message: unknown) => void): unknown;
+  postMessage(message: unknown): void;
+}
+
 export class RpcPeer<
   Theirs extends RpcMethods,
   Mine extends RpcMethods = Record<string, never>,
 > implements RpcCaller<Theirs> {
-  readonly #port: MessagePort;
+  readonly #port: RpcPort;
   readonly #name: string;
   readonly #clock: Clock;
   readonly #handlers: RpcHandlers<Mine>;
@@ -53,14 +57,12 @@ export class RpcPeer<
   #closed = false;
 
   /** @param name of the other side, for messages: "worker 0" */
-  constructor(port: MessagePort, name: string, clock: Clock, handlers: RpcHandlers<Mine>) {
+  constructor(port: RpcPort, name: string, clock: Clock, handlers: RpcHandlers<Mine>) {
     this.#port = port;
     this.#name = name;
     this.#clock = clock;
     this.#handlers = handlers;
-    port.on("message", (message: Message) => this.#onMessage(message));
-    port.on("close", () => this.close());
-    port.unref();
+    port.on("message", (message) => this.#onMessage(message as Message));
   }
 
   get closed(): boolean {
@@ -96,11 +98,10 @@ export class RpcPeer<
     });
   }
 
-  /** Fails what waits; nothing is answered any more. */
-  close(): void {
+  /** The port is closed, or the thread behind it gone: what waits fails, nothing is answered any more. */
+  end(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#port.close();
     const error = this.#gone();
     for (const { timer, reject } of this.#pending.values()) {
       timer.cancel();

@@ -37,7 +37,7 @@ export interface OpenWorker {
   /** Where calls go in: what the gateway and an in-process client use. */
   readonly dispatcher: Dispatcher;
   readonly disk: RealDisk;
-  identity(): GatewayIdentity;
+  readonly identity: () => GatewayIdentity;
   /** Lets calls and turns end for up to `graceMs`, checkpoints everything, and closes. May be called again. */
   stop(graceMs: number, reason?: string): Promise<void>;
 }
@@ -100,7 +100,7 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
     disk,
     identity,
     stop: (graceMs, reason) => {
-      stopping ??= stop(worker, gateway, graceMs, reason).finally(() => parts.disposeAsync());
+      stopping ??= stopAll(worker, gateway, parts, graceMs, reason);
       return stopping;
     },
   };
@@ -112,12 +112,14 @@ function archiveOf({ log, identity }: WorkerSpec, disk: RealDisk): { archive?: A
   return { archive: { store: new FilesystemArchive(disk, dir) } };
 }
 
-async function stop(
+async function stopAll(
   worker: ActorWorker,
   gateway: Gateway,
+  parts: AsyncDisposableStack,
   graceMs: number,
   reason: string | undefined,
 ): Promise<void> {
+  await using _closed = parts;
   // A worker that has failed answers nothing any more: waiting for its calls would only delay whoever takes over.
   const failure: PinionError | undefined = worker.core.failure;
   await gateway.drain(failure === undefined ? graceMs : 0, reason);

@@ -13,6 +13,7 @@ import {
 import type { ActorKey, Log, StateStore } from "@pinion/storage";
 import type { RegisteredType } from "../activation/registered-type.ts";
 import type { TurnMonitor } from "../activation/services.ts";
+import type { Turn } from "../activation/turn.ts";
 import { TurnWatch } from "../activation/turn-watch.ts";
 import { Catalog } from "../catalog/catalog.ts";
 import type { Replication } from "../replication/replication.ts";
@@ -57,6 +58,8 @@ export class WorkerCore {
   readonly catalog = new Catalog();
   readonly shards = new Map<ShardId, OwnedShard>();
   readonly watch: TurnWatch;
+  /** Turns that were given up and whose methods have not returned, oldest first: to be named by health and inspection. */
+  readonly abandoned = new Set<Turn>();
   state: WorkerState = "recovering";
   failure: PinionError | undefined;
 

@@ -16,6 +16,9 @@ import type { OutboxItem, OutboxPorts } from "../shard/outbox.ts";
 import { recoveredCall } from "../shard/shard-facts.ts";
 import type { WorkerCore } from "./worker-core.ts";
 
+/** Given-up turns that are kept to be named; of more, the oldest are forgotten. */
+const ABANDONED_MAX = 1_000;
+
 export interface ServiceHooks {
   readonly submit: (call: IncomingCall) => void;
   activationEnded(activation: Activation): void;
@@ -65,6 +68,15 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
       (ok ? turns : failed).add(1);
       if (turn.suspended) seconds.record((clock.nowMs() - turn.startedAtMs) / 1000);
     },
+    abandoned: (turn) => {
+      core.abandoned.add(turn);
+      if (core.abandoned.size <= ABANDONED_MAX) return;
+      for (const oldest of core.abandoned) {
+        core.abandoned.delete(oldest);
+        break;
+      }
+    },
+    returned: (turn) => void core.abandoned.delete(turn),
     get failure() {
       return core.failure;
     },
