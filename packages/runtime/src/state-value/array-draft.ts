@@ -2,10 +2,10 @@
  * Arrays in a draft: a copy of the slots, made before the first write at the speed of memcpy (0.3 ns an element). Array
  * methods work on the slots directly (array-methods.ts); the Proxy serves what is left: indexing, `length`, enumeration.
  *
- * State: `#prefix` and `#suffix` count the elements at either end that no write has touched, so that a push into a long
- * array is described without comparing it.
+ * State: `#splices`, what was done to the elements, so that a push into a long array is described without comparing it;
+ * undefined after a change that moves elements, or too many.
  */
-import { diffArrays } from "./array-diff.ts";
+import { diffArrays, SpliceLog } from "./array-edits.ts";
 import { ARRAY_METHODS } from "./array-methods.ts";
 import { DraftNode, INSPECT, NODE, Pending, type Session } from "./draft-node.ts";
 import { inspectView } from "./inspect-view.ts";
@@ -19,8 +19,7 @@ export class ArrayDraft extends DraftNode {
   readonly view: unknown[];
   #copy: unknown[] | undefined;
   #shared = false;
-  #prefix: number;
-  #suffix: number;
+  #splices: SpliceLog | undefined;
   #pending: Pending[] | undefined;
   /** A write may have left a hole. */
   #loose = false;
@@ -33,8 +32,6 @@ export class ArrayDraft extends DraftNode {
     base: readonly unknown[],
   ) {
     super(session, parent, slot, base);
-    this.#prefix = base.length;
-    this.#suffix = base.length;
     // A real array as target makes Array.isArray true; the traps find the node in it.
     const target: ArrayTarget = [this];
     target[INSPECT] = inspectArray;
@@ -54,10 +51,13 @@ export class ArrayDraft extends DraftNode {
   writable(start: number, dropCount: number, insertCount: number): unknown[] {
     this.beforeWrite();
     if (!this.changed) this.touch();
+    if (this.#copy === undefined)
+      this.#splices = new SpliceLog((this.base as readonly unknown[]).length);
     const copy = this.#own();
-    this.#prefix = Math.min(this.#prefix, start);
-    this.#suffix = Math.min(this.#suffix, Math.max(0, copy.length - start - dropCount));
-    if (start > copy.length && insertCount > 0) this.#loose = true;
+    if (start > copy.length) this.#loose = true;
+    if (start > copy.length || this.#splices?.splice(start, dropCount, insertCount) === false) {
+      this.#splices = undefined;
+    }
     return copy;
   }
 
@@ -113,11 +113,16 @@ export class ArrayDraft extends DraftNode {
   setLength(value: unknown): void {
     this.beforeWrite();
     const length = Number(value);
+    if (length >>> 0 !== length) throw new RangeError("Invalid array length");
     const before = this.slots.length;
     if (length === before) return;
     if (length > before) this.#loose = true;
-    const copy = this.writable(Math.min(length, before), Math.max(0, before - length), 0);
-    copy.length = length; // throws RangeError for what is no length
+    const copy = this.writable(
+      Math.min(length, before),
+      Math.max(0, before - length),
+      Math.max(0, length - before),
+    );
+    copy.length = length;
   }
 
   deleteAt(index: number): void {
@@ -131,6 +136,7 @@ export class ArrayDraft extends DraftNode {
   /** `sort` and the like kept the elements but not their places. */
   replaceAll(slots: readonly unknown[]): void {
     const copy = this.writable(0, this.slots.length, slots.length);
+    this.#splices = undefined;
     for (let i = 0; i < slots.length; i++) copy[i] = slots[i];
   }
 
@@ -145,7 +151,10 @@ export class ArrayDraft extends DraftNode {
     const index = slots[hint] === child.base ? hint : slots.indexOf(child.base);
     if (index < 0) return;
     if (!this.changed) this.touch();
+    if (this.#copy === undefined)
+      this.#splices = new SpliceLog((this.base as readonly unknown[]).length);
     this.#own()[index] = child;
+    if (!child.nested && this.#splices?.splice(index, 1, 1) === false) this.#splices = undefined;
     (this.#pending ??= []).push(child);
   }
 
@@ -194,10 +203,7 @@ export class ArrayDraft extends DraftNode {
     const base = this.base as readonly unknown[];
     const pending = this.#pendingIndexes(copy);
     const [origins, children] = this.#origins(copy, pending);
-    const short = Math.min(base.length, copy.length);
-    const prefix = Math.min(this.#prefix, short);
-    const suffix = Math.min(this.#suffix, short - prefix);
-    const { runs, inserted, dropped } = diffArrays(base, origins, prefix, suffix);
+    const { runs, inserted, dropped } = this.#splices?.edits() ?? diffArrays(base, origins);
     for (const index of dropped) patch.removes(base[index]);
     if (runs.length > 0) {
       patch.add(
@@ -304,7 +310,7 @@ const ARRAY_HANDLER: ProxyHandler<ArrayTarget> = {
     return true;
   },
   getPrototypeOf() {
-    return Array.prototype;
+    return PROTOTYPE;
   },
   setPrototypeOf([node]) {
     return node.refuse("an array with a prototype of its own");

@@ -22,9 +22,9 @@ export class CopyIn {
   tables = false;
   /** What was copied takes at least so many bytes encoded. */
   #bytesMin = 0;
-  /** Containers above the value being copied, and how each step into the next is written. */
+  /** Containers above the value being copied, and the step from each into the next. */
   readonly #above: object[] = [];
-  readonly #steps: string[] = [];
+  readonly #steps: unknown[] = [];
   #path: () => string = () => "state";
   #depth = 0;
 
@@ -61,8 +61,10 @@ export class CopyIn {
   #container(value: object): unknown {
     if (this.#above.includes(value)) {
       const back = this.#above.indexOf(value);
-      const to = this.#path() + this.#steps.slice(0, back).join("");
-      throw this.#refused(`a cycle back to ${to}`, "keep the id of what it refers to");
+      throw this.#refused(
+        `a cycle back to ${this.#pathDownTo(back)}`,
+        "keep the id of what it refers to",
+      );
     }
     if (this.#depth + this.#above.length >= STATE_DEPTH_MAX) {
       throw this.#refused(`more than ${STATE_DEPTH_MAX} levels deep`);
@@ -103,7 +105,7 @@ export class CopyIn {
         numbers++;
         continue;
       }
-      this.#steps.push(`[${i}]`);
+      this.#steps.push(i);
       if (element === undefined && !(i in value))
         throw this.#refused("a hole in an array", "arrays must be dense");
       copy.push(this.#value(element));
@@ -128,7 +130,7 @@ export class CopyIn {
   }
 
   #property(value: Readonly<Record<string, unknown>>, key: string): unknown {
-    this.#steps.push(propertyStep(key));
+    this.#steps.push(key);
     if (key === "__proto__") throw this.#refused("a property named __proto__");
     if (!key.isWellFormed())
       throw this.#refused("a property whose name has half of a surrogate pair");
@@ -141,7 +143,7 @@ export class CopyIn {
   #map(value: ReadonlyMap<unknown, unknown>): OrderedTable {
     const entries = new Map<TableKey, unknown>();
     for (const [key, item] of value) {
-      this.#steps.push(`.get(${literalOf(key)})`);
+      this.#steps.push(key);
       this.#primitive(key, "an entry of a Map whose key is not a primitive", "key it by an id");
       entries.set(key as TableKey, this.#value(item));
       this.#steps.pop();
@@ -153,7 +155,7 @@ export class CopyIn {
   #set(value: ReadonlySet<unknown>): OrderedTable {
     const entries = new Map<TableKey, unknown>();
     for (const member of value) {
-      this.#steps.push(`.has(${literalOf(member)})`);
+      this.#steps.push(member);
       this.#primitive(
         member,
         "a member of a Set that is not a primitive",
@@ -179,8 +181,21 @@ export class CopyIn {
   }
 
   #refused(what: string, hint = ""): Error {
-    return notSerializable(this.#path() + this.#steps.join(""), what, hint);
+    return notSerializable(this.#pathDownTo(this.#steps.length), what, hint);
   }
+
+  #pathDownTo(steps: number): string {
+    let path = this.#path();
+    for (let i = 0; i < steps; i++) path += stepInto(this.#above[i] as object, this.#steps[i]);
+    return path;
+  }
+}
+
+function stepInto(container: object, step: unknown): string {
+  if (Array.isArray(container)) return `[${String(step)}]`;
+  if (container instanceof Map) return `.get(${literalOf(step)})`;
+  if (container instanceof Set) return `.has(${literalOf(step)})`;
+  return propertyStep(String(step));
 }
 
 function literalOf(key: unknown): string {

@@ -22,8 +22,6 @@ export const INSPECT: unique symbol = Symbol.for("nodejs.util.inspect.custom") a
 export interface Session {
   /** False in readonly turns. */
   readonly writable: boolean;
-  /** False in readonly turns. */
-  readonly writable: boolean;
   /** True once its views may not be used any more. */
   readonly closed: boolean;
   /** @throws `interrupted` */
@@ -38,6 +36,8 @@ export interface Session {
   admit(value: unknown, parent: DraftNode, slot: unknown): unknown;
   /** A committed copy of an object a method has put somewhere. */
   copyPlaced(placed: Placed, parent: DraftNode, slot: unknown): unknown;
+  /** The committed form of what was written holds tables. */
+  holdsTables(): void;
   /** Finds what was written into copies of dates and bytes since last asked. */
   noticeLeaves(): void;
   /** A node without parent was changed. */

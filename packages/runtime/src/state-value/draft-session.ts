@@ -9,7 +9,7 @@
 import { PinionError } from "@pinion/core";
 import { ArrayDraft } from "./array-draft.ts";
 import { assertAssignable, CopyIn } from "./copy-in.ts";
-import { DraftNode, Placed, type Session } from "./draft-node.ts";
+import { Placed, type DraftNode, type Session } from "./draft-node.ts";
 import { isBinary, LeafDraft } from "./leaf-draft.ts";
 import { MapDraft } from "./map-draft.ts";
 import { OrderedTable } from "./ordered-table.ts";
@@ -124,6 +124,10 @@ export class DraftSession implements Session {
     const copy = copier.copy(value, path, depth);
     if (copier.tables) this.tables = true;
     return copy;
+  }
+
+  holdsTables(): void {
+    this.tables = true;
   }
 
   rootChanged(): void {

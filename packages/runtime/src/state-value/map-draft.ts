@@ -59,9 +59,9 @@ export class MapDraft extends DraftNode {
   }
 
   /** Keys, live: what is written meanwhile is seen as a Map's iterator would see it. */
-  keys(): Generator<TableKey, undefined> {
-    if (this.session.writable) this.table.holdStill();
-    return this.table.keys();
+  keys(): MapIterator<TableKey> {
+    const { table } = this;
+    return this.session.writable ? table.liveKeys() : table.keys();
   }
 
   #assertKey(key: unknown): TableKey {

@@ -26,9 +26,9 @@ const VOID: unique symbol = Symbol("void");
 
 const EMPTY: Entries = new Map();
 
-/** Copying the overlay on each version and rebuilding `under` now and then cost the same at about √n. */
+/** Copying the overlay for each version, and all entries once per overlay, cost the same at about 2√n. */
 export function overlayMax(underSize: number): number {
-  return 16 + Math.floor(Math.sqrt(underSize));
+  return 16 + 2 * Math.floor(Math.sqrt(underSize));
 }
 
 abstract class TableReader {
@@ -76,7 +76,13 @@ abstract class TableReader {
   }
 
   /** Keys in insertion order. */
-  *keys(): Generator<TableKey, undefined> {
+  keys(): MapIterator<TableKey> {
+    return this.patch === undefined && this.added === undefined
+      ? this.under.keys()
+      : this.liveKeys();
+  }
+
+  protected *liveKeys(): Generator<TableKey, undefined> {
     const { under } = this;
     for (const key of under.keys()) {
       if (this.under !== under) break; // cleared meanwhile
@@ -167,9 +173,10 @@ export class TableEdit extends TableReader {
     this.#cleared = true;
   }
 
-  /** Before an iteration during which this table may be written: `added` must stay the same Map (I3). */
-  holdStill(): void {
+  /** For an iteration during which this table may be written: `added` stays the same Map from here on (I3). */
+  override liveKeys(): Generator<TableKey, undefined> {
     this.#own();
+    return super.liveKeys();
   }
 
   #own(): void {
@@ -202,10 +209,15 @@ export class TableEdit extends TableReader {
     settle: (value: unknown, key: TableKey) => unknown,
   ): OrderedTable {
     this.#own();
-    const overlaySize = (this.patch as Overlay).size + (this.added as Overlay).size;
-    if (overlaySize > overlayMax(this.under.size) || this.size <= overlayMax(0)) {
-      const entries = new Map<TableKey, unknown>();
-      for (const key of this.keys()) entries.set(key, this.get(key));
+    const patch = this.patch as Overlay;
+    const added = this.added as Overlay;
+    if (patch.size + added.size > overlayMax(this.under.size) || this.size <= overlayMax(0)) {
+      const entries = new Map(this.under); // keeps V8's fast path: 40 ns an entry
+      for (const [key, value] of patch) {
+        if (value === GONE) entries.delete(key);
+        else entries.set(key, value === VOID ? undefined : value);
+      }
+      for (const [key, value] of added) entries.set(key, value);
       for (const key of pending)
         if (entries.has(key)) entries.set(key, settle(entries.get(key), key));
       return OrderedTable.of(this.kind, entries);

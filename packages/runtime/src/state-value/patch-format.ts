@@ -22,7 +22,7 @@
  * `a` of an array walks the old elements from the start: keep so many, drop so many, insert so many of `b`; the rest stays.
  * A name that is removed and set again moves to the end, as it does in JavaScript.
  *
- * Frozen by golden vectors (patch-golden.test.ts).
+ * Frozen by golden vectors (patch-apply.test.ts).
  */
 export const DELTA_VERSION = 1;
 

@@ -86,8 +86,10 @@ export class RecordDraft extends AnyRecordDraft {
   #copy: Record<string, unknown> | undefined;
   /** True while `#copy` is also part of a committed value. */
   #shared = false;
-  /** True when `#copy` may hold something pending. */
-  #mixed = false;
+  /** Keys under which `#copy` may hold something pending. */
+  #pending: Set<string> | undefined;
+  /** A key was added. */
+  #grown = false;
   /** What `settle` made of `#copy`. */
   #settled: CommittedRecord | undefined;
 
@@ -125,7 +127,8 @@ export class RecordDraft extends AnyRecordDraft {
   }
 
   protected override store(key: string, value: unknown): void {
-    if (typeof value === "object" && value !== null) this.#mixed = true;
+    if (typeof value === "object" && value !== null) (this.#pending ??= new Set()).add(key);
+    if (!this.#grown && !this.hasKey(key)) this.#grown = true;
     this.#own()[key] = value;
   }
 
@@ -138,31 +141,33 @@ export class RecordDraft extends AnyRecordDraft {
     const key = child.slot as string;
     if (this.#current[key] !== child.base) return;
     if (!this.changed) this.touch();
-    this.#mixed = true;
+    (this.#pending ??= new Set()).add(key);
     this.#own()[key] = child;
   }
 
   override settle(): object {
     const copy = this.#copy;
     if (copy === undefined) return this.base;
-    const keys = Object.keys(copy);
-    if (keys.length > WIDE_RECORD_KEYS) {
-      const entries = new Map(keys.map((key) => [key, this.settleSlot(copy[key], key)]));
-      this.#settled = Object.fromEntries(entries);
-      return OrderedTable.of("record", entries);
-    }
-    if (!this.#mixed) {
+    if (this.#grown && Object.keys(copy).length > WIDE_RECORD_KEYS) return this.#settleWide(copy);
+    if (this.#pending === undefined) {
       this.#shared = true;
       this.#settled = copy;
       return copy;
     }
     const settled: Record<string, unknown> = { ...copy };
-    for (const key of keys) {
+    for (const key of this.#pending) {
       const value = copy[key];
       if (value instanceof Pending) settled[key] = this.settleSlot(value, key);
     }
     this.#settled = settled;
     return settled;
+  }
+
+  #settleWide(copy: CommittedRecord): OrderedTable {
+    const entries = new Map(Object.keys(copy).map((key) => [key, this.settleSlot(copy[key], key)]));
+    this.#settled = Object.fromEntries(entries);
+    this.session.holdsTables();
+    return OrderedTable.of("record", entries);
   }
 
   override describe(patch: Patch, path: readonly Step[]): void {
@@ -227,9 +232,7 @@ export class WideRecordDraft extends AnyRecordDraft {
 
   override read(key: string): unknown {
     const value = this.#edit.get(key);
-    return value === undefined
-      ? (Object.prototype as Readonly<Record<string, unknown>>)[key]
-      : value;
+    return value !== undefined || this.#edit.has(key) ? value : RECORD_PROTOTYPE[key];
   }
 
   override hasKey(key: string): boolean {

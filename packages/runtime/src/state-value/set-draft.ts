@@ -60,9 +60,9 @@ export class SetDraft extends DraftNode {
     this.#edit.clear();
   }
 
-  members(): Generator<TableKey, undefined> {
-    if (this.session.writable) this.table.holdStill();
-    return this.table.keys();
+  members(): MapIterator<TableKey> {
+    const { table } = this;
+    return this.session.writable ? table.liveKeys() : table.keys();
   }
 
   /** The members in a Set of their own, for the methods that make new Sets. */
@@ -157,8 +157,8 @@ class SetView extends Set<unknown> {
     return this.#node.toSet().union(other);
   }
 
-  override intersection<U>(other: ReadonlySetLike<U>): Set<unknown & U> {
-    return this.#node.toSet().intersection(other);
+  override intersection<U>(other: ReadonlySetLike<U>): Set<U> {
+    return this.#node.toSet().intersection(other) as Set<U>;
   }
 
   override difference<U>(other: ReadonlySetLike<U>): Set<unknown> {

@@ -67,14 +67,11 @@ export class StateDraft<S = unknown> {
     const patch = this.#session.describe();
     if (patch.empty) return { base: this.#base, delta: undefined, whole: false };
     const delta = encodePatch(patch.edits, tables);
+    if (delta === undefined) return whole ?? finishWhole(new StateVersion<S>(tree, tables));
     // What is added to the value, and what its containers' headers grow by, is also in the patch.
     const bytesAtMost = this.#base.bytesAtMost + delta.length - patch.bytesRemovedMin;
-    if (
-      delta.length >= bytesAtMost ||
-      (whole !== undefined && delta.length >= (whole.delta as Uint8Array).length)
-    ) {
-      return whole ?? finishWhole(new StateVersion<S>(tree, tables));
-    }
+    const wholeBytes = whole?.delta?.length ?? bytesAtMost;
+    if (delta.length >= wholeBytes) return whole ?? finishWhole(new StateVersion<S>(tree, tables));
     const next = new StateVersion<S>(tree, tables, bytesAtMost);
     if (bytesAtMost > STATE_BYTES_MAX && delta.length >= next.measure()) return finishWhole(next);
     return { base: next, delta, whole: false };

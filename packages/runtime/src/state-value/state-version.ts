@@ -5,18 +5,29 @@
  * I1 nothing reachable from a version is ever written, and none of it is handed out but through views and copies.
  * I2 `bytesAtMost` is never less than the encoded size.
  */
-import { ByteWriter, decodeValue, messageOf, PinionError, writeValue } from "@pinion/core";
+import {
+  ByteWriter,
+  decodeValue,
+  isPinionError,
+  messageOf,
+  PinionError,
+  SLAB_BYTES,
+  writeValue,
+} from "@pinion/core";
 import { CopyIn } from "./copy-in.ts";
 import { STATE_BYTES_MAX, stateTooLarge } from "./limits.ts";
 import { DELTA_VERSION, DeltaKind } from "./patch-format.ts";
 import { plainCopy, sharedPlain } from "./plain.ts";
 
-const scratch = new ByteWriter();
+/** Twice the bound: a value far beyond it is given up early, and a patch beyond it is no use. */
+const scratch = new ByteWriter(SLAB_BYTES, 2 * STATE_BYTES_MAX);
 
 /** Bytes before the value in a delta. */
 export const DELTA_HEADER_BYTES = 2;
 
 export class StateVersion<S = unknown> {
+  /** Never there: ties a version to the type its views have. */
+  declare readonly shows: S;
   /** Committed form; only for this folder. */
   readonly tree: unknown;
   /** `tree` may hold tables, which the codec does not know. */
@@ -24,7 +35,7 @@ export class StateVersion<S = unknown> {
   #bytesAtMost: number;
 
   /** @param bytesAtMost −1: not known yet. */
-  constructor(tree: S | unknown, tables: boolean, bytesAtMost = -1) {
+  constructor(tree: unknown, tables: boolean, bytesAtMost = -1) {
     this.tree = tree;
     this.tables = tables;
     this.#bytesAtMost = bytesAtMost;
@@ -67,7 +78,7 @@ export class StateVersion<S = unknown> {
       writeValue(scratch, this.tables ? sharedPlain(this.tree) : this.tree, "state");
     } catch (e) {
       scratch.reset();
-      throw e;
+      throw isPinionError(e, "frame-too-large") ? stateTooLarge(2 * STATE_BYTES_MAX, false) : e;
     }
   }
 
@@ -85,14 +96,15 @@ function takeCopy(): Uint8Array {
   return copy;
 }
 
-/** The delta of a patch. */
-export function encodePatch(edits: readonly unknown[], tables: boolean): Uint8Array {
+/** The delta of a patch; undefined when it is too long to be any use. */
+export function encodePatch(edits: readonly unknown[], tables: boolean): Uint8Array | undefined {
   scratch.byte(DELTA_VERSION);
   scratch.byte(DeltaKind.patch);
   try {
     writeValue(scratch, tables ? sharedPlain(edits) : edits, "patch");
   } catch (e) {
     scratch.reset();
+    if (isPinionError(e, "frame-too-large")) return undefined;
     throw e;
   }
   return takeCopy();
