@@ -93,6 +93,8 @@ async function reconcile(
   if (rows && rows.last > newest) throw missingFile(files, rows.last);
   // Below the first row: a removal whose files were still to go (I3).
   const gone = rows ? sequences.filter((sequence) => sequence < rows.first) : [];
+  // What the index shows need not be durable yet.
+  if (gone.length > 0) await index.sync();
   for (const sequence of gone) {
     await files.disk.remove(files.segmentPath(sequence));
     // One after the other, so that a power cut leaves no gap.
