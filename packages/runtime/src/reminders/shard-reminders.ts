@@ -159,7 +159,9 @@ export class ShardReminders {
 
   #arm(): void {
     this.#timer?.cancel();
-    const waitMs = Math.min(LOOK_MS, Math.max(0, this.nextDueMs - this.#ports.clock.wallMs()));
+    // Whole ms: a fraction may round away against a wall clock of this size, and the timer would fire too early for ever.
+    const untilDueMs = Math.ceil(this.nextDueMs - this.#ports.clock.wallMs());
+    const waitMs = Math.min(LOOK_MS, Math.max(0, untilDueMs));
     this.#timer = this.#ports.clock.setTimer(waitMs, () => this.#look());
   }
 

@@ -76,7 +76,8 @@ export interface ShardPorts {
   readonly outbox: OutboxPorts;
   /** A checkpoint of this shard is wanted soon: an activation waits for it. */
   checkpointWanted(shard: Shard): void;
-  submit(call: IncomingCall): void;
+  /** Admits an entry of this shard's window at its actor's present activation. */
+  readmit(entry: CallEntry): void;
 }
 
 class Waiter implements Gated {
@@ -187,11 +188,9 @@ export class Shard {
     entry.refuse(outcome);
   }
 
-  /** Runs an admitted call again from the start: its activation ended before its turn came. */
+  /** An admitted call whose activation ended before its turn came: it waits at the next one. */
   readmit(entry: CallEntry): void {
-    this.pending--;
-    this.dedupe.remove(callKeyOf(entry.call), entry.call.idempotencyKey, actorOf(entry.call));
-    for (const call of entry.takeWaiting()) this.#ports.submit(call);
+    this.#ports.readmit(entry);
   }
 
   /** The outcome is in the log: answer when it is committed. */

@@ -96,7 +96,7 @@ export class ActorWorker implements Dispatcher {
         limits: options.dedupe,
         outbox: outboxPorts(core, hooks),
         checkpointWanted: () => this.checkpointer.want(),
-        submit: hooks.submit,
+        readmit: (entry) => this.#admission.readmit(entry),
       });
       const reminders = new ShardReminders(shard.id, {
         clock: ports.clock,

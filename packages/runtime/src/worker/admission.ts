@@ -2,7 +2,7 @@
  * Admission: what happens to a call before its turn. Everything refused here is answered at once, is not recorded, and says
  * what to do about it.
  */
-import { actorId, assertKey, formatActorId, PinionError } from "@pinion/core";
+import { actorId, assertKey, formatActorId, PinionError, shardOf } from "@pinion/core";
 import { Activation } from "../activation/activation.ts";
 import type { RegisteredType } from "../activation/registered-type.ts";
 import type { TurnServices } from "../activation/services.ts";
@@ -88,6 +88,22 @@ export class Admission {
     shard.dedupe.add(callKeyOf(call), call.idempotencyKey, activation.actor, entry, wallMs);
     shard.pending++;
     activation.admit(entry);
+  }
+
+  /** An entry that was admitted before: it keeps its place in the dedupe window and what was prepared for its turn. */
+  readmit(entry: CallEntry): void {
+    const { call } = entry;
+    const { types, shards } = this.#core;
+    try {
+      const type = types.get(call.type);
+      if (type === undefined) throw unknownType(call.type, [...types.keys()]);
+      const activation = this.activationOf(type, call.namespace, call.branch, call.key);
+      if (call.sink instanceof SubCall) call.sink.target = activation;
+      activation.admit(entry);
+    } catch (error) {
+      const shard = shards.get(shardOf(call.type, call.key, this.#core.options.shardCount))?.shard;
+      shard?.refuse(entry, refusedOutcome(error));
+    }
   }
 
   /** The actor's activation, made and loading if there is none. @throws `invalid-actor-id`, `relocate`, `overloaded` */
