@@ -124,7 +124,10 @@ export class ClientStream implements CallSink {
     const { calls, cancels } = frame;
     if (calls.length > 0) {
       const nowMs = clock.nowMs();
-      for (let i = 0; i < calls.length; i++) this.#admit(calls[i] as CallMessage, session, nowMs);
+      // Answers may come at once, and their number may end the stream: the rest is for a retry.
+      for (let i = 0; i < calls.length && !this.#closed; i++) {
+        this.#admit(calls[i] as CallMessage, session, nowMs);
+      }
     }
     for (const seq of cancels) dispatcher.cancel(session, seq);
     if (this.#outbox.blocked && !this.#paused) {
