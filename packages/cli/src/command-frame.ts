@@ -32,6 +32,8 @@ export interface CommandTexts {
   readonly description?: string;
   /** Command lines with what they do. */
   readonly examples: readonly (readonly [line: string, meaning: string])[];
+  /** What `--json` prints: field names with what they hold. Scripts rely on them. */
+  readonly json: string;
 }
 
 type Body = (output: Output) => Promise<ExitCode | void>;
@@ -39,6 +41,8 @@ type Body = (output: Output) => Promise<ExitCode | void>;
 export class CommandFrame {
   readonly io: CliIo;
   exitCode: ExitCode = ExitCode.ok;
+  /** What stood before the command. */
+  #common: CommonOptions = {};
 
   constructor(io: CliIo) {
     this.io = io;
@@ -49,13 +53,13 @@ export class CommandFrame {
     const [name = "", ...args] = usage.split(" ");
     const command = new Command(name);
     for (const arg of args) command.argument(arg);
-    const { summary, description, examples } = texts;
+    const { summary, description, examples, json } = texts;
     const width = Math.max(...examples.map(([line]) => line.length));
     const lines = examples.map(([line, meaning]) => `  $ ${line.padEnd(width)}  # ${meaning}`);
     return command
       .summary(summary)
       .description(description === undefined ? summary : `${summary}\n\n${description}`)
-      .addHelpText("after", `\nExamples:\n${lines.join("\n")}`);
+      .addHelpText("after", `\nExamples:\n${lines.join("\n")}\n\nWith --json:\n  ${json}`);
   }
 
   /** The options that end every command's list. */
@@ -63,6 +67,10 @@ export class CommandFrame {
     return command
       .option("--json", "print JSON: one document, or one a line; errors too")
       .option("--debug", "print the stack of an error");
+  }
+
+  setCommon(options: CommonOptions): void {
+    this.#common = options;
   }
 
   /** Runs a command's body; whatever it throws is printed and decides the exit code. */
@@ -76,7 +84,8 @@ export class CommandFrame {
     }
   }
 
-  output({ json = false, debug = false }: CommonOptions): Output {
+  output(options: CommonOptions): Output {
+    const { json = false, debug = false } = { ...options, ...this.#common };
     return new Output(this.io.stdout, this.io.stderr, this.io.env, { json, debug });
   }
 }

@@ -1,10 +1,9 @@
 /** From the words of a command line to an exit code. */
 import { Command, CommanderError } from "commander";
 import { CliError } from "./cli-error.ts";
-import { CommandFrame, type CliIo } from "./command-frame.ts";
+import { CommandFrame, type CliIo, type CommonOptions } from "./command-frame.ts";
 import { actorsCommand } from "./commands/actors.ts";
 import { callCommand } from "./commands/call.ts";
-import { configCommand } from "./commands/config.ts";
 import { devCommand } from "./commands/dev.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -23,7 +22,6 @@ const COMMANDS = [
   actorsCommand,
   inspectCommand,
   doctorCommand,
-  configCommand,
 ];
 
 const EXIT_CODES = `
@@ -41,6 +39,8 @@ export function makeProgram(frame: CommandFrame): Command {
     .helpOption("-h, --help", "print this help")
     .helpCommand(false)
     .addHelpText("after", EXIT_CODES);
+  // Before the command they mean the same as behind it.
+  frame.common(program).hook("preAction", () => frame.setCommon(program.opts<CommonOptions>()));
   for (const make of COMMANDS) {
     const command = frame.common(make(frame)).helpOption("-h, --help", "print this help");
     program.addCommand(command.copyInheritedSettings(program));

@@ -3,7 +3,7 @@ import type { ActorRow } from "@pinion/runtime";
 import type { Command } from "commander";
 import { CliError } from "../cli-error.ts";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
-import { AdminClient } from "../host-access/admin-client.ts";
+import { AdminClient, assertType } from "../host-access/admin-client.ts";
 import { findHost, type HostChoice } from "../host-access/find-host.ts";
 import { dataDirOf, hostOptions } from "../host-access/host-options.ts";
 import type { Output } from "../output/output.ts";
@@ -28,6 +28,7 @@ export function actorsCommand(frame: CommandFrame): Command {
       ["pinion actors --type counter", "all counters, 100 at most"],
       ["pinion actors --type route --prefix JFK- --limit 20", "of keys that begin so"],
     ],
+    json: 'one line each: {"id", "state", "storedBytes", "shard", "lsn"}',
   });
   return hostOptions(command, "admin")
     .option("--type <type>", "only actors of this type")
@@ -52,14 +53,23 @@ async function list(frame: CommandFrame, output: Output, options: ActorsOptions)
   do {
     const pageLimit = Math.min(PAGE_MAX, limit - rows.length);
     const page = await admin.actors({ type, prefix, namespace, limit: pageLimit, after });
-    if (output.json) for (const row of page.actors) output.result(row, () => "");
+    if (output.json) for (const row of page.actors) output.result(jsonOf(row), () => "");
     rows.push(...page.actors);
     after = page.next ?? undefined;
   } while (after !== undefined && rows.length < limit);
+  if (rows.length === 0 && type !== undefined) await assertType(admin, type);
   if (!output.json) output.result(undefined, () => tableOf(rows, output));
   if (after !== undefined)
     output.note(output.paint("dim", `there are more: --limit ${limit * 10}`));
 }
+
+const jsonOf = ({ id, shard, state, storedBytes, lsn }: ActorRow) => ({
+  id,
+  state,
+  storedBytes,
+  shard,
+  lsn,
+});
 
 function tableOf(rows: readonly ActorRow[], output: Output): string {
   if (rows.length === 0) return "no actors";

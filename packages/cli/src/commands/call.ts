@@ -1,5 +1,4 @@
 /** `pinion call <actor> <method> [args...]` */
-import { inspect } from "node:util";
 import { connect, type Client } from "@pinion/client";
 import { isPinionError, parseActorId, formatActorId, valueToJson } from "@pinion/core";
 import type { Command } from "commander";
@@ -9,7 +8,8 @@ import type { CommandFrame, CommonOptions } from "../command-frame.ts";
 import { findHost, noAnswer, type HostAddress, type HostChoice } from "../host-access/find-host.ts";
 import { dataDirOf, hostOptions } from "../host-access/host-options.ts";
 import type { Output } from "../output/output.ts";
-import { durationText } from "../output/units.ts";
+import { valueText } from "../output/value-text.ts";
+import { durationText, roundMs } from "../output/units.ts";
 
 interface CallCommandOptions extends CommonOptions, HostChoice {
   readonly timeout: string;
@@ -17,8 +17,6 @@ interface CallCommandOptions extends CommonOptions, HostChoice {
 }
 
 const CONNECT_MS_MAX = 5_000;
-/** Deep enough for any state value worth reading on a terminal. */
-const DEPTH_SHOWN = 12;
 
 export function callCommand(frame: CommandFrame): Command {
   const command = frame.command("call <actor> <method> [args...]", {
@@ -30,6 +28,7 @@ export function callCommand(frame: CommandFrame): Command {
       ["pinion call counter/visits increment 3", "one number"],
       [`pinion call cart/ada add apple '{"price": 1.2}'`, "a text and an object"],
     ],
+    json: '{"actor", "method", "result", "tookMs"}',
   });
   return hostOptions(command, "gateway")
     .option("--timeout <ms>", "deadline of the call", "30000")
@@ -62,7 +61,7 @@ async function call(
         timeoutMs,
         ...(options.idempotencyKey !== undefined && { idempotencyKey: options.idempotencyKey }),
       });
-    const tookMs = clock.nowMs() - startMs;
+    const tookMs = roundMs(clock.nowMs() - startMs);
     output.result(
       {
         actor: formatActorId(id),
@@ -90,14 +89,7 @@ async function connectTo(host: HostAddress): Promise<Client> {
 }
 
 function shown(result: unknown, output: Output): string {
-  if (typeof result === "string") return result;
-  const colors = output.paint("red", "x") !== "x";
-  return inspect(result, {
-    colors,
-    depth: DEPTH_SHOWN,
-    breakLength: output.columns,
-    maxArrayLength: null,
-  });
+  return typeof result === "string" ? result : valueText(result, output);
 }
 
 /** @throws `usage` */

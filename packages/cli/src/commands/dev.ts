@@ -4,7 +4,7 @@ import { isPinionError } from "@pinion/core";
 import type { Command } from "commander";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
 import type { Output } from "../output/output.ts";
-import { durationText } from "../output/units.ts";
+import { durationText, roundMs } from "../output/units.ts";
 import { hostFlags, hostOptionsOf, type HostFlags } from "../serve/host-flags.ts";
 import { modulePath } from "../serve/module-path.ts";
 import { ModuleWatcher } from "../serve/module-watcher.ts";
@@ -20,6 +20,7 @@ export function devCommand(frame: CommandFrame): Command {
       ["pinion dev ./my-actors.ts", "then, from another terminal:"],
       ["pinion call counter/visits increment 3", "call one of its actors"],
     ],
+    json: 'as pinion start, and {"event": "reloaded", "changed", "tookMs", "actors"}, {"event": "reload-failed", "error"}, {"event": "load-failed", "error"}',
   });
   return hostFlags(command).action(async (module: string, options: CommonOptions & HostFlags) =>
     frame.run(options, async (output) => {
@@ -83,7 +84,7 @@ class DevSession {
     const startMs = clock.nowMs();
     try {
       await host.reload();
-      const tookMs = clock.nowMs() - startMs;
+      const tookMs = roundMs(clock.nowMs() - startMs);
       const actors = host.client.actorTypes;
       const names = actors.map(({ name }) => name).join(", ");
       this.#output.event(

@@ -32,6 +32,7 @@ export function doctorCommand(frame: CommandFrame): Command {
         ["pinion doctor", "everything"],
         ["pinion doctor --data-dir /var/lib/pinion", "with the disk that matters"],
       ],
+      json: '{"ok", "warn", "fail", "findings": [{"check", "level", "found", "why", "fix", "figures"}]}',
     })
     .option(
       "--data-dir <dir>",

@@ -1,13 +1,14 @@
 /** `pinion inspect <actor>` */
-import { formatActorId } from "@pinion/core";
-import type { ActorInspection } from "@pinion/runtime";
+import { formatActorId, parseActorId } from "@pinion/core";
+import type { ActorInspection, InspectAnswer } from "@pinion/runtime";
 import type { Command } from "commander";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
-import { AdminClient } from "../host-access/admin-client.ts";
+import { AdminClient, assertType } from "../host-access/admin-client.ts";
 import { findHost, type HostChoice } from "../host-access/find-host.ts";
 import { dataDirOf, hostOptions } from "../host-access/host-options.ts";
 import type { Output } from "../output/output.ts";
 import { fieldList } from "../output/text-table.ts";
+import { valueText } from "../output/value-text.ts";
 import { durationText, integerText } from "../output/units.ts";
 import { actorOf } from "./call.ts";
 
@@ -18,6 +19,7 @@ export function inspectCommand(frame: CommandFrame): Command {
       ["pinion inspect counter/visits", "what it holds and does"],
       ["pinion inspect counter/visits --json | jq .state", "its state alone"],
     ],
+    json: '{"id", "activation", "state", "mailboxLength", "turns", "reminders", "shard", "worker", "lsn", …}',
   });
   return hostOptions(command, "admin").action(
     async (actor: string, options: CommonOptions & HostChoice) =>
@@ -26,20 +28,28 @@ export function inspectCommand(frame: CommandFrame): Command {
         const admin = new AdminClient(
           await findHost(options, "admin", dataDirOf(frame.io, options)),
         );
-        const found = await admin.inspect(id);
+        const { actor: found, blockedCalls } = await admin.inspect(id);
+        if (found.activation === "unknown") await assertType(admin, parseActorId(id).type);
         const { stateJson, ...rest } = found;
         const state: unknown = stateJson === null ? null : JSON.parse(stateJson);
-        output.result({ ...rest, state }, () => describe(found, state, output));
+        output.result({ ...rest, state, blockedCalls }, () =>
+          describe(found, blockedCalls, state, output),
+        );
       }),
   );
 }
 
-function describe(found: ActorInspection, state: unknown, output: Output): string {
+function describe(
+  found: ActorInspection,
+  blockedCalls: InspectAnswer["blockedCalls"],
+  state: unknown,
+  output: Output,
+): string {
   const { paint } = output;
   const fields: [string, string][] = [
     ["actor", paint("bold", found.id)],
     ["activation", activationText(found)],
-    ["state", found.stateJson === null ? "none" : JSON.stringify(state, undefined, 2)],
+    ["state", found.stateJson === null ? "none" : valueText(state, output)],
     ["mailbox", found.mailboxLength === 0 ? "empty" : `${found.mailboxLength} calls wait`],
     ["place", `shard ${found.shard} on worker ${found.worker}`],
     ["lsn", lsnText(found)],
@@ -65,6 +75,13 @@ function describe(found: ActorInspection, state: unknown, output: Output): strin
   }
   for (const reminder of found.reminders) {
     fields.push(["reminder", `${reminder.name}: ${reminder.method} at ${reminder.due}`]);
+  }
+  for (const { key, method, times, last, quarantined } of blockedCalls) {
+    const fate = quarantined ? paint("red", "not run any more") : "is run once more";
+    fields.push([
+      "blocked",
+      `${method} stopped the worker ${times} times, last at ${last}: ${fate}\n${paint("dim", `call ${key}`)}`,
+    ]);
   }
   return fieldList(fields, paint);
 }

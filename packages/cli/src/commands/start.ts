@@ -18,6 +18,7 @@ export function startCommand(frame: CommandFrame): Command {
         "as a service, its events as JSON",
       ],
     ],
+    json: 'a line for each event: {"event": "started", "pid", "endpoint", "adminEndpoint", "dataDir", "actors", "degraded"}, "stopping", "stopped"',
   });
   return hostFlags(command).action(async (module: string, options: CommonOptions & HostFlags) =>
     frame.run(options, async (output) => {

@@ -8,7 +8,7 @@ import { ExitCode } from "../exit-codes.ts";
 import { AdminClient } from "../host-access/admin-client.ts";
 import { findHost, type HostChoice } from "../host-access/find-host.ts";
 import { dataDirOf, hostOptions } from "../host-access/host-options.ts";
-import { durationText } from "../output/units.ts";
+import { durationText, roundMs } from "../output/units.ts";
 
 interface StopOptions extends CommonOptions, HostChoice {
   readonly timeout: string;
@@ -26,6 +26,7 @@ export function stopCommand(frame: CommandFrame): Command {
       ["pinion stop", "the host on ./.pinion"],
       ["pinion stop --data-dir /var/lib/pinion", "another one"],
     ],
+    json: '{"stopped", "pid", "tookMs"}',
   });
   return hostOptions(command, "admin")
     .option("--timeout <ms>", "how long to wait for its end", "30000")
@@ -42,14 +43,14 @@ export function stopCommand(frame: CommandFrame): Command {
         const host = await findHost(options, "admin", dataDir);
         const startMs = clock.nowMs();
         const admin = new AdminClient(host);
-        await admin.stop();
+        await admin.stop(timeoutMs);
         const pid = host.info?.pid ?? null;
         for (;;) {
           const gone =
             host.info === undefined
               ? !(await answers(admin))
               : !(await runs(dataDir, host.info.pid));
-          const tookMs = clock.nowMs() - startMs;
+          const tookMs = roundMs(clock.nowMs() - startMs);
           if (gone) {
             output.result(
               { stopped: true, pid, tookMs },

@@ -5,11 +5,18 @@ import { request, type IncomingMessage } from "node:http";
 import {
   ERROR_CODES,
   messageOf,
+  nearestNames,
   PinionError,
   type DetailValue,
   type ErrorCode,
 } from "@pinion/core";
-import type { ActorInspection, ActorsPage, HostStatus, TypeSummary } from "@pinion/runtime";
+import type {
+  ActorsPage,
+  HostStatus,
+  InspectAnswer,
+  ReadyReport,
+  TypeSummary,
+} from "@pinion/runtime";
 import { noAnswer, type HostAddress } from "./find-host.ts";
 
 /** An answer comes at once, also from a host whose worker is stuck. */
@@ -20,6 +27,7 @@ export interface ActorsQuery {
   readonly type?: string | undefined;
   readonly prefix?: string | undefined;
   readonly namespace?: string | undefined;
+  readonly branch?: string | undefined;
   readonly limit?: number | undefined;
   readonly after?: string | undefined;
 }
@@ -36,54 +44,73 @@ export class AdminClient {
   }
 
   status(): Promise<HostStatus> {
-    return this.#get("/api/status");
+    return this.#get("/api/v1/status");
   }
 
   types(): Promise<{ types: TypeSummary[] }> {
-    return this.#get("/api/types");
+    return this.#get("/api/v1/types");
   }
 
   /** @throws `unknown-actor-type`, `invalid-argument` */
   actors(query: ActorsQuery): Promise<ActorsPage> {
-    const given = Object.entries(query).filter(([, value]) => value !== undefined);
-    const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-    return this.#get(`/api/actors?${search}`);
+    const search = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined) search.set(name, String(value));
+    }
+    return this.#get(`/api/v1/actors?${search}`);
   }
 
   /** @throws `unknown-actor-type`, `invalid-actor-id` */
-  inspect(id: string): Promise<ActorInspection> {
-    return this.#get(`/api/actors/inspect?id=${encodeURIComponent(id)}`);
+  inspect(id: string): Promise<InspectAnswer> {
+    return this.#get(`/api/v1/actor?id=${encodeURIComponent(id)}`);
+  }
+
+  /** Whether the host can commit: also when it cannot. */
+  async ready(): Promise<ReadyReport> {
+    return (await this.#request("GET", "/ready", [503])) as ReadyReport;
   }
 
   /** Asks the host to stop in order; it answers before it does. */
-  async stop(): Promise<void> {
-    await this.#request("POST", "/api/stop");
+  async stop(graceMs: number): Promise<void> {
+    await this.#request("POST", "/api/v1/stop", [], { graceMs });
   }
 
   async #get<T>(path: string): Promise<T> {
     return (await this.#request("GET", path)) as T;
   }
 
-  async #request(method: "GET" | "POST", path: string): Promise<unknown> {
+  /** @param expected statuses other than 200 to 299 whose body is the answer */
+  async #request(
+    method: "GET" | "POST",
+    path: string,
+    expected: readonly number[] = [],
+    body?: object,
+  ): Promise<unknown> {
     let answer: { status: number; text: string };
     try {
-      answer = await this.#exchange(method, path);
+      answer = await this.#exchange(method, path, body);
     } catch (error) {
       throw noAnswer(this.#host, error);
     }
-    const body = parse(answer.text);
-    if (answer.status >= 200 && answer.status < 300) return body;
+    const { status, text } = answer;
+    const said = parse(text);
+    if ((status >= 200 && status < 300) || expected.includes(status)) return said;
     throw (
-      errorOf(body) ??
-      new PinionError("unavailable", `the admin port of ${this.address} answered ${answer.status}`)
+      errorOf(said) ??
+      new PinionError("unavailable", `the admin port of ${this.address} answered ${status}`)
     );
   }
 
-  #exchange(method: string, path: string): Promise<{ status: number; text: string }> {
+  #exchange(
+    method: string,
+    path: string,
+    body: object | undefined,
+  ): Promise<{ status: number; text: string }> {
     return new Promise((resolve, reject) => {
-      const url = `http://${this.address}${path}`;
       const signal = AbortSignal.timeout(ANSWER_MS_MAX);
-      const outgoing = request(url, { method, signal, agent: false }, (incoming) => {
+      const headers = body === undefined ? {} : { "content-type": "application/json" };
+      const options = { method, headers, signal, agent: false };
+      const outgoing = request(`http://${this.address}${path}`, options, (incoming) => {
         readAll(incoming).then(
           (text) => resolve({ status: incoming.statusCode ?? 0, text }),
           reject,
@@ -92,9 +119,21 @@ export class AdminClient {
       outgoing.on("error", (error) =>
         reject(signal.aborted ? new Error(`no answer within ${ANSWER_MS_MAX / 1000} s`) : error),
       );
-      outgoing.end();
+      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
+}
+
+/** For a question that found nothing: was it a typing mistake? @throws `unknown-actor-type`, naming the nearest */
+export async function assertType(admin: AdminClient, type: string): Promise<void> {
+  const names = (await admin.types()).types.map(({ name }) => name);
+  if (names.includes(type)) return;
+  const nearest = nearestNames(type, names);
+  const hint =
+    nearest.length > 0 ? `did you mean ${nearest.join(" or ")}?` : `it has ${names.join(", ")}`;
+  throw new PinionError("unknown-actor-type", `no actor type "${type}" on this host; ${hint}`, {
+    details: { type, nearest },
+  });
 }
 
 async function readAll(incoming: IncomingMessage): Promise<string> {

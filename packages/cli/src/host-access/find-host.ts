@@ -1,10 +1,10 @@
 /**
  * Which host a command talks to: the one named with `--host`, or the one that runs on the data directory.
  */
-import { relative } from "node:path";
 import { PinionError } from "@pinion/core";
 import { readHostInfo, type HostInfo } from "@pinion/runtime";
 import { CliError } from "../cli-error.ts";
+import { pathText } from "../output/path-text.ts";
 
 export interface HostChoice {
   readonly host?: string;
@@ -61,7 +61,7 @@ export async function runningHost(dataDir: string): Promise<HostInfo> {
 }
 
 export function noHost(dataDir: string, why: string, cause?: unknown): CliError {
-  const dir = relative(process.cwd(), dataDir) || ".";
+  const dir = pathText(dataDir, process.cwd());
   const option = dir === ".pinion" ? "" : ` --data-dir ${dir}`;
   return new CliError("no-host", `${why} on the data directory ${dir}`, {
     details: { dataDir },

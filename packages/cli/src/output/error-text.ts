@@ -2,6 +2,7 @@
 import {
   isPinionError,
   messageOf,
+  systemCode,
   type DetailValue,
   type ErrorCode,
   type PinionError,
@@ -25,8 +26,8 @@ export interface ErrorJson {
 
 /** What a person at a terminal can do about an error of the runtime. */
 const HINTS: Partial<Record<ErrorCode, (error: PinionError) => readonly string[]>> = {
-  "data-dir-locked": () => [
-    "stop the host that runs there:  pinion stop",
+  "data-dir-locked": ({ details }) => [
+    `stop the host that runs there:  pinion stop --data-dir ${String(details["dir"])}`,
     "or use another directory:       --data-dir DIR",
   ],
   "port-in-use": () => ["take any free ports:  --port 0 --admin-port 0"],
@@ -71,7 +72,8 @@ export function errorText(error: unknown, debug: boolean, paint: Paint): string 
 }
 
 function codeOf(error: unknown): string {
-  return isPinionError(error) || error instanceof CliError ? error.code : "internal";
+  if (isPinionError(error) || error instanceof CliError) return error.code;
+  return systemCode(error) ?? "internal"; // "ENOENT": somebody else's codes are better than none
 }
 
 function detailsOf(error: unknown): Readonly<Record<string, DetailValue>> {

@@ -33,3 +33,6 @@ export function durationText(ms: number): string {
 
 const integers = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 export const integerText = (n: number): string => integers.format(n);
+
+/** To the microsecond: what lies below is noise in a JSON document. */
+export const roundMs = (ms: number): number => Math.round(ms * 1000) / 1000;

@@ -1,6 +1,6 @@
 /** What a host says about itself when it has started. */
-import { relative } from "node:path";
 import type { ActorTypeMessage } from "@pinion/core";
+import { pathText } from "../output/path-text.ts";
 import type { Paint } from "../output/style.ts";
 import { fieldList } from "../output/text-table.ts";
 
@@ -17,11 +17,10 @@ export interface HostFacts {
 
 export function banner(facts: HostFacts, paint: Paint, cwd: string): string {
   const { endpoint, adminEndpoint, degraded } = facts;
-  const dir = relative(cwd, facts.dataDir);
   const fields: [string, string][] = [
     ["gateway", paint("bold", endpoint)],
     ["admin", `${adminEndpoint}  (/health, /ready, /metrics)`],
-    ["data", dir.startsWith("..") ? facts.dataDir : dir || "."],
+    ["data", pathText(facts.dataDir, cwd)],
     ["actors", actorLines(facts.actors, paint)],
   ];
   if (degraded.length > 0) {
