@@ -2,9 +2,9 @@
 /*
  * The addon behind memory/addon-door.ts: the system calls Node does not offer, each in one trip off the event loop.
  *
- * Two lanes, each a thread with a queue: the log lane flushes, the bulk lane does everything that may take long. A lane
- * that is fed again within SPIN_US of becoming idle stays awake that long before it sleeps: waking a sleeping thread costs
- * more than the rest of the trip.
+ * Two lanes, each a thread with a queue: the log lane flushes, the bulk lane does everything that may take long. An idle lane
+ * sleeps at once: spinning a while first gained nothing and took the processor from others
+ * (docs/decisions/0011-a-flusher-thread.md).
  *
  * JavaScript numbers every operation with a slot and keeps its buffer alive until that slot has completed. Finished slots
  * are reported in bulk through one shared Int32Array of (slot, result) pairs and one callback: no promise, no object and no
@@ -30,8 +30,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -65,7 +63,6 @@ static int seal_records(uint8_t *bytes, size_t length, uint64_t generation, uint
 
 #define LANES 2
 #define RING 256u
-#define SPIN_US 60
 
 enum kind { KIND_ALLOCATE = 0, KIND_WRITE = 1, KIND_SEAL_AND_WRITE = 2, KIND_FLUSH = 3 };
 
@@ -91,7 +88,7 @@ struct lane {
   struct door *door;
   pthread_t thread;
   bool started;
-  bool spins;
+  const char *name;
   sem_t work;
   _Atomic uint32_t submitted; /* operations ever put into the ring (I1: event loop) */
   _Atomic uint32_t completed; /* operations ever finished (I1: lane) */
@@ -155,43 +152,13 @@ static int run(struct operation *op) {
   }
 }
 
-static inline void relax(void) {
-#if defined(__x86_64__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
-static int64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* Spins only while that has paid lately: after a wait longer than the spin, the next one sleeps at once. */
-static void wait_for_work(struct lane *lane, bool *spin) {
-  int64_t start = now_ns();
-  if (lane->spins && *spin) {
-    do {
-      for (int i = 0; i < 32; i++) {
-        if (sem_trywait(&lane->work) == 0) return;
-        relax();
-      }
-    } while (now_ns() - start < SPIN_US * 1000);
-  }
-  while (sem_wait(&lane->work) != 0) {
-  }
-  *spin = now_ns() - start < SPIN_US * 1000;
-}
-
 static void *lane_main(void *arg) {
   struct lane *lane = arg;
   struct door *door = lane->door;
   uint32_t next = 0;
-  bool spin = false;
   for (;;) {
-    wait_for_work(lane, &spin);
+    while (sem_wait(&lane->work) != 0) {
+    }
     if (atomic_load_explicit(&door->stopping, memory_order_acquire)) return NULL;
     if (atomic_load_explicit(&lane->submitted, memory_order_acquire) == next) continue;
     struct operation *op = &lane->ring[next % RING];
@@ -210,7 +177,7 @@ static bool start_lane(struct lane *lane) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   lane->started = pthread_create(&lane->thread, NULL, lane_main, lane) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (lane->started) pthread_setname_np(lane->thread, lane->spins ? "pinion-log" : "pinion-bulk");
+  if (lane->started) pthread_setname_np(lane->thread, lane->name);
   return lane->started;
 }
 
@@ -309,7 +276,7 @@ static napi_value start(napi_env env, napi_callback_info info) {
   door->results = results;
   for (int i = 0; i < LANES; i++) {
     door->lanes[i].door = door;
-    door->lanes[i].spins = i == 0;
+    door->lanes[i].name = i == 0 ? "pinion-log" : "pinion-bulk";
     sem_init(&door->lanes[i].work, 0, 0);
   }
   CHECK(napi_create_reference(env, argv[0], 1, &door->callback));

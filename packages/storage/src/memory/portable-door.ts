@@ -4,11 +4,13 @@
  * and space is reserved by writing zeros.
  */
 import { spawnSync } from "node:child_process";
-import { fdatasync, write } from "node:fs";
+import { fdatasync, fstat, write } from "node:fs";
+import { promisify } from "node:util";
 import { crc32c } from "@node-rs/crc32";
 import type { NativeDoor } from "./native-door.ts";
 import { sealRecords } from "./seal-records.ts";
 
+const fileStat = promisify(fstat);
 const ZEROS = new Uint8Array(1 << 20);
 
 function flush(fd: number): Promise<void> {
@@ -43,7 +45,9 @@ export class PortableDoor implements NativeDoor {
 
   async allocate(fd: number, offset: number, byteCount: number): Promise<void> {
     const end = offset + byteCount;
-    for (let at = offset; at < end; at += ZEROS.length) {
+    const { size } = await fileStat(fd);
+    // What lies before the end of the file stays as it is: a hole in it is not filled.
+    for (let at = Math.max(offset, size); at < end; at += ZEROS.length) {
       await writeAll(fd, ZEROS.subarray(0, Math.min(ZEROS.length, end - at)), at);
     }
   }
