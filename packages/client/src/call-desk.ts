@@ -30,6 +30,7 @@ import type { CallTarget } from "./call-target.ts";
 import type { ClientSession } from "./client-session.ts";
 import { CallCounters } from "./client-stats.ts";
 import { DeadlineQueue } from "./deadline-queue.ts";
+import type { ClientEvent } from "./events.ts";
 import type { ResolvedClientOptions } from "./options.ts";
 import { careOf, PendingCall, type CallCare, type FrameTime } from "./pending-call.ts";
 import { ProcessHold } from "./process-hold.ts";
@@ -271,7 +272,7 @@ export class CallDesk implements LinkListener {
     if (was !== "" && was !== welcome.clusterId)
       this.#onClusterChanged(link, was, welcome.clusterId);
     if (this.#router.adopt(welcome, link.address)) this.#reroute();
-    this.#options.onEvent({
+    this.#tell({
       kind: "connected",
       address: link.address,
       host: welcome.host,
@@ -283,7 +284,7 @@ export class CallDesk implements LinkListener {
 
   /** Another cluster knows nothing of what we sent to the first: sending it again could run it twice. */
   #onClusterChanged(link: WorkerLink, was: string, is: string): void {
-    this.#options.onEvent({ kind: "cluster-changed", address: link.address, was, is });
+    this.#tell({ kind: "cluster-changed", address: link.address, was, is });
     for (const call of this.#session.calls.all()) {
       if (call.attempts === 0) continue;
       const what = `${call.name}: ${link.address} now answers for another cluster`;
@@ -297,7 +298,7 @@ export class CallDesk implements LinkListener {
   }
 
   onDraining(link: WorkerLink, reason: string): void {
-    this.#options.onEvent({ kind: "draining", address: link.address, reason });
+    this.#tell({ kind: "draining", address: link.address, reason });
     this.#seekAlternative(link);
     this.#watchProcess();
   }
@@ -316,7 +317,7 @@ export class CallDesk implements LinkListener {
     }
     // Calls that were never sent wait with the same patience.
     for (const call of link.waitingCalls) this.#startHorizon(call, error);
-    this.#options.onEvent({ kind: "disconnected", address: link.address, error, retryInMs });
+    this.#tell({ kind: "disconnected", address: link.address, error, retryInMs });
     this.#seekAlternative(link);
     this.#watchProcess();
     this.onNews?.();
@@ -330,10 +331,19 @@ export class CallDesk implements LinkListener {
     if (call.extras?.oneWay === true) this.#settle(call, undefined);
   }
 
+  /** An observer is the user's: what it throws is not ours to suffer from. */
+  #tell(event: ClientEvent): void {
+    try {
+      this.#options.onEvent(event);
+    } catch (e) {
+      process.emitWarning(`the client's onEvent threw: ${messageOf(e)}`);
+    }
+  }
+
   /** While a worker is away, another host may know where its shards went. */
   #seekAlternative(link: WorkerLink): void {
     const address = this.#router.alternativeTo(link.address);
-    if (address !== undefined) this.#router.linkTo(address).connect();
+    if (address !== undefined) this.#router.linkTo(address).wake();
   }
 
   /** Calls that wait for a worker which no longer serves their shard move on. */

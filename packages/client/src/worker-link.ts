@@ -98,6 +98,11 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     this.#connection = this.#connector.open(this.address, this);
   }
 
+  /** Connects if nobody has asked for it yet. Never shortens the pause after a failure. */
+  wake(): void {
+    if (this.#state === "idle") this.connect();
+  }
+
   /**
    * True when a call given to `send` now would leave with this turn's frame.
    */

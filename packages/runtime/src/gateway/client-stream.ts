@@ -194,6 +194,10 @@ export class ClientStream implements CallSink {
     if (this.#context.draining) this.#context.onAnswered();
   }
 
+  welcomeAgain(): void {
+    if (!this.#closed && this.#session !== undefined) this.#outbox.welcome(this.#context.welcome());
+  }
+
   goAway(reason: string, graceMs: number): void {
     if (!this.#closed && this.#session !== undefined) this.#outbox.goAway({ reason, graceMs });
   }

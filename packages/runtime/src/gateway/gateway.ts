@@ -191,6 +191,11 @@ export class Gateway {
     this.#state = "serving";
   }
 
+  /** Tells every client what `identity` and `describe` say now: after a change of shard map or actor types. */
+  announce(): void {
+    for (const stream of this.#streams) stream.welcomeAgain();
+  }
+
   /**
    * Tells the clients to go elsewhere, refuses new calls, waits until the open ones are answered, at most `graceMs`.
    * Resolves with true when none was left.
