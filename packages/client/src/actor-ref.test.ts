@@ -33,7 +33,9 @@ describe("an actor reference", () => {
     const { client } = await testClient();
     const byValue = client.get(Airport, "JFK");
     const byType = client.get<Airport>("airport", "JFK");
-    expectTypeOf(byValue.record).parameters.toEqualTypeOf<[delayMin: number, note?: string]>();
+    expectTypeOf(byValue.record).parameters.toEqualTypeOf<
+      [delayMin: number, note?: string | undefined]
+    >();
     expectTypeOf(byType.summary).toEqualTypeOf<() => Promise<{ readonly p50: number }>>();
     expectTypeOf(byType.with({ timeoutMs: 5 })).toEqualTypeOf(byValue);
   });
