@@ -160,15 +160,16 @@ class World {
   ): Promise<{ disk: SimDisk; index: SimKv; state: SimKv } | undefined> {
     let left: { disk: SimDisk; index: SimKv; state: SimKv } | undefined;
     let operations = 0;
-    const hook = (): void => {
-      if (left !== undefined || ++operations < cutAt) return;
+    const cut = (): void => {
       // Now and then only the process dies: what was written stays readable, synced or not.
       const power = this.#rng.chance(0.7);
       left = power
         ? { disk: disk.crash(), index: index.crash(), state: state.crash() }
         : { disk: disk.kill(), index: index.kill(), state: state.kill() };
     };
-    disk.onOperation = index.onOperation = state.onOperation = hook;
+    disk.onOperation = index.onOperation = state.onOperation = () => {
+      if (left === undefined && ++operations >= cutAt) cut();
+    };
     let machine: Machine | undefined;
     void this.#start(disk, index, state).then(
       (m) => (machine = m),
@@ -190,6 +191,8 @@ class World {
       await this.#until(() => done || left !== undefined || this.#problems.length > 0);
       this.#check();
     }
+    // It lived through all its operations: the power goes while it is idle.
+    if (left === undefined && cutAt !== Infinity) cut();
     if (left === undefined) return undefined;
     if (machine !== undefined) machine.dead = true;
     return left;
@@ -236,9 +239,14 @@ class World {
   /** Lets virtual time pass until `done`. */
   async #until(done: () => boolean): Promise<void> {
     for (let step = 0; !done(); step++) {
-      if (step > 20_000) throw new Error("the world stands still");
+      if (step > 20_000) throw new Error(`the world stands still; unanswered: ${this.#waiting()}`);
       await this.#clock.advance(0.5);
     }
+  }
+
+  #waiting(): string {
+    const ops = this.#ops.filter((o) => o.answer === undefined);
+    return ops.map((o) => `${o.id} ${o.method} ${o.actor}→${o.to} attempt ${o.attempt}`).join(", ");
   }
 
   #problem(text: string): void {

@@ -316,7 +316,8 @@ export class LogWriter {
       .catch((e: unknown) => this.fail(e))
       .finally(() => {
         this.#pumping = false;
-        // Asked for after the last look at `#due`.
+        // What was appended after the last decision found a flush under way and armed nothing.
+        if (!this.#progress.failure) this.#decideNext();
         if (this.#due !== undefined) this.#startPump();
       });
   }
