@@ -375,9 +375,11 @@ export class CallDesk implements LinkListener {
 
   /** Fails a call that somebody still carries. */
   #abandon(call: PendingCall, error: PinionError): void {
-    if (call.state === "settled") return;
-    call.carrier?.abandon(call);
+    const { state, carrier } = call;
+    if (state === "settled") return;
+    // Settled first: in the host's own process the answer to the cancellation comes at once.
     this.#settleFailed(call, error);
+    carrier?.abandon(call, state === "sent");
   }
 
   #settle(call: PendingCall, value: unknown): void {

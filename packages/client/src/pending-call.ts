@@ -17,7 +17,7 @@ export type CallState = "waiting" | "sent" | "settled";
 /** What holds the call while it is waiting or sent. */
 export interface CallCarrier {
   /** The call is settled: forget it, and tell the host if it may be running it. */
-  abandon(call: PendingCall): void;
+  abandon(call: PendingCall, wasSent: boolean): void;
 }
 
 /** When a frame was begun; shared by its calls. */

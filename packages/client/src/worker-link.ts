@@ -138,8 +138,8 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     if (this.#waiting.size > 0) this.#pump();
   }
 
-  abandon(call: PendingCall): void {
-    if (call.state !== "sent") {
+  abandon(call: PendingCall, wasSent: boolean): void {
+    if (!wasSent) {
       this.#waiting.delete(call);
       return;
     }

@@ -131,15 +131,10 @@ class LoopbackConnection implements Connection, CallSink {
   }
 
   reply(call: IncomingCall, outcome: Outcome): void {
-    if (this.#closed) return;
-    this.#listener.onReply(
-      call.seq,
-      outcome.ok,
-      outcome.bytes,
-      0,
-      outcome.bytes.length,
-      this.#options.clock.nowMs(),
-    );
+    if (this.#closed || (call as StreamCall).oneWay) return;
+    const { bytes, ok } = outcome;
+    this.#listener.onReply(call.seq, ok, bytes, 0, bytes.length, this.#options.clock.nowMs());
+    this.#session.ackedBelow = Math.max(this.#session.ackedBelow, this.#clientSession.ackedBelow);
   }
 
   cancel(seq: number): void {
