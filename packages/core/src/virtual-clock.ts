@@ -16,6 +16,13 @@ interface VirtualTimer extends Timer {
 /** 2001-01-01, so that timestamps look like timestamps. */
 const START_WALL_MS = 978_307_200_000;
 
+/**
+ * Time moves in steps of 1/1024 ms: binary fractions of this size add up exactly, also on top of a date (40 bits + 10 bits of
+ * 53). Otherwise "due in 10 ms" could be 9.999999 ms later, and whoever waits for the rest would wait for no time at all, for ever.
+ */
+const STEPS_PER_MS = 1024;
+const wholeSteps = (ms: number): number => Math.ceil(ms * STEPS_PER_MS) / STEPS_PER_MS;
+
 /** Rounds of the event loop after which a chain of promises and deferred calls counts as settled. */
 const SETTLE_ROUNDS = 8;
 
@@ -28,7 +35,7 @@ export class VirtualClock implements Clock {
   readonly #timers = new Set<VirtualTimer>();
 
   constructor(startWallMs: number = START_WALL_MS) {
-    this.#wallOffsetMs = startWallMs;
+    this.#wallOffsetMs = wholeSteps(startWallMs);
   }
 
   nowMs(): number {
@@ -41,7 +48,7 @@ export class VirtualClock implements Clock {
 
   setTimer(delayMs: number, fn: () => void): Timer {
     const timer: VirtualTimer = {
-      dueMs: this.#nowMs + Math.max(0, delayMs),
+      dueMs: this.#nowMs + wholeSteps(Math.max(0, delayMs)),
       order: this.#order++,
       fn,
       cancel: () => void this.#timers.delete(timer),
@@ -62,12 +69,12 @@ export class VirtualClock implements Clock {
 
   /** Moves the calendar by `ms` (negative: back) without touching monotonic time. */
   jumpWall(ms: number): void {
-    this.#wallOffsetMs += ms;
+    this.#wallOffsetMs += wholeSteps(ms);
   }
 
   /** Lets `ms` pass. Resolves when the timers due in it have fired and what they started has settled. */
   async advance(ms: number): Promise<void> {
-    const endMs = this.#nowMs + ms;
+    const endMs = this.#nowMs + wholeSteps(ms);
     await this.settle();
     for (;;) {
       const next = this.#earliest(endMs);
