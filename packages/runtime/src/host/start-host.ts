@@ -17,6 +17,7 @@ export interface StartHostOptions {
   readonly blockedRestartMs?: number;
   readonly shardCount?: number;
   readonly logLevel?: HostSettings["logLevel"];
+  readonly workerHeapBytes?: number;
 }
 
 export async function startHost(options: StartHostOptions): Promise<Host> {
@@ -37,7 +38,7 @@ export async function startHost(options: StartHostOptions): Promise<Host> {
     logFormat: "text",
     stopGraceMs: 5_000,
     blockedRestartMs: options.blockedRestartMs ?? 10_000,
-    workerHeapBytes: 2 ** 31,
+    workerHeapBytes: options.workerHeapBytes ?? 2 ** 31,
   };
   if (options.actors !== undefined) return startValuesHost(settings, options.actors);
   return startModuleHost(settings, moduleUrl(options.module ?? "").href);
