@@ -21,6 +21,8 @@ export class ArrayDraft extends DraftNode {
   #shared = false;
   #splices: SpliceLog | undefined;
   #pending: Pending[] | undefined;
+  /** Views of the elements, in a readonly turn. */
+  #views: unknown[] | undefined;
   /** A write may have left a hole. */
   #loose = false;
   #settled: readonly unknown[] | undefined;
@@ -77,7 +79,11 @@ export class ArrayDraft extends DraftNode {
   /** What a method sees at `index`. */
   at(index: number): unknown {
     const value = this.slots[index];
-    return typeof value === "object" && value !== null ? this.show(value, index) : value;
+    if (typeof value !== "object" || value === null) return value;
+    if (this.session.writable) return this.show(value, index);
+    // Nothing moves in a readonly turn: remembering by index halves the cost of a scan.
+    const views = (this.#views ??= []);
+    return (views[index] ??= this.session.open(this, index, value).view);
   }
 
   /** All elements as a method sees them, in an array of its own. */
@@ -264,7 +270,7 @@ const ARRAY_HANDLER: ProxyHandler<ArrayTarget> = {
     const { slots } = node;
     const value = (slots as unknown as Readonly<Record<string, unknown>>)[key];
     if (typeof value === "object" && value !== null) {
-      return key === "__proto__" ? value : node.show(value, Number(key));
+      return key === "__proto__" ? value : node.at(Number(key));
     }
     return typeof value === "function" ? (ARRAY_METHODS[key] ?? value) : value;
   },

@@ -28,6 +28,8 @@ export interface Session {
   refuseClosed(): never;
   /** @throws `readonly-violation`, `interrupted` */
   assertWritable(node: DraftNode, slot: unknown): void;
+  /** A new node; `viewOf` remembers it. */
+  open(parent: DraftNode | undefined, slot: unknown, committed: object): DraftNode;
   /** The view of a committed container that stands in a slot of `parent`. */
   viewOf(parent: DraftNode, slot: unknown, committed: object): unknown;
   /** The node of a committed container, if somebody has looked at it. */

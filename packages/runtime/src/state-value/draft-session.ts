@@ -43,7 +43,7 @@ export class DraftSession implements Session {
     const root = this.#root;
     if (typeof root !== "object" || root === null) return root;
     if (root instanceof Placed) return root.value;
-    return (this.#rootNode ??= this.#open(undefined, undefined, root)).view;
+    return (this.#rootNode ??= this.open(undefined, undefined, root)).view;
   }
 
   /** `ctx.state = value`. @throws `not-serializable`, `readonly-violation`, `interrupted` */
@@ -84,7 +84,7 @@ export class DraftSession implements Session {
     const nodes = (this.#nodes ??= new Map());
     let node = nodes.get(committed);
     if (node === undefined) {
-      node = this.#open(parent, slot, committed);
+      node = this.open(parent, slot, committed);
       nodes.set(committed, node);
     }
     return node.view;
@@ -94,7 +94,7 @@ export class DraftSession implements Session {
     return this.#nodes?.get(committed);
   }
 
-  #open(parent: DraftNode | undefined, slot: unknown, committed: object): DraftNode {
+  open(parent: DraftNode | undefined, slot: unknown, committed: object): DraftNode {
     if (Array.isArray(committed)) return new ArrayDraft(this, parent, slot, committed);
     if (committed instanceof OrderedTable) {
       if (committed.kind === "map") return new MapDraft(this, parent, slot, committed);

@@ -111,8 +111,3 @@ export class StateView<S = unknown> {
     session.assertLeavesUnwritten();
   }
 }
-
-/** A readonly view with nobody to close it. */
-export function readonlyView<S>(version: StateVersion<S>): S {
-  return new StateView(version).root;
-}
