@@ -65,6 +65,23 @@ describe("versions of a table", () => {
     expect(copies).toBeLessThanOrEqual(1_000 / overlayMax(10_000) + 1);
   });
 
+  test("stay as they are when the edit they came from goes on", () => {
+    const table = OrderedTable.of("map", new Map(Array.from({ length: 500 }, (_, i) => [i, i])));
+    const edit = table.edit();
+    edit.set(7, "first");
+    const version = edit.commit([], keep);
+    edit.set(7, "second");
+    edit.set("new", 1);
+    edit.delete(8);
+    expect([version.get(7), version.has("new"), version.has(8), version.size]).toEqual([
+      "first",
+      false,
+      true,
+      500,
+    ]);
+    expect(edit.commit([], keep).get(7)).toBe("second");
+  });
+
   test("hold what is settled in place of what was pending", () => {
     const table = OrderedTable.of("map", new Map(Array.from({ length: 500 }, (_, i) => [i, i])));
     const edit = table.edit();

@@ -161,6 +161,13 @@ describe("a delta that does not fit", () => {
   });
 });
 
+test("deltas that together make a value too large are corruption", () => {
+  const grow = (key: string): Uint8Array => delta([[], 0, [], [key, "x".repeat(400_000)]]);
+  const version = applyDelta(applyDelta(freezeState({}), grow("a")), grow("b"));
+  expectCorruption(() => applyDelta(version, grow("c")));
+  expect(Object.keys(plainState(applyDelta(version, grow("b"))))).toEqual(["a", "b"]);
+});
+
 test("a stored value that is damaged is corruption", () => {
   for (const bytes of [new Uint8Array(0), Buffer.from([0xc1]), Buffer.alloc(2_000_000, 0xc0)]) {
     expectCorruption(() => decodeState(bytes));

@@ -146,6 +146,18 @@ describe("a turn", () => {
     expect(plainState(version)).toEqual({ n: 0, list: [{ a: 1 }], m: new Map([["k", 1]]), o: {} });
   });
 
+  test("cannot reach what it has finished through a date or bytes it kept", () => {
+    const draft = new StateDraft(freezeState({ d: new Date(0), b: new Uint8Array(1) }));
+    const { d, b } = draft.root;
+    d.setTime(1);
+    b[0] = 1;
+    const { base } = draft.finish();
+    draft.revoke();
+    d.setTime(2);
+    b[0] = 2;
+    expect(plainState(base)).toEqual({ d: new Date(1), b: new Uint8Array([1]) });
+  });
+
   test("may replace the whole value, by another kind too", () => {
     const version = freezeState<unknown>({ n: 1 });
     for (const value of [5, null, undefined, "text", [1, { a: 1 }], new Map([["k", 1]])]) {
@@ -346,6 +358,33 @@ describe("what is sent", () => {
     });
     expect(whole).toBe(false);
     expect(delta!.length).toBeLessThan(40);
+  });
+
+  test("is nothing when a large value is as it was again", () => {
+    const version = freezeState({
+      text: BALLAST,
+      o: { a: 1 },
+      list: [3, 1],
+      m: new Map(Array.from({ length: 100 }, (_, i) => [i, i])),
+    });
+    const { delta, base } = turn(version, (s) => {
+      for (const n of [2, 1]) s.o.a = n;
+      s.list.reverse();
+      s.list.reverse();
+      for (const n of [0, 7]) s.m.set(7, n);
+    });
+    expect(delta).toBeUndefined();
+    expect(base).toBe(version);
+  });
+
+  test("says once what became of an element that was changed and moved", () => {
+    const version = freezeState({ text: BALLAST, list: [[3], [2], [1]] });
+    const { delta, base } = turn(version, (s) => {
+      s.list[2]!.push(0);
+      s.list.sort((a, b) => a[0]! - b[0]!);
+    });
+    expect(plainState(base).list).toEqual([[1, 0], [2], [3]]);
+    expect(plainState(applyDelta(version, delta!))).toEqual(plainState(base));
   });
 
   test("is the whole value when asked for, or when the change is larger", () => {
