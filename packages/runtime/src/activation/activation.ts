@@ -300,6 +300,14 @@ export class Activation implements ShardMember {
     };
   }
 
+  /** Its worker is gone: nothing of it runs any more. */
+  abandon(): void {
+    this.state = "ended";
+    for (const timer of this.#timers ?? []) timer.cancel();
+    this.#mailbox?.drain();
+    this.#takeEarlyReadonly();
+  }
+
   requestDeactivation(): void {
     this.#endWhenIdle ??= "requested";
   }

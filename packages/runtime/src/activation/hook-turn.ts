@@ -69,6 +69,7 @@ async function commitHook(turn: Turn): Promise<void> {
       actor: activation.actor,
       call: undefined,
       digest: 0,
+      ackedBelow: 0,
       idempotency: undefined,
       stateVersion: activation.type.stateVersion,
       delta,

@@ -24,6 +24,7 @@ export function commitPartial(turn: Turn): void {
       actor: activation.actor,
       call: callKeyOf(turn.call as NonNullable<Turn["call"]>),
       digest: turn.entry?.digest ?? 0,
+      ackedBelow: 0,
       idempotency: undefined,
       stateVersion: activation.type.stateVersion,
       delta,

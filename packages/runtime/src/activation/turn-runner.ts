@@ -212,6 +212,7 @@ function commitTurn(
     actor: activation.actor,
     call: callKeyOf(call),
     digest: entry?.digest ?? 0,
+    ackedBelow: call.session.ackedBelow,
     idempotency:
       call.idempotencyKey === undefined
         ? undefined

@@ -25,6 +25,7 @@ const commit: CommitRecord = {
   actor: "counter/visits",
   call: { session: "s1", seq: 300, path: "0.2" },
   digest: 0xdeadbeef,
+  ackedBelow: 290,
   idempotency: { key: "k", expiresMs: 1_800_000_000_000 },
   stateVersion: 2,
   delta: bytes("0102"),
@@ -65,7 +66,7 @@ describe("runtime records", () => {
   // Golden vectors: a change here is a change of the format on disk and needs a new version byte.
   it("have a frozen format", () => {
     expect(encode((w) => writeCommit(w, commit))).toMatchInlineSnapshot(
-      `"01ff030e636f756e7465722f766973697473027331ac0203302e32efbeadde016b80a0f1c2b1340202010201034d01040009726f7574652f412d42067265636f726402910502010462696c6cfba0f1c2b13401c000036f6c64"`,
+      `"01ff030e636f756e7465722f766973697473027331ac0203302e32efbeaddea202016b80a0f1c2b1340202010201034d01040009726f7574652f412d42067265636f726402910502010462696c6cfba0f1c2b13401c000036f6c64"`,
     );
     expect(encode((w) => writeOpen(w, open))).toMatchInlineSnapshot(
       `"010e636f756e7465722f7669736974730273318080808080200001000000000009696e6372656d656e740291030280a0f1c2b134ffffffff0f8080e2c4f2a299030203612f6206632f6420c3a9"`,
@@ -80,6 +81,7 @@ describe("runtime records", () => {
       ...commit,
       call: undefined,
       digest: 0,
+      ackedBelow: 0,
       idempotency: undefined,
       delta: undefined,
       stateVersion: 0,

@@ -7,7 +7,7 @@
  * |---|---|---|
  * | flags | always | varint, bits below |
  * | actor | always | text, records/actor-key.ts |
- * | call | 1 CALL | text session, varint sequence, text path, u32 request digest |
+ * | call | 1 CALL | text session, varint sequence, text path, u32 request digest, varint acknowledged-below of the session |
  * | idempotency | 2 IDEMPOTENT | text key, varint expiry (ms since the epoch) |
  * | state | 4 DELTA | varint state version, bytes delta; 8 WHOLE: the delta is the whole value |
  * | outcome | 16 OUTCOME | bytes; 32 OK: a value, otherwise an error |
@@ -72,6 +72,8 @@ export interface CommitRecord {
   readonly actor: ActorKey;
   readonly call: CallKey | undefined;
   readonly digest: number;
+  /** The session's client has the answers of its calls with a smaller sequence: recovery need not keep them. */
+  readonly ackedBelow: number;
   readonly idempotency: { readonly key: string; readonly expiresMs: number } | undefined;
   readonly stateVersion: number;
   readonly delta: Uint8Array | undefined;
@@ -140,6 +142,7 @@ export function writeCommit(w: ByteWriter, c: CommitRecord): void {
   if (c.call !== undefined) {
     writeCall(w, c.call);
     w.u32(c.digest);
+    w.varint(c.ackedBelow);
   }
   if (c.idempotency !== undefined) {
     w.text(c.idempotency.key);
@@ -205,6 +208,7 @@ export function readCommit(payload: Uint8Array): CommitRecord {
   const actor = r.text();
   const call = has(Flag.call) ? readCall(r) : undefined;
   const digest = call === undefined ? 0 : r.u32();
+  const ackedBelow = call === undefined ? 0 : r.varint();
   const idempotency = has(Flag.idempotent) ? { key: r.text(), expiresMs: r.varint() } : undefined;
   const stateVersion = has(Flag.delta) ? r.varint() : 0;
   const delta = has(Flag.delta) ? r.bytes() : undefined;
@@ -217,6 +221,7 @@ export function readCommit(payload: Uint8Array): CommitRecord {
     actor,
     call,
     digest,
+    ackedBelow,
     idempotency,
     stateVersion,
     delta,

@@ -221,6 +221,13 @@ export class DedupeWindow {
     if (entry !== undefined && this.#others.delete(key)) this.#bytes -= entry.bytes();
   }
 
+  /** Recovery: what the session's client had acknowledged when this was logged. */
+  restoreAcknowledged(id: string, ackedBelow: number): void {
+    const session = this.#sessions.get(id);
+    if (session !== undefined && ackedBelow - 1 > session.floor)
+      this.#acknowledge(session, ackedBelow - 1);
+  }
+
   /** Recovery: an entry kept under its text key. */
   restoreOther(key: string, entry: CallEntry): void {
     this.#bytes += entry.bytes();

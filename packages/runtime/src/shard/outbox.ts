@@ -85,9 +85,12 @@ export class Outbox {
     this.#items.set(keyOf(item.call, item.entry.ordinal), item);
   }
 
-  /** Recovery: a done record. */
-  restoreDone(call: CallKey, ordinal: number): void {
-    this.#items.delete(keyOf(call, ordinal));
+  /** Recovery: a done record. Returns what was delivered. */
+  restoreDone(call: CallKey, ordinal: number): OutboxItem | undefined {
+    const key = keyOf(call, ordinal);
+    const item = this.#items.get(key);
+    this.#items.delete(key);
+    return item;
   }
 
   /** After recovery: deliver what was left. */

@@ -10,6 +10,7 @@ import {
   messageOf,
   NO_LSN,
   PinionError,
+  shardOf,
   type HlcTime,
   type Lsn,
   type ShardId,
@@ -22,14 +23,17 @@ import {
   type LogRecord,
   type StateStore,
 } from "@pinion/storage";
-import { callKeyText } from "../records/call-key.ts";
+import { parseActorKey } from "../records/actor-key.ts";
+import { callKeyText, childPath } from "../records/call-key.ts";
 import {
+  OutboxKind,
   readCommit,
   readDone,
   readOpen,
   type CommitRecord,
   type ReminderOp,
 } from "../records/runtime-records.ts";
+import type { OutboxItem } from "./outbox.ts";
 import { readPosition, recoveredEntry, restoreFact } from "./shard-facts.ts";
 import type { Shard } from "./shard.ts";
 
@@ -49,6 +53,12 @@ export interface RecoveredShard {
   readonly actors: Map<ActorKey, RecoveredActor>;
 }
 
+interface Recovering {
+  readonly shards: ReadonlyMap<ShardId, RecoveredShard>;
+  /** Of the cluster: a send's receiver is found by it. */
+  readonly shardCount: number;
+}
+
 export interface RecoveryResult {
   readonly shards: ReadonlyMap<ShardId, RecoveredShard>;
   readonly records: number;
@@ -60,6 +70,7 @@ export async function recoverShards(
   shards: readonly Shard[],
   log: Log,
   store: StateStore,
+  shardCount: number,
 ): Promise<RecoveryResult> {
   const recovered = new Map<ShardId, RecoveredShard>();
   let from: LogPosition | undefined;
@@ -78,7 +89,7 @@ export async function recoverShards(
     if (record.timestamp > lastTimestamp) lastTimestamp = record.timestamp;
     const target = recovered.get(record.shard);
     if (target === undefined || record.lsn <= target.shard.appliedLsn) continue;
-    apply(target, record);
+    apply({ shards: recovered, shardCount }, target, record);
     records++;
   }
   for (const { shard } of recovered.values()) shard.gate.open(log.appended(shard.id));
@@ -91,7 +102,17 @@ function earlier(a: LogPosition | undefined, b: LogPosition): LogPosition {
   return b.segment < a.segment || (b.segment === a.segment && b.offset < a.offset) ? b : a;
 }
 
-function apply(target: RecoveredShard, record: LogRecord): void {
+/** Nobody asks for the outcome of a send that is done. */
+function forgetDelivered(all: Recovering, item: OutboxItem): void {
+  if (item.entry.kind !== OutboxKind.send) return;
+  const { type, key } = parseActorKey(item.entry.target);
+  const path = childPath(item.call.path, item.entry.ordinal);
+  all.shards
+    .get(shardOf(type, key, all.shardCount))
+    ?.shard.dedupe.remove({ ...item.call, path }, undefined, "");
+}
+
+function apply(all: Recovering, target: RecoveredShard, record: LogRecord): void {
   try {
     switch (record.kind) {
       case RecordKind.commit:
@@ -110,8 +131,10 @@ function apply(target: RecoveredShard, record: LogRecord): void {
         return;
       }
       case RecordKind.done:
-        for (const { call, ordinal } of readDone(record.payload))
-          target.shard.outbox.restoreDone(call, ordinal);
+        for (const { call, ordinal } of readDone(record.payload)) {
+          const item = target.shard.outbox.restoreDone(call, ordinal);
+          if (item !== undefined) forgetDelivered(all, item);
+        }
         return;
       default:
         // Records of the cluster's own business: nothing to rebuild on one host.
@@ -138,7 +161,9 @@ function applyCommit(
     actor.deltas.push({ bytes: commit.delta, stateVersion: commit.stateVersion, lsn: record.lsn });
   }
   actor.reminderOps.push(...commit.reminders);
-  shard.remindersRecovered.push({ actor: commit.actor, ops: commit.reminders });
+  if (commit.reminders.length > 0) {
+    shard.remindersRecovered.push({ actor: commit.actor, ops: commit.reminders });
+  }
   if (commit.call === undefined) return;
   const text = callKeyText(commit.call);
   if (commit.partial) {
@@ -168,6 +193,7 @@ function applyCommit(
       record.timestamp / 1000,
     );
   }
+  shard.dedupe.restoreAcknowledged(commit.call.session, commit.ackedBelow);
   for (const entry of commit.outbox) {
     shard.outbox.restore({
       sender: commit.actor,

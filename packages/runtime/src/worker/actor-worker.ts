@@ -136,7 +136,7 @@ export class ActorWorker implements Dispatcher {
     const { ports } = core;
     const startedMs = ports.clock.nowMs();
     const shards = [...core.shards.values()].map((o) => o.shard);
-    const recovered = await recoverShards(shards, ports.log, ports.store);
+    const recovered = await recoverShards(shards, ports.log, ports.store, core.options.shardCount);
     core.hlc.startAfter(recovered.lastTimestamp);
     for (const owned of core.shards.values()) {
       for (const [actor, later] of recovered.shards.get(owned.shard.id)?.actors ?? [])
@@ -226,6 +226,24 @@ export class ActorWorker implements Dispatcher {
     this.#quiet();
     for (const { shard } of core.shards.values()) shard.discard(error);
     for (const listener of this.#failureListeners) listener(error);
+  }
+
+  /**
+   * Acts as if its process had died, at once: nothing of it answers, sends or runs any more. What user code still awaits finds
+   * its context ended. For tests that cut the power.
+   */
+  abandon(): void {
+    const { core } = this;
+    const error = new PinionError("unavailable", "the worker is gone");
+    const turns = [...core.watch.turns()];
+    for (const activation of core.catalog.byLastUse()) activation.abandon();
+    for (const turn of turns) {
+      turn.abort(error);
+      turn.draft?.revoke();
+      turn.ended = true;
+    }
+    void this.checkpointer.stop();
+    this.#fail(error);
   }
 
   #quiet(): void {
