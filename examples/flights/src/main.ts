@@ -34,7 +34,8 @@ async function main(options: DemoOptions): Promise<void> {
   try {
     const ready = await host.start();
     announce(ready, host);
-    const client = await connect(ready.endpoint);
+    // A host on the same machine is back soon: look often.
+    const client = await connect(ready.endpoint, { reconnectDelayMsMax: 250 });
     try {
       await run(options, host, ready, client, stop.signal);
     } finally {
