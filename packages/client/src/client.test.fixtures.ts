@@ -33,6 +33,7 @@ export interface SentCall {
   readonly attempt: number;
   readonly method: string;
   readonly args: readonly unknown[];
+  readonly traceparent?: string;
 }
 
 /** One connection, as the host sees it. */
@@ -64,7 +65,14 @@ export class FakeConnection implements Connection {
     call.firstSent ??= time;
     call.lastSent = time;
     const sentArgs = decodeArgs(bytes, call.argsStart, call.argsEnd);
-    this.sent.push({ seq: call.seq, attempt: call.attempts, method: call.method, args: sentArgs });
+    const traceparent = call.extras?.traceparent;
+    this.sent.push({
+      seq: call.seq,
+      attempt: call.attempts,
+      method: call.method,
+      args: sentArgs,
+      ...(traceparent === undefined ? {} : { traceparent }),
+    });
   }
 
   cancel(seq: number): void {

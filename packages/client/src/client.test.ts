@@ -236,6 +236,7 @@ describe("a client", () => {
     network.last.fail(2, new PinionError("actor-error", "no"));
     await Promise.allSettled(calls);
     expect(ended).toMatchObject([undefined, { code: "actor-error" }]);
+    expect(network.last.sent.map((c) => c.traceparent)).toEqual(["00-a-b-01", "00-a-b-01"]);
   });
 
   it("does not let an observer that throws break it", async () => {

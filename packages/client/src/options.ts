@@ -6,7 +6,9 @@ import {
   PinionError,
   randomSeed,
   seededRng,
+  startSpan,
   systemClock,
+  tracingEnabled,
   type Clock,
   type Rng,
   type Telemetry,
@@ -43,6 +45,7 @@ export interface ClientOptions {
   readonly clientName?: string;
   /** Connections gained and lost, for logging. Must not throw. */
   readonly onEvent?: (event: ClientEvent) => void;
+  /** Default: spans through OpenTelemetry if a provider is registered by now, and no metrics (`stats()` has them). */
   readonly telemetry?: Telemetry;
   readonly clock?: Clock;
   readonly rng?: Rng;
@@ -86,6 +89,11 @@ const schema = z.strictObject({
   clientName: z.string().max(128).default("pinion-ts"),
 });
 
+/** Asked once, not per call: looking the provider up costs as much as encoding a call. */
+function spansOnly(): Telemetry {
+  return tracingEnabled() ? { ...noTelemetry, tracing: true, span: startSpan } : noTelemetry;
+}
+
 /** @throws `config-invalid` naming the key and what is wrong with it. */
 export function resolveClientOptions(options: ClientOptions = {}): ResolvedClientOptions {
   const { clock, rng, telemetry, onEvent, ...plain } = options;
@@ -113,7 +121,7 @@ export function resolveClientOptions(options: ClientOptions = {}): ResolvedClien
     ...parsed.data,
     clock: clock ?? systemClock,
     rng: rng ?? seededRng(randomSeed()),
-    telemetry: telemetry ?? noTelemetry,
+    telemetry: telemetry ?? spansOnly(),
     onEvent: onEvent ?? (() => {}),
   });
 }

@@ -18,3 +18,4 @@ export * from "./wire/unary-codec.ts";
 export { decodeWelcome, writeWelcome } from "./wire/welcome-codec.ts";
 export { closeLength } from "./wire/proto-writer.ts";
 export * from "./wire/value-json.ts";
+export { startSpan, tracingEnabled } from "./otel-spans.ts";
