@@ -8,7 +8,7 @@
  * R4 a turn the log refuses leaves no trace: the caller may retry. One that has opened sub-calls waits for room instead,
  *    because they stand.
  */
-import { decodeValue, NO_LSN, PinionError } from "@pinion/core";
+import { decodeValue, NO_LSN, PinionError, type Lsn } from "@pinion/core";
 import { RecordKind } from "@pinion/storage";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import {
@@ -229,21 +229,36 @@ function commitTurn(
   };
   const payload = shard.encode((w) => writeCommit(w, record));
   if (payload.length > WRITE_SET_BYTES_MAX) {
-    const error = new PinionError(
-      "write-set-too-large",
-      `the turn's changes, sends and result take ${payload.length} bytes; at most ${WRITE_SET_BYTES_MAX} fit in one commit`,
-      { details: { bytes: payload.length, limit: WRITE_SET_BYTES_MAX } },
-    );
-    turn.outbox = turn.reminderOps = undefined;
-    commitTurn(turn, false, errorOutcome(error), activation.base, undefined, false);
+    commitError(turn, tooLarge(payload.length, WRITE_SET_BYTES_MAX));
     return;
   }
-  const at = shard.tryAppend(RecordKind.commit, payload);
+  let at: Lsn | undefined;
+  try {
+    at = shard.tryAppend(RecordKind.commit, payload);
+  } catch (error) {
+    // Segments smaller than a write set: the log says how much it takes.
+    commitError(turn, error);
+    return;
+  }
   if (at === undefined) {
     refused(turn, ok, outcome, next, record);
     return;
   }
   publish(turn, ok, outcome, next, record, at);
+}
+
+/** The turn's changes cannot be recorded: its outcome is the reason. */
+function commitError(turn: Turn, error: unknown): void {
+  turn.outbox = turn.reminderOps = undefined;
+  commitTurn(turn, false, errorOutcome(error), turn.activation.base, undefined, false);
+}
+
+function tooLarge(bytes: number, limit: number): PinionError {
+  return new PinionError(
+    "write-set-too-large",
+    `the turn's changes, sends and result take ${bytes} bytes; at most ${limit} fit in one commit`,
+    { details: { bytes, limit } },
+  );
 }
 
 /** The log is full. */
@@ -288,7 +303,7 @@ function publish(
   outcome: Outcome,
   next: StateVersion,
   record: CommitRecord,
-  at: Turn["openLsn"],
+  at: Lsn,
 ): void {
   const { activation, entry } = turn;
   const { shard } = activation;

@@ -6,6 +6,7 @@
  * S2 nothing leaves before the gate says so (output-gate.ts).
  */
 import {
+  isPinionError,
   NO_LSN,
   type PinionError,
   type Clock,
@@ -145,13 +146,20 @@ export class Shard {
     return this.#writer.copy();
   }
 
-  /** Appends a record, or refuses when the log is full. */
+  /** Appends a record, or refuses: the log is full, or at its end. @throws `record-too-large` */
   tryAppend(kind: RecordKind, payload: Uint8Array): Lsn | undefined {
-    const at = this.#ports.log.tryAppend(
-      { shard: this.id, term: this.term, kind, timestamp: this.#ports.hlc.tick() },
-      payload,
-    );
-    if (at !== undefined) this.#appended(at);
+    let at: Lsn | undefined;
+    try {
+      at = this.#ports.log.tryAppend(
+        { shard: this.id, term: this.term, kind, timestamp: this.#ports.hlc.tick() },
+        payload,
+      );
+    } catch (error) {
+      // The worker hears of the failure itself (`onFailure`); whoever appends is refused like by a full log.
+      if (isPinionError(error, "log-closed")) return undefined;
+      throw error;
+    }
+    if (at !== undefined) this.#ports.replication.appended(this.id, at);
     return at;
   }
 
