@@ -42,11 +42,11 @@ export interface LogOptions {
   readonly segmentBytes?: number;
   /** Size of each of the two staging buffers, a multiple of 8, 16 KiB … 256 MiB. Default 8 MiB. */
   readonly stagingBytes?: number;
-  /** Share of a segment that is full when the next one is prepared. Default 0.8, 0 … 1. */
+  /** Share of a segment that is full when the next one is prepared. Default 0.8, 0 … 1; 0 once that came too late. */
   readonly prepareAt?: number;
   /** Pause after a flush before a marker vouches for it. Default 10 ms, 1 … 10,000. */
   readonly idleMarkerMs?: number;
-  /** Files of removed segments kept to be used again. Default 2, 0 … 64. */
+  /** Files of removed segments kept to be used again. Default 4, 0 … 64. */
   readonly sparesMax?: number;
   /** Readers at a time. Default 64, 1 … 10,000. */
   readonly readersMax?: number;
@@ -117,7 +117,7 @@ export function resolveLogOptions(options: LogOptions): ResolvedLogOptions {
     stagingBytes: options.stagingBytes ?? 8 * MIB,
     prepareAt: options.prepareAt ?? 0.8,
     idleMarkerMs: options.idleMarkerMs ?? 10,
-    sparesMax: options.sparesMax ?? 2,
+    sparesMax: options.sparesMax ?? 4,
     readersMax: options.readersMax ?? 64,
     idleFilesMax: options.idleFilesMax ?? 16,
     appendQueueMax: options.appendQueueMax ?? 1024,

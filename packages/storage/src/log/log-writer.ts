@@ -86,6 +86,7 @@ export class LogWriter {
   #waitTimer: Timer | undefined;
   #idleTimer: Timer | undefined;
   #lastFlushMs = 0;
+  #prepareAt: number;
   #stopping: Promise<void> | undefined;
 
   constructor(options: LogWriterOptions) {
@@ -100,6 +101,7 @@ export class LogWriter {
     this.#countToFlush = policy.records;
     this.#bytesToFlush = durable ? stagingBytes / 2 : Math.min(ASYNC_WRITE_BYTES, stagingBytes / 2);
     this.#onePerFlush = policy.name === "sync";
+    this.#prepareAt = options.prepareAt;
     this.#queue = new AppendQueue(options.appendQueueMax);
     this.#filling = new StagingBuffer(stagingBytes, shardCount);
     this.#spare = new StagingBuffer(stagingBytes, shardCount);
@@ -112,6 +114,11 @@ export class LogWriter {
   }
 
   /** Records and bytes that no write has taken yet. */
+  /** When the last write ended, on the clock. */
+  get lastFlushMs(): number {
+    return this.#lastFlushMs;
+  }
+
   get waiting(): { records: number; bytes: number } {
     return { records: this.#filling.records, bytes: this.#filling.used };
   }
@@ -265,6 +272,8 @@ export class LogWriter {
     const { segments } = this.#options;
     const next = segments.take();
     if (next === undefined) {
+      // Appends come faster than a file is made: from now on the next one is made as soon as this one is in use.
+      this.#prepareAt = 0;
       segments.prepare();
       if (stage.records > 0) this.#ask("buffer-full");
       return this.#refuse("no-segment");
@@ -328,14 +337,16 @@ export class LogWriter {
       this.#due = undefined;
       const stage = this.#swap(kind === "idle");
       if (stage) {
-        await this.#flusher.write(stage, kind);
+        const written = this.#flusher.write(stage, kind);
+        // The other buffer is empty now.
+        this.roomCame();
+        await written;
         stage.reset(this.#options.stagingBytes);
         this.#spare = stage;
       } else if (kind === "forced" && this.#flusher.unsynced) {
         await this.#flusher.sync(kind);
       }
       this.#lastFlushMs = this.#clock.nowMs();
-      this.roomCame();
       this.#decideNext();
     }
   }
@@ -349,8 +360,7 @@ export class LogWriter {
     if (next === undefined)
       throw new PinionError("internal", "assertion failed: both staging buffers are being written");
     next.open(segment, offset);
-    const { prepareAt, segments } = this.#options;
-    if (offset > segment.fileBytes * prepareAt) segments.prepare();
+    if (offset > segment.fileBytes * this.#prepareAt) this.#options.segments.prepare();
     if (next === stage) return undefined;
     this.#filling = next;
     this.#spare = undefined;

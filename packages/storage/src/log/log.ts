@@ -75,6 +75,8 @@ export interface Log {
   readonly policy: FlushPolicy;
   /** Copies `payload` (≤ 16 MiB + 64 KiB) into the log. Undefined when the buffer is full: backpressure. @throws `log-closed`, `record-too-large` */
   tryAppend(input: AppendInput, payload: Uint8Array): Lsn | undefined;
+  /** Why `tryAppend` takes nothing: a full disk, an archive that is behind, a failure. Undefined when it is only a full buffer. */
+  backpressure(): PinionError | undefined;
   /** Waits for room instead of refusing. */
   append(input: AppendInput, payload: Uint8Array, signal?: AbortSignal): Promise<Lsn>;
   appended(shard: ShardId): Lsn;

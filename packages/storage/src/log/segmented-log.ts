@@ -145,7 +145,12 @@ export class SegmentedLog implements Log {
       segment: opened.segment,
       offset: opened.offset,
     });
-    this.#checksummer = new Checksummer(catalog, handles, clock);
+    this.#checksummer = new Checksummer({
+      catalog,
+      files,
+      clock,
+      lastWriteMs: () => this.#writer.lastFlushMs,
+    });
     const onGate = (closed: boolean): void =>
       closed ? this.#writer.gate() : this.#writer.ungate();
     const onArchived = (): void => void this.#retention.collect();
