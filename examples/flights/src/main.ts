@@ -4,8 +4,9 @@
  * This process is the client. The host is a process of its own (host.ts) that this one starts, kills with SIGKILL half-way
  * and starts again, while the stream of calls goes on by itself.
  */
-import { relative, resolve } from "node:path";
+import { resolve } from "node:path";
 import { connect, type Client } from "@pinion/client";
+import type { HostStatus } from "@pinion/runtime";
 import { checkAnswers } from "./answer-check.ts";
 import { expectedAnswers } from "./expected-answers.ts";
 import { readAirportNames, readFlights } from "./flight-records.ts";
@@ -14,7 +15,7 @@ import { HostProcess, type HostReady } from "./host-process.ts";
 import { DEFAULT_DATA_DIR, readOptions, USAGE, UsageError, type DemoOptions } from "./options.ts";
 import { Progress } from "./progress.ts";
 import { printCheck, printDelays, printNextSteps, printStream } from "./report.ts";
-import { integer, milliseconds, paint } from "./text.ts";
+import { integer, milliseconds, paint, pathText } from "./text.ts";
 
 const DELIVERY_MS_MAX = 20_000;
 const INTERRUPTED_EXIT_CODE = 130;
@@ -48,10 +49,7 @@ async function main(options: DemoOptions): Promise<void> {
 }
 
 function announce(ready: HostReady, host: HostProcess): void {
-  const dir = relative(process.cwd(), ready.dataDir);
-  say(
-    `Host ${host.pid} at ${paint("bold", ready.endpoint)}, data in ${dir.startsWith("..") ? ready.dataDir : dir}`,
-  );
+  say(`Host ${host.pid} at ${paint("bold", ready.endpoint)}, data in ${pathText(ready.dataDir)}`);
   for (const note of ready.notes) say(`  ${paint("yellow", note)}`);
 }
 
@@ -106,9 +104,19 @@ async function killAndRestart(
   const killedAtMs = performance.now();
   await host.kill();
   progress.note(`${paint("red", "kill -9")} host ${pid}, ${underWay} calls under way`);
-  await host.start();
+  const { adminEndpoint } = await host.start();
   const downMs = performance.now() - killedAtMs;
-  progress.note(`host ${host.pid} recovered and serves again after ${milliseconds(downMs)}`);
+  const records = await recoveredRecords(adminEndpoint);
+  progress.note(
+    `host ${host.pid} has read ${integer(records)} records of its log and serves again, ${milliseconds(downMs)} after the kill`,
+  );
+}
+
+/** From the host's admin port, as `pinion status` shows it. */
+async function recoveredRecords(adminEndpoint: string): Promise<number> {
+  const response = await fetch(`http://${adminEndpoint}/api/v1/status`);
+  const { workers } = (await response.json()) as HostStatus;
+  return workers.reduce((sum, { status }) => sum + (status?.recovery.records ?? 0), 0);
 }
 
 /** What `promise` gives, unless the signal aborts first. */

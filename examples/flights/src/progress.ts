@@ -1,18 +1,17 @@
 /**
  * One line that shows how far the stream is: redrawn in place on a terminal, a new line now and then where there is none.
  */
-import type { WriteStream } from "node:tty";
 import type { StreamStats } from "./flight-stream.ts";
 import { bar, integer, milliseconds } from "./text.ts";
 
 const REDRAW_MS = 100;
 const LOG_LINE_MS = 4_000;
 const BAR_WIDTH = 24;
-/** Rate over the last so many samples. */
-const RATE_SAMPLES = 10;
+/** The rate is that of the last second, or since the last line. */
+const RATE_SAMPLES = 1_000 / REDRAW_MS;
 
 export class Progress {
-  readonly #out: WriteStream | (NodeJS.WritableStream & { readonly isTTY?: false });
+  readonly #out: NodeJS.WriteStream;
   readonly #stats: StreamStats;
   readonly #durationMs: number;
   readonly #startMs = performance.now();
@@ -52,7 +51,8 @@ export class Progress {
     const { acknowledged, latencyUs } = this.#stats;
     const nowMs = performance.now();
     this.#samples.push({ atMs: nowMs, count: acknowledged });
-    if (this.#samples.length > RATE_SAMPLES) this.#samples.shift();
+    const kept = this.#out.isTTY ? RATE_SAMPLES : 2;
+    if (this.#samples.length > kept) this.#samples.shift();
     const first = this.#samples.length > 1 ? this.#samples[0]! : { atMs: this.#startMs, count: 0 };
     const perSecond = ((acknowledged - first.count) / (nowMs - first.atMs)) * 1000;
     const elapsedMs = Math.min(this.#durationMs, nowMs - this.#startMs);

@@ -1,10 +1,9 @@
 /** What the example prints when the stream has ended. */
-import { relative } from "node:path";
 import type { CheckResult } from "./answer-check.ts";
 import type { Delays } from "./actors.ts";
 import { drawDelays, summarize, worst } from "./delay-chart.ts";
 import type { StreamStats } from "./flight-stream.ts";
-import { integer, milliseconds, paint } from "./text.ts";
+import { integer, milliseconds, paint, pathText } from "./text.ts";
 
 const ROWS = 8;
 /** Fewer flights than this, in one pass over the file, make no ranking. */
@@ -86,7 +85,7 @@ export function printCheck(result: CheckResult, flightsInFile: number, sent: num
 }
 
 export function printNextSteps(namespace: string, dataDir: string, isDefaultDir: boolean): void {
-  const dir = isDefaultDir ? "" : ` --data-dir ${relative(process.cwd(), dataDir) || "."}`;
+  const dir = isDefaultDir ? "" : ` --data-dir ${pathText(dataDir)}`;
   const pinion = (command: string): string => paint("cyan", `npm run pinion -- ${command}`);
   say(`
 Three things to try next:

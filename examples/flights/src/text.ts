@@ -1,4 +1,5 @@
 /** Numbers and bars as text. Colours appear on a terminal only, and not where NO_COLOR is set. */
+import { relative } from "node:path";
 import { styleText } from "node:util";
 
 type Style = Parameters<typeof styleText>[0];
@@ -21,3 +22,9 @@ export function bar(share: number, width: number): string {
 /** Text cut or filled to exactly `width` characters. */
 export const column = (text: string, width: number): string =>
   text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width);
+
+/** Relative to where we are, unless that leads out of it. */
+export function pathText(path: string): string {
+  const below = relative(process.cwd(), path);
+  return below.startsWith("..") ? path : below || ".";
+}

@@ -39,7 +39,15 @@ Without \`--json\` an error goes to standard error as \`error[code]: what happen
 about it below. With \`--json\` it is a document on standard output:
 
 \`\`\`json
-{ "error": { "code": "unknown-actor-type", "message": "…", "retry": "never", "details": {}, "hints": [] } }
+{
+  "error": {
+    "code": "unknown-actor-type",
+    "message": "…",
+    "retry": "never",
+    "details": {},
+    "hints": []
+  }
+}
 \`\`\`
 
 \`code\` is one of the runtime's error codes, or \`usage\`, \`no-host\` or \`internal\` of the command

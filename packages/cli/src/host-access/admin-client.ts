@@ -57,7 +57,7 @@ export class AdminClient {
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined) search.set(name, String(value));
     }
-    return this.#get(`/api/v1/actors?${search}`);
+    return this.#get(`/api/v1/actors?${search.toString()}`);
   }
 
   /** @throws `unknown-actor-type`, `invalid-actor-id` */
