@@ -15,8 +15,19 @@ export interface DelaySummary {
   readonly p99: number;
 }
 
-const BAR_WIDTH = 32;
-const NAME_WIDTH = 36;
+/** What a row has besides its name and its bar. */
+const FIGURES_WIDTH = 28;
+const NAME_WIDTH_MAX = 44;
+
+interface Widths {
+  readonly name: number;
+  readonly bar: number;
+}
+
+function widthsFor(columns: number): Widths {
+  const bar = columns < 100 ? 22 : 28;
+  return { bar, name: Math.min(NAME_WIDTH_MAX, columns - bar - FIGURES_WIDTH) };
+}
 
 /** Nearest-rank quantiles of a multiset that is not empty. */
 export function summarize(key: string, delays: Delays): DelaySummary {
@@ -47,22 +58,23 @@ export function drawDelays(
   rows: readonly DelaySummary[],
   nameOf: (key: string) => string,
 ): string {
+  const widths = widthsFor(process.stdout.columns ?? 100);
   const longest = Math.max(1, ...rows.map((row) => row.p99));
   const width = (minutes: number): number =>
-    Math.round((Math.max(0, minutes) / longest) * BAR_WIDTH);
+    Math.round((Math.max(0, minutes) / longest) * widths.bar);
   const lines = rows.map((row) => {
     const [to50, to90, to99] = [width(row.p50), width(row.p90), width(row.p99)];
     const cells = [
       paint("red", "█".repeat(to50)),
       paint("yellow", "▓".repeat(Math.max(0, to90 - to50))),
       paint("gray", "░".repeat(Math.max(0, to99 - Math.max(to50, to90)))),
-      " ".repeat(Math.max(0, BAR_WIDTH - Math.max(to50, to90, to99))),
+      " ".repeat(Math.max(0, widths.bar - Math.max(to50, to90, to99))),
     ];
     const figures = [row.p50, row.p90, row.p99].map((minutes) => String(minutes).padStart(5));
-    const name = column(nameOf(row.key), NAME_WIDTH);
+    const name = column(nameOf(row.key), widths.name);
     return `  ${name} ${cells.join("")}${figures.join("")} ${integer(row.flights).padStart(9)}`;
   });
-  const head = `${" ".repeat(NAME_WIDTH + 3 + BAR_WIDTH)}  p50  p90  p99   flights`;
+  const head = `${" ".repeat(widths.name + 3 + widths.bar)}  p50  p90  p99   flights`;
   return [
     `${paint("bold", title)} (departure delay in minutes)`,
     paint("gray", head),

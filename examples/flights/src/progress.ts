@@ -58,7 +58,7 @@ export class Progress {
     const elapsedMs = Math.min(this.#durationMs, nowMs - this.#startMs);
     return [
       bar(elapsedMs / this.#durationMs, BAR_WIDTH),
-      `${(elapsedMs / 1000).toFixed(0).padStart(2)} s`,
+      `${String(Math.floor(elapsedMs / 1000)).padStart(2)} s`,
       `${integer(acknowledged).padStart(9)} records`,
       `${integer(perSecond).padStart(7)}/s`,
       `p99 ${milliseconds(latencyUs.percentile(99) / 1000)}`,

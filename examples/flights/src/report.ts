@@ -13,7 +13,7 @@ const DIFFERENCES_SHOWN = 10;
 
 /** "Chicago O'Hare International" → "Chicago O'Hare": two names have to fit a line. */
 const short = (name: string): string =>
-  name.replace(/ (International|Intl|Municipal|Regional|Airport)\b.*/, "").slice(0, 15);
+  name.replace(/ (International|Intl|Municipal|Regional|Airport)\b.*/, "").slice(0, 16);
 
 const say = (text = ""): void => console.log(text);
 
