@@ -1,12 +1,16 @@
 /** What a client that is broken, old, slow or malicious can do to a gateway: lose its own stream, and nothing else. */
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { connect as connectSocket } from "node:net";
 import {
   Client,
   credentials,
   Metadata,
+  Server,
+  ServerCredentials,
   status,
   type ClientDuplexStream,
+  type ServerDuplexStream,
   type ServiceError,
 } from "@grpc/grpc-js";
 import { asIs, CONNECT_PATH, ERROR_TRAILER } from "@pinion/client";
@@ -14,7 +18,6 @@ import { decodeArgs, decodeError, decodeHostFrame, type PinionError } from "@pin
 import fc from "fast-check";
 import protobuf from "protobufjs";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { readFileSync } from "node:fs";
 import { valueOf } from "../support/fake-dispatcher.ts";
 import { connectTo, startGateway } from "../support/gateway-harness.ts";
 
@@ -274,5 +277,54 @@ describe("a client that does not read", () => {
     await blocked;
     expect(written).toBeLessThan(5_000);
     expect(dispatcher.submitted.length).toBeLessThan(1_000);
+  });
+});
+
+describe("a host that does not read", () => {
+  it("makes calls wait on the client's side instead of piling up in buffers, and gets them when it reads again", async () => {
+    const server = new Server({
+      "grpc-node.flow_control_window": 65_535,
+      "grpc.max_receive_message_length": -1,
+    });
+    const streams: ServerDuplexStream<Buffer, Buffer>[] = [];
+    const method = {
+      requestStream: true,
+      responseStream: true,
+      requestSerialize: asIs,
+      requestDeserialize: asIs,
+      responseSerialize: asIs,
+      responseDeserialize: asIs,
+    };
+    server.addService(
+      { Connect: { path: CONNECT_PATH, ...method } },
+      {
+        Connect: (stream: ServerDuplexStream<Buffer, Buffer>) => void streams.push(stream),
+      },
+    );
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (e, bound) =>
+        e === null ? resolve(bound) : reject(e),
+      );
+    });
+    onTestFinished(() => server.forceShutdown());
+    const connecting = connectTo(`127.0.0.1:${port}`);
+    await expect.poll(() => streams.length).toBe(1);
+    const HostFrame = schema.lookupType("pinion.v1.HostFrame");
+    const welcome = {
+      protocolVersion: 1,
+      clusterId: "c",
+      shardMap: { shardCount: 1 },
+      limits: { maxInFlight: 1000, maxFrameBytes: 4_194_304 },
+    };
+    streams[0]?.write(Buffer.from(HostFrame.encode(HostFrame.fromObject({ welcome })).finish()));
+    const client = await connecting;
+
+    const calls = Array.from({ length: 100 }, () =>
+      client.call("counter", "a", "m", [new Uint8Array(200_000)], { oneWay: true }),
+    );
+    await expect.poll(() => client.stats().connections[0]?.waiting).toBeGreaterThan(50);
+    streams[0]?.resume();
+    await Promise.all(calls);
+    expect(client.stats().connections[0]?.waiting).toBe(0);
   });
 });

@@ -1,15 +1,8 @@
-import type { ClientEvent } from "@pinion/client";
-import { decodeArgs, PinionError, shardOf, type ActorType } from "@pinion/core";
+import { decodeArgs, PinionError, type ActorType } from "@pinion/core";
 import type { IncomingCall } from "@pinion/runtime";
 import { describe, expect, it } from "vitest";
 import { errorOf, valueOf } from "../support/fake-dispatcher.ts";
-import {
-  connectTo,
-  IDENTITY,
-  rejection,
-  signalled,
-  startGateway,
-} from "../support/gateway-harness.ts";
+import { connectTo, rejection, startGateway } from "../support/gateway-harness.ts";
 
 /** What a client knows of the definition: its type. */
 interface Counter extends ActorType<"counter"> {
@@ -158,6 +151,7 @@ describe("a call over gRPC", () => {
     expect((await rejection(bad)).message).toContain("args[0].onDone is a function");
     expect(await Promise.all([before, after])).toEqual([[1], [2]]);
     expect(dispatcher.submitted).toHaveLength(2);
+    expect(client.stats()).toMatchObject({ disconnects: 0, retries: 0, pending: 0 });
   });
 
   it("is sent without waiting for an answer when it is one-way", async () => {
@@ -167,6 +161,21 @@ describe("a call over gRPC", () => {
     await dispatcher.received(1);
     dispatcher.answer(dispatcher.submitted[0] as IncomingCall, valueOf(1));
     expect(client.stats()).toMatchObject({ pending: 0, lateReplies: 0 });
+  });
+});
+
+describe("time", () => {
+  it("of a call is later than any the client has heard of from a host", async () => {
+    const { address, dispatcher } = await startGateway(echo);
+    const client = await connectTo(address);
+    const future = (new Date().getTime() + 3_600_000) * 1000;
+    dispatcher.exchangeTime = () => future;
+    const ref = client.get<Counter>("counter", "visits");
+    await ref.echo(1);
+    await ref.echo(2);
+    const [first, second] = dispatcher.submitted.map((call) => call.issuedAt);
+    expect(first).toBeLessThan(future);
+    expect(second).toBeGreaterThan(future);
   });
 });
 
@@ -314,239 +323,5 @@ describe("overload", () => {
     expect(answers.at(-1)).toEqual(["small"]);
     for (let i = 0; i < 20; i++)
       expect((answers[i] as [Uint8Array])[0].every((byte) => byte === i)).toBe(true);
-  });
-});
-
-describe("a lost connection", () => {
-  it("is made again, and calls in flight are sent again under the same id", async () => {
-    const first = await startGateway(never);
-    const { port } = first.gateway;
-    const events: ClientEvent[] = [];
-    const client = await connectTo(first.address, { onEvent: (event) => events.push(event) });
-    const ref = client.get<Counter>("counter", "visits");
-    const calls = [ref.echo(1), ref.echo(2)];
-    await first.dispatcher.received(2);
-    await first.gateway.stop();
-
-    const second = await startGateway(echo, { port });
-    expect(await Promise.all(calls)).toEqual([[1], [2]]);
-    expect(second.dispatcher.submitted.map((c) => [c.session.id, c.seq, c.attempt])).toEqual([
-      [client.stats().sessionId, 1, 2],
-      [client.stats().sessionId, 2, 2],
-    ]);
-    const again = second.dispatcher.submitted.map((c) => c.issuedAt);
-    expect(again).toEqual(first.dispatcher.submitted.map((c) => c.issuedAt));
-    expect(events.map((e) => e.kind)).toEqual(
-      expect.arrayContaining(["connected", "disconnected"]),
-    );
-    expect(client.stats()).toMatchObject({ retries: 2, pending: 0 });
-  });
-
-  it("does not make a call run twice when only its reply was lost", async () => {
-    let runs = 0;
-    const first = await startGateway(() => (runs++, undefined));
-    const { port } = first.gateway;
-    const client = await connectTo(first.address);
-    const call = client.get<Counter>("counter", "visits").increment(1);
-    await first.dispatcher.received(1);
-    await first.gateway.stop();
-    // It ran and committed after the connection was gone.
-    first.dispatcher.answer(first.dispatcher.submitted[0] as IncomingCall, valueOf(42));
-    await startGateway(never, { port, dispatcher: first.dispatcher });
-    expect(await call).toBe(42);
-    expect(runs).toBe(1);
-  });
-
-  it("keeps new calls waiting until there is a host again", async () => {
-    const first = await startGateway(echo);
-    const { port } = first.gateway;
-    const gone = signalled();
-    const client = await connectTo(first.address, {
-      onEvent: (e) => e.kind === "disconnected" && gone.resolve(),
-    });
-    await first.gateway.stop();
-    await gone.done;
-    const calls = Array.from({ length: 100 }, (_, i) =>
-      client.get<Counter>("counter", "visits").echo(i),
-    );
-    await startGateway(echo, { port });
-    expect(await Promise.all(calls)).toEqual(Array.from({ length: 100 }, (_, i) => [i]));
-  });
-
-  it("ends in outcome-unknown for what was sent, and unavailable for what was not, after the retry horizon", async () => {
-    const { address, gateway, dispatcher } = await startGateway(never);
-    const client = await connectTo(address, { retryHorizonMs: 150, reconnectDelayMsMax: 50 });
-    const ref = client.get<Counter>("counter", "visits");
-    const sent = ref.increment(1);
-    const read = ref.value();
-    await dispatcher.received(2);
-    await gateway.stop();
-    const unknown = await rejection(sent);
-    expect(unknown).toMatchObject({ code: "outcome-unknown", details: { attempts: 1 } });
-    expect(unknown.message).toContain("150 ms");
-    // A readonly method changed nothing, whatever became of it.
-    expect((await rejection(read)).code).toBe("unavailable");
-    const late = await rejection(ref.with({ timeoutMs: 50 }).increment(1));
-    expect(late.code).toBe("deadline-exceeded");
-  });
-
-  it("fails what was sent when another cluster answers at the address", async () => {
-    const first = await startGateway(never);
-    const { port } = first.gateway;
-    const changed = signalled<ClientEvent>();
-    const client = await connectTo(first.address, {
-      onEvent: (e) => e.kind === "cluster-changed" && changed.resolve(e),
-    });
-    const call = client.get<Counter>("counter", "visits").increment(1);
-    await first.dispatcher.received(1);
-    await first.gateway.stop();
-    const second = await startGateway(echo, {
-      port,
-      identityNow: () => ({ ...IDENTITY, clusterId: "other" }),
-    });
-    expect((await rejection(call)).code).toBe("outcome-unknown");
-    expect(await changed.done).toMatchObject({ was: "test-cluster", is: "other" });
-    expect(second.dispatcher.submitted).toEqual([]);
-  });
-
-  it("detaches the session when its last stream is gone, and frees its place", async () => {
-    const { address, gateway, dispatcher } = await startGateway(never);
-    const client = await connectTo(address);
-    client
-      .get<Counter>("counter", "visits")
-      .value()
-      .catch(() => {});
-    await dispatcher.received(1);
-    expect(gateway.stats().inFlight).toBe(1);
-    const { sessionId } = client.stats();
-    await client.close(0);
-    await expect.poll(() => dispatcher.detached).toEqual([sessionId]);
-    expect(gateway.stats()).toMatchObject({ streams: 0, inFlight: 0, inFlightBytes: 0 });
-  });
-});
-
-describe("routing", () => {
-  it("sends every actor to the worker that serves its shard", async () => {
-    const map = {
-      shardCount: 16,
-      owners: Array.from({ length: 16 }, (_, i) => i % 2),
-      terms: [],
-      version: 2,
-    };
-    const addresses: string[] = [];
-    const identityNow = () => ({
-      ...IDENTITY,
-      shardMap: {
-        ...map,
-        workers: addresses.map((address, worker) => ({ host: "h", worker, address })),
-      },
-    });
-    const a = await startGateway((call) => valueOf(`a:${call.key}`), { identityNow });
-    const b = await startGateway((call) => valueOf(`b:${call.key}`), { identityNow });
-    addresses.push(a.address, b.address);
-    const client = await connectTo(a.address);
-    const keys = Array.from({ length: 50 }, (_, i) => `k${i}`);
-    await Promise.all(keys.map((key) => client.get<Counter>("counter", key).value()));
-    const [atA, atB] = [a, b].map((g) => new Set(g.dispatcher.submitted.map((c) => c.key)));
-    expect(atA?.size).toBeGreaterThan(5);
-    expect(atB?.size).toBeGreaterThan(5);
-    expect(atA?.intersection(atB as Set<string>).size).toBe(0);
-    expect(client.stats().connections).toHaveLength(2);
-  });
-
-  it("follows a relocate answer to the host that serves now, with the same call id", async () => {
-    const there = await startGateway(echo);
-    const here = await startGateway(() =>
-      errorOf(
-        new PinionError("relocate", "moved", {
-          details: { address: there.address, shard: 3, term: 2 },
-        }),
-      ),
-    );
-    const client = await connectTo(here.address);
-    const keys = Array.from({ length: 1000 }, (_, i) => `k${i}`);
-    const movedKey = keys.find((key) => shardOf("counter", key, 16) === 3) as string;
-    expect(await client.get<Counter>("counter", movedKey).echo(1)).toEqual([1]);
-    expect(there.dispatcher.submitted[0]).toMatchObject({ seq: 1, attempt: 2 });
-    expect(await client.get<Counter>("counter", movedKey).echo(2)).toEqual([2]);
-    expect(here.dispatcher.submitted).toHaveLength(1);
-  });
-
-  it("asks another seed when the first does not answer", async () => {
-    const { address } = await startGateway(echo);
-    const client = await connectTo(["127.0.0.1:1", address], { connectTimeoutMs: 5_000 });
-    expect(await client.get<Counter>("counter", "visits").echo(1)).toEqual([1]);
-  });
-});
-
-describe("connecting", () => {
-  it("fails naming every seed when none answers in time", async () => {
-    const error = await rejection(
-      connectTo(["127.0.0.1:1", "127.0.0.1:2"], { connectTimeoutMs: 200 }),
-    );
-    expect(error).toMatchObject({
-      code: "unavailable",
-      details: { addresses: ["127.0.0.1:1", "127.0.0.1:2"] },
-    });
-    expect(error.message).toContain("127.0.0.1:1");
-    expect(error.message).toContain("ECONNREFUSED");
-  });
-
-  it("refuses a target that is no address, and options that do not exist", async () => {
-    expect((await rejection(connectTo("nonsense"))).message).toContain("host:port");
-    expect((await rejection(connectTo("a:70000"))).code).toBe("invalid-argument");
-    const error = await rejection(connectTo("a:1", { timeoutMS: 5 } as object));
-    expect(error).toMatchObject({ code: "config-invalid" });
-    expect(error.message).toContain("timeoutMS");
-  });
-
-  it("names the port that is taken", async () => {
-    const { gateway } = await startGateway(echo);
-    const error = await rejection(startGateway(echo, { port: gateway.port }));
-    expect(error).toMatchObject({ code: "port-in-use", details: { port: gateway.port } });
-    expect(error.message).toContain(String(gateway.port));
-  });
-
-  it("does not serve other machines in plain text unless it is told to by name", async () => {
-    const error = await rejection(startGateway(echo, { host: "0.0.0.0" }));
-    expect(error).toMatchObject({ code: "config-invalid" });
-    expect(error.message).toContain("insecurePlaintext");
-    const { gateway } = await startGateway(echo, { host: "0.0.0.0", insecurePlaintext: true });
-    const client = await connectTo(`127.0.0.1:${gateway.port}`);
-    expect(await client.get<Counter>("counter", "visits").echo(1)).toEqual([1]);
-  });
-});
-
-describe("draining", () => {
-  it("lets open calls finish, refuses new ones, and tells the clients", async () => {
-    const { address, dispatcher, gateway } = await startGateway(never);
-    const draining = signalled<ClientEvent>();
-    const client = await connectTo(address, {
-      onEvent: (e) => e.kind === "draining" && draining.resolve(e),
-    });
-    const open = client.get<Counter>("counter", "visits").value();
-    await dispatcher.received(1);
-    const drained = gateway.drain(10_000, "rolling restart");
-    expect(await draining.done).toMatchObject({ reason: "rolling restart" });
-    const held = client.get<Counter>("counter", "visits").value();
-    dispatcher.answer(dispatcher.submitted[0] as IncomingCall, valueOf(1));
-    expect(await open).toBe(1);
-    expect(await drained).toBe(true);
-    const { port } = gateway;
-    await gateway.stop();
-    await startGateway(echo, { port });
-    expect(await held).toEqual([]);
-    expect(dispatcher.submitted).toHaveLength(1);
-  });
-
-  it("waits no longer than its grace", async () => {
-    const { address, dispatcher, gateway } = await startGateway(never);
-    const client = await connectTo(address);
-    client
-      .get<Counter>("counter", "visits")
-      .value()
-      .catch(() => {});
-    await dispatcher.received(1);
-    expect(await gateway.drain(30)).toBe(false);
   });
 });

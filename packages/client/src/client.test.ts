@@ -98,6 +98,17 @@ describe("a client", () => {
     expect(await Promise.all(calls)).toEqual(["a", "b", "c"]);
   });
 
+  it("leaves a call that reached a host again to that host's limits", async () => {
+    const { client, network, clock } = await testClient({ retryHorizonMs: 1_000 });
+    const call = client.call("counter", "a", "value");
+    network.last.lose();
+    await clock.advance(100);
+    expect(network.last.sent).toMatchObject([{ seq: 1, attempt: 2 }]);
+    await clock.advance(60_000);
+    network.last.reply(1, "slow but sure");
+    expect(await call).toBe("slow but sure");
+  });
+
   it("reconnects with growing, jittered pauses, and never twice at a time", async () => {
     const events: ClientEvent[] = [];
     const { network, clock } = await testClient({ onEvent: (e) => events.push(e) });

@@ -63,6 +63,11 @@ const CANCEL_SEQ = (1 << 3) | VARINT;
 export const FRAME_CALLS_MAX = 65_536;
 const TEXT_ITEMS_MAX = 1024;
 
+/** V8's limit for typed arrays whose bytes lie beside them. */
+const ON_HEAP_BYTES_MAX = 64;
+/** A call keeps at most this many times the bytes of its arguments alive. */
+const KEPT_ALIVE_FACTOR_MAX = 8;
+
 const CONSISTENCIES: readonly Consistency[] = ["linearizable", "quorum", "eventual"];
 
 /** Actor types, methods, namespaces and branches; keys apart, because there may be many. */
@@ -144,7 +149,7 @@ export function writeClientFrameEnd(w: ByteWriter, ackedBelow: number, hlcUs: nu
 // ---------------------------------------------------------------- reading
 
 /**
- * Arguments of the calls are views of `bytes`.
+ * Arguments of the calls may be views of `bytes`.
  * @throws `malformed-frame`
  */
 export function decodeClientFrame(bytes: Uint8Array): ClientFrame {
@@ -216,10 +221,25 @@ function readCall(r: ProtoReader): CallMessage {
   return call;
 }
 
-/** A view of the frame; no bytes mean no arguments. */
+/**
+ * A view of the frame, or a copy where the view would keep much more alive than itself: a call may wait for minutes, and the
+ * buffer under its frame is the network's, 64 KiB of it. Up to 64 bytes live on the engine's heap, where a copy
+ * costs no more than a view.
+ */
 function readArgsBytes(r: ProtoReader): Uint8Array {
-  const view = r.view();
-  return view.length === 0 ? NO_ARGS : view;
+  const end = r.length();
+  const start = r.at;
+  r.at = end;
+  const count = end - start;
+  if (count === 0) return NO_ARGS; // no bytes mean no arguments
+  const { bytes } = r;
+  if (count > ON_HEAP_BYTES_MAX && count * KEPT_ALIVE_FACTOR_MAX >= bytes.buffer.byteLength) {
+    return bytes.subarray(start, end);
+  }
+  const copy = new Uint8Array(count);
+  if (count > ON_HEAP_BYTES_MAX) copy.set(bytes.subarray(start, end));
+  else for (let i = 0; i < count; i++) copy[i] = bytes[start + i] as number;
+  return copy;
 }
 
 /** Apart from the loop above, so that the loop stays small enough to be optimised well. */

@@ -68,6 +68,19 @@ describe("client frames", () => {
     );
   });
 
+  it("do not stay in memory for the sake of a few bytes of arguments", () => {
+    const frame = new Uint8Array(1_000_000);
+    const calls = [1, 60, 5_000, 200_000].map((count, i) => ({
+      seq: i + 1,
+      args: new Uint8Array(count).fill(7),
+    }));
+    const bytes = write("ClientFrame", { calls });
+    frame.set(bytes);
+    const decoded = decodeClientFrame(frame.subarray(0, bytes.length)).calls;
+    expect(decoded.map((c) => c.args.buffer === frame.buffer)).toEqual([false, false, false, true]);
+    expect(decoded.map((c) => plainBytes(c.args))).toEqual(calls.map((c) => c.args));
+  });
+
   it("date calls that say nothing else with the frame's time", () => {
     const bytes = write("ClientFrame", {
       calls: [{ seq: 1 }, { seq: 2, issuedAtUs: 7 }],

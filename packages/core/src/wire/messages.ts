@@ -31,7 +31,7 @@ export class CallMessage {
   type = "";
   key = "";
   method = "";
-  /** A view of the frame. */
+  /** May be a view of the frame. */
   args: Uint8Array = NO_ARGS;
   /** 0: no deadline. */
   timeoutMs = 0;
