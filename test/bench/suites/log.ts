@@ -42,7 +42,7 @@ const sizeName = (bytes: number): string => (bytes < KIB ? `${bytes}b` : `${byte
 
 interface OpenLog {
   readonly log: SegmentedLog;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 async function openAt(dir: string, options: Partial<LogOptions> = {}): Promise<OpenLog> {

@@ -14,7 +14,6 @@
  * | 44 | 4 | zero |
  * | 48 | 24 each | {u16 shard, u16 zero, u32 term, u64 last LSN, u64 timestamp}, shards with records only, ascending |
  */
-import { assert } from "@pinion/core";
 import type { LogPosition } from "./log.ts";
 import { getU64, putU64 } from "./record-format.ts";
 
@@ -67,11 +66,6 @@ export class ShardHeads {
     return known;
   }
 
-  /** The newest timestamp of any shard. */
-  newestTimestamp(): number {
-    return this.timestamp.reduce((newest, t) => Math.max(newest, t), 0);
-  }
-
   /** Takes over one record. */
   advance(shard: number, lsn: number, timestamp: number, term: number): void {
     this.lsn[shard] = lsn;
@@ -110,7 +104,7 @@ export class ShardHeads {
 /**
  * Reads the payload of a heads record whose checksum has been verified.
  * @param shardCount of the log, or undefined to take what is there
- * @returns undefined when the payload is not what its length says, or names a shard the log does not have
+ * @returns undefined when the payload is not what its length says, its shards do not ascend, or the log does not have one
  */
 export function decodeHeads(payload: Uint8Array, shardCount?: number): HeadsRecord | undefined {
   if (payload.length < FIXED_BYTES) return undefined;
@@ -118,13 +112,18 @@ export function decodeHeads(payload: Uint8Array, shardCount?: number): HeadsReco
   const words = new Uint32Array(copy.buffer, 0, copy.length >>> 2);
   const count = words[10]!;
   if (payload.length !== headsPayloadBytes(count)) return undefined;
-  const lastShard = count === 0 ? -1 : words[(FIXED_BYTES + (count - 1) * ENTRY_BYTES) / 4]!;
-  const heads = new ShardHeads(shardCount ?? lastShard + 1);
-  if (lastShard >= heads.shardCount) return undefined;
-  for (let i = 0, at = FIXED_BYTES / 4; i < count; i++, at += ENTRY_BYTES / 4) {
-    heads.advance(words[at]!, getU64(words, at + 2), getU64(words, at + 4), words[at + 1]!);
+  const last = count === 0 ? -1 : words[(FIXED_BYTES + (count - 1) * ENTRY_BYTES) / 4]!;
+  const heads = new ShardHeads(shardCount ?? last + 1);
+  let before = -1;
+  for (let at = FIXED_BYTES / 4; at < words.length; at += ENTRY_BYTES / 4) {
+    const shard = words[at]!;
+    const lsn = getU64(words, at + 2);
+    const timestamp = getU64(words, at + 4);
+    if (!(shard > before && shard < heads.shardCount && lsn >= 1 && timestamp >= 0))
+      return undefined;
+    heads.advance(shard, lsn, timestamp, words[at + 1]!);
+    before = shard;
   }
-  assert(heads.known() <= count, "a heads record names a shard twice");
   return {
     claim: { segment: getU64(words, 0), offset: getU64(words, 2) },
     previous: { sequence: getU64(words, 4), end: getU64(words, 6), generation: getU64(words, 8) },
