@@ -8,6 +8,7 @@ export * from "./rng.ts";
 export * from "./telemetry.ts";
 export * from "./virtual-clock.ts";
 export * from "./nearest-names.ts";
+export * from "./options/index.ts";
 export * from "./wire/byte-writer.ts";
 export * from "./wire/error-codec.ts";
 export * from "./wire/values.ts";

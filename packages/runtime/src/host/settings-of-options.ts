@@ -1,0 +1,57 @@
+/** A host's options in the terms of the parts that use them. */
+import type { HostOptions } from "./host-options.ts";
+import type { HostSettings } from "./host-settings.ts";
+
+/** Workers of a host: nothing but this number assumes there is one. */
+const WORKERS = 1;
+
+export function settingsOf(options: HostOptions): HostSettings {
+  const { insecurePlaintext, segmentBytes } = options;
+  return {
+    dataDir: options.dataDir,
+    workers: WORKERS,
+    gateway: {
+      host: options.listenHost,
+      port: options.port,
+      insecurePlaintext,
+      maxInFlight: options.inFlightCallsMax,
+      maxFrameBytes: options.frameBytesMax,
+    },
+    admin: { host: options.adminHost, port: options.adminPort, insecurePlaintext },
+    log: {
+      flush: options.flushPolicy,
+      segmentBytes,
+      stagingBytes: options.stagingBytes,
+      archiveDir: options.archiveDir,
+    },
+    worker: {
+      shardCount: options.shardCount,
+      typeDefaults: {
+        maxTurnMs: options.maxTurnMs,
+        mailboxLength: options.mailboxLength,
+        idleDeactivationMs: options.idleDeactivationMs,
+      },
+      dedupe: {
+        sessionBytesMax: options.sessionBytesMax,
+        shardBytesMax: options.shardSessionBytesMax,
+        sessionExpiryMs: options.sessionExpiryMs,
+      },
+      checkpoint: {
+        logBytes: options.checkpointLogBytes,
+        dirtyMs: options.checkpointDirtyMs,
+        segmentBytes,
+      },
+      reminderHorizonMs: options.reminderHorizonMs,
+      pendingPerShardMax: options.pendingPerShardMax,
+      outboxMax: options.outboxMax,
+      activationsMax: options.activationsMax,
+      maxClockSkewMs: options.maxClockSkewMs,
+      poisoned: new Set(),
+    },
+    logLevel: options.logLevel,
+    logFormat: options.logFormat,
+    stopGraceMs: options.stopGraceMs,
+    blockedRestartMs: options.blockedRestartMs,
+    workerHeapBytes: options.workerHeapBytes,
+  };
+}
