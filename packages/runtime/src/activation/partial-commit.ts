@@ -7,7 +7,7 @@ import { NO_LSN } from "@pinion/core";
 import { RecordKind } from "@pinion/storage";
 import { NO_OUTBOX, NO_REMINDERS, writeCommit } from "../records/runtime-records.ts";
 import { callKeyOf } from "../shard/call-entry.ts";
-import { overloaded } from "../shard/outcome.ts";
+import { logRefuses } from "../shard/outcome.ts";
 import type { Turn } from "./turn.ts";
 
 /** @throws `overloaded` when the log is full: the turn that wanted to enter fails, the outer one goes on. */
@@ -38,7 +38,7 @@ export function commitPartial(turn: Turn): void {
     }),
   );
   const at = shard.tryAppend(RecordKind.commit, payload);
-  if (at === undefined) throw overloaded("the log cannot take more right now", 10);
+  if (at === undefined) throw logRefuses(shard);
   turn.draft = undefined;
   turn.partial = true;
   activation.drafting = undefined;

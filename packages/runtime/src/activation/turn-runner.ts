@@ -19,7 +19,7 @@ import {
   type ReminderOp,
 } from "../records/runtime-records.ts";
 import { callKeyOf, type CallEntry } from "../shard/call-entry.ts";
-import { errorOutcome, overloaded, refusedOutcome, valueOutcome } from "../shard/outcome.ts";
+import { errorOutcome, logRefuses, refusedOutcome, valueOutcome } from "../shard/outcome.ts";
 import type { StateVersion } from "../state-value/index.ts";
 import type { Activation } from "./activation.ts";
 import type { MethodFn, RegisteredMethod } from "./registered-type.ts";
@@ -273,8 +273,7 @@ function refused(
   const { shard } = activation;
   if (turn.openLsn === NO_LSN && !turn.partial) {
     endTurn(turn, false);
-    if (entry !== undefined)
-      shard.refuse(entry, refusedOutcome(overloaded("the log cannot take more right now", 10)));
+    if (entry !== undefined) shard.refuse(entry, refusedOutcome(logRefuses(shard)));
     activation.turnEnded(turn);
     return;
   }

@@ -10,6 +10,7 @@ export type {
 } from "./admin-host.ts";
 export { EventLoopLag } from "./event-loop-lag.ts";
 export { HttpServer } from "./http-server.ts";
+export { inspectActor } from "./actor-inspection.ts";
 export { blockedFinding, Readiness, type Finding, type ReadyReport } from "./readiness.ts";
 export { workerAnswers, type AnsweringWorker } from "./worker-answers.ts";
 export type {

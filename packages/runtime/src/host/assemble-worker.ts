@@ -13,7 +13,7 @@ import {
 } from "@pinion/storage";
 import type { TurnMonitor } from "../activation/services.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
-import { MajorityOfOne } from "../replication/replication.ts";
+import { MajorityOfOne, type Replication } from "../replication/replication.ts";
 import { ActorWorker } from "../worker/actor-worker.ts";
 import type { WorkerLogger } from "../worker/worker-core.ts";
 import type { WorkerOptions } from "../worker/worker-options.ts";
@@ -41,6 +41,8 @@ export interface WorkerPlan {
   >;
   readonly options: WorkerOptions;
   readonly definitions: readonly ActorDefinition[];
+  /** When a record is committed; default: as soon as this disk has it. */
+  readonly replicationOf?: (log: SegmentedLog) => Replication;
 }
 
 export interface AssembledWorker {
@@ -74,7 +76,7 @@ export async function assembleWorker(
       rng: rng.fork("worker"),
       log,
       store,
-      replication: new MajorityOfOne(log),
+      replication: plan.replicationOf?.(log) ?? new MajorityOfOne(log),
       telemetry,
       monitor,
       logger,

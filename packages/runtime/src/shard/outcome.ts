@@ -1,5 +1,6 @@
 /** Results of calls, encoded once: the same bytes go into the commit record, the dedupe window and the reply. */
 import { encodeError, encodeValue, isPinionError, PinionError } from "@pinion/core";
+import type { Log } from "@pinion/storage";
 import { plainOf } from "../state-value/index.ts";
 import type { Outcome } from "../gateway/dispatcher.ts";
 
@@ -21,4 +22,9 @@ export function refusedOutcome(error: unknown): Outcome {
 
 export function overloaded(message: string, retryAfterMs: number): PinionError {
   return new PinionError("overloaded", message, { retryAfterMs });
+}
+
+/** Why the log does not take a record: a full disk or an archive that is behind is named, so that somebody does something. */
+export function logRefuses(shard: { readonly log: Log }): PinionError {
+  return shard.log.backpressure() ?? overloaded("the log cannot take more right now", 10);
 }

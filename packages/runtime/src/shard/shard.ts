@@ -159,7 +159,7 @@ export class Shard {
       if (isPinionError(error, "log-closed")) return undefined;
       throw error;
     }
-    if (at !== undefined) this.#ports.replication.appended(this.id, at);
+    if (at !== undefined) this.#appended(at);
     return at;
   }
 
