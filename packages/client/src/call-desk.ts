@@ -3,7 +3,7 @@
  * promise exactly once.
  *
  * I1 a call is settled once; whatever comes for it afterwards is counted as late and ignored.
- * I2 a retry has the call's own number, so it cannot run twice.
+ * I2 a retry has the call's own number, so it cannot run twice; none is made once the host may have forgotten that number.
  * I3 at most `maxPending` calls are unsettled.
  * I4 every unsettled call has somebody who will settle it: a link that carries it, a retry timer, or the deadline queue.
  */
@@ -65,6 +65,8 @@ export class CallDesk implements LinkListener {
   readonly #session: ClientSession;
   readonly #options: ResolvedClientOptions;
   readonly #router: Router;
+  /** At most half of what the host keeps a silent session for (I2). */
+  #retryHorizonMs: number;
   readonly #deadlines: DeadlineQueue;
   readonly #hold = new ProcessHold();
   /** Called after a host answered, or a connection failed. */
@@ -80,6 +82,7 @@ export class CallDesk implements LinkListener {
   ) {
     this.#session = session;
     this.#options = options;
+    this.#retryHorizonMs = options.retryHorizonMs;
     this.#deadlines = new DeadlineQueue(options.clock, (call) => this.#onDue(call));
     this.#router = makeRouter(this);
     this.counters.register(options.telemetry, () => this.pending);
@@ -258,7 +261,7 @@ export class CallDesk implements LinkListener {
     const care = careOf(call);
     care.lastError = error;
     if (care.retryUntilMs !== Infinity) return;
-    care.retryUntilMs = this.#options.clock.nowMs() + this.#options.retryHorizonMs;
+    care.retryUntilMs = this.#options.clock.nowMs() + this.#retryHorizonMs;
     this.#deadlines.update(call);
   }
 
@@ -271,6 +274,10 @@ export class CallDesk implements LinkListener {
     const was = this.#router.clusterId;
     if (was !== "" && was !== welcome.clusterId)
       this.#onClusterChanged(link, was, welcome.clusterId);
+    const { sessionExpiryMs } = welcome.limits;
+    if (sessionExpiryMs > 0) {
+      this.#retryHorizonMs = Math.min(this.#options.retryHorizonMs, sessionExpiryMs / 2);
+    }
     if (this.#router.adopt(welcome, link.address)) this.#reroute();
     this.#tell({
       kind: "connected",
@@ -357,7 +364,7 @@ export class CallDesk implements LinkListener {
   // ---------------------------------------------------------------- endings
 
   #onDue(call: PendingCall): void {
-    const { clock, retryHorizonMs } = this.#options;
+    const { clock } = this.#options;
     const care = careOf(call);
     if (clock.nowMs() >= care.deadlineAtMs) {
       this.#abandon(call, deadlineExceeded(call));
@@ -370,7 +377,7 @@ export class CallDesk implements LinkListener {
       return;
     }
     const mayHaveRun = care.uncertain && !this.#router.isReadonly(call.target.type, call.method);
-    this.#abandon(call, givenUp(call, care.lastError, retryHorizonMs, mayHaveRun));
+    this.#abandon(call, givenUp(call, care.lastError, this.#retryHorizonMs, mayHaveRun));
   }
 
   /** Fails a call that somebody still carries. */

@@ -98,6 +98,22 @@ describe("a client", () => {
     expect(await Promise.all(calls)).toEqual(["a", "b", "c"]);
   });
 
+  it("does not retry for longer than half of what the host remembers a silent client for", async () => {
+    const { client, network, clock } = await testClient({ retryHorizonMs: 100_000 });
+    network.last.welcome({ limits: { ...WELCOME.limits, sessionExpiryMs: 2_000 } });
+    const call = rejection(client.call("counter", "a", "increment"));
+    network.onOpen = (c) => c.lose("refused");
+    network.last.lose();
+    await clock.advance(999);
+    expect(client.stats().pending).toBe(1);
+    await clock.advance(1);
+    const error = await call;
+    expect(error.code).toBe("outcome-unknown");
+    expect(error.message).toMatch(
+      /could not be learnt in 1000 ms and 1 attempt; last error: refused/,
+    );
+  });
+
   it("leaves a call that reached a host again to that host's limits", async () => {
     const { client, network, clock } = await testClient({ retryHorizonMs: 1_000 });
     const call = client.call("counter", "a", "value");

@@ -17,10 +17,10 @@ describe("client options", () => {
   it.each<[object, string]>([
     [{ maxInFlight: 0 }, "maxInFlight"],
     [{ retryHorizonMs: "2m" }, "retryHorizonMs"],
-    [{ retryHorizon: 1 }, "retryHorizon"],
+    [{ retryHorizonMS: 1 }, "did you mean retryHorizonMs?"],
     [
       { reconnectDelayMsMin: 100, reconnectDelayMsMax: 50 },
-      "reconnectDelayMsMin (100) exceeds reconnectDelayMsMax (50)",
+      "reconnectDelayMsMin ≤ reconnectDelayMsMax must hold",
     ],
   ])("name the key that is wrong: %o", (options, message) => {
     expect(() => resolveClientOptions(options)).toThrow(message);

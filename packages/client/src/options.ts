@@ -1,19 +1,19 @@
 /** Options of `connect`: documented, checked, completed and frozen. */
 import {
   FRAME_BYTES_MAX_DEFAULT,
-  messageOf,
   noTelemetry,
-  PinionError,
   randomSeed,
+  resolveOptions,
   seededRng,
   startSpan,
   systemClock,
   tracingEnabled,
   type Clock,
+  type OptionDefinition,
+  type OptionSet,
   type Rng,
   type Telemetry,
 } from "@pinion/core";
-import { z } from "zod";
 import type { ClientEvent } from "./events.ts";
 
 export interface ClientOptions {
@@ -53,72 +53,80 @@ export interface ClientOptions {
 
 export type ResolvedClientOptions = Readonly<Required<ClientOptions>>;
 
-const ms = (defaultMs: number, min = 0) =>
-  z
-    .number()
-    .min(min)
-    .max(2 ** 31 - 1)
-    .default(defaultMs);
-const count = (defaultCount: number) =>
-  z
-    .int()
-    .min(1)
-    .max(2 ** 20)
-    .default(defaultCount);
+type PlainOptions = Omit<ResolvedClientOptions, "clock" | "rng" | "telemetry" | "onEvent">;
 
-const schema = z.strictObject({
-  connectTimeoutMs: ms(10_000, 1),
-  timeoutMs: ms(0),
-  retryHorizonMs: ms(120_000),
-  overloadRetries: z.int().min(0).max(1000).default(5),
-  maxInFlight: count(4096),
-  maxPending: count(65_536),
-  reconnectDelayMsMin: ms(50, 1),
-  reconnectDelayMsMax: ms(5_000, 1),
-  keepaliveMs: ms(10_000, 100),
-  keepaliveTimeoutMs: ms(5_000, 100),
-  maxFrameBytes: z
-    .int()
-    .min(64 * 1024)
-    .max(1024 * 1024 * 1024)
-    .default(FRAME_BYTES_MAX_DEFAULT),
-  bearerToken: z
-    .string()
-    .max(16 * 1024)
-    .default(""),
-  clientName: z.string().max(128).default("pinion-ts"),
-});
+/** By hand: a schema library would be the largest thing a client loads. */
+function number(
+  description: string,
+  [min, max]: readonly [number, number],
+  byDefault: number,
+): OptionDefinition<number> {
+  return {
+    description,
+    rule: `a whole number from ${min} to ${max}`,
+    schema: {
+      safeParse: (value) =>
+        typeof value === "number" && Number.isInteger(value) && value >= min && value <= max
+          ? { success: true, data: value }
+          : { success: false },
+    },
+    default: byDefault,
+  };
+}
+
+function text(description: string, lengthMax: number, byDefault: string): OptionDefinition<string> {
+  return {
+    description,
+    rule: `a text of at most ${lengthMax} characters`,
+    schema: {
+      safeParse: (value) =>
+        typeof value === "string" && value.length <= lengthMax
+          ? { success: true, data: value }
+          : { success: false },
+    },
+    default: byDefault,
+  };
+}
+
+/** The longest a timer of the platform can wait. */
+const MS_MAX = 2 ** 31 - 1;
+
+const OPTIONS: OptionSet<PlainOptions> = {
+  section: "client",
+  definitions: {
+    connectTimeoutMs: number("How long connect tries.", [1, MS_MAX], 10_000),
+    timeoutMs: number("Deadline of calls that set none; 0: none.", [0, MS_MAX], 0),
+    retryHorizonMs: number("How long a call is retried.", [0, MS_MAX], 120_000),
+    overloadRetries: number("Retries after overloaded.", [0, 1000], 5),
+    maxInFlight: number("Calls in flight per worker.", [1, 2 ** 20], 4096),
+    maxPending: number("Calls in flight and waiting.", [1, 2 ** 20], 65_536),
+    reconnectDelayMsMin: number("First delay between attempts.", [1, MS_MAX], 50),
+    reconnectDelayMsMax: number("Longest delay between attempts.", [1, MS_MAX], 5_000),
+    keepaliveMs: number("Silence after which a host is probed.", [100, MS_MAX], 10_000),
+    keepaliveTimeoutMs: number("How long it may take to answer.", [100, MS_MAX], 5_000),
+    maxFrameBytes: number("Largest message.", [64 * 1024, 2 ** 30], FRAME_BYTES_MAX_DEFAULT),
+    bearerToken: text("Credentials.", 16 * 1024, ""),
+    clientName: text("For the host's logs.", 128, "pinion-ts"),
+  },
+  relations: [
+    {
+      keys: ["reconnectDelayMsMin", "reconnectDelayMsMax"],
+      rule: "reconnectDelayMsMin ≤ reconnectDelayMsMax",
+      holds: (values) => values.reconnectDelayMsMin <= values.reconnectDelayMsMax,
+    },
+  ],
+};
 
 /** Asked once, not per call: looking the provider up costs as much as encoding a call. */
 function spansOnly(): Telemetry {
   return tracingEnabled() ? { ...noTelemetry, tracing: true, span: startSpan } : noTelemetry;
 }
 
-/** @throws `config-invalid` naming the key and what is wrong with it. */
+/** @throws `config-invalid` naming the key, its value and the rule it breaks, or the key that was probably meant. */
 export function resolveClientOptions(options: ClientOptions = {}): ResolvedClientOptions {
   const { clock, rng, telemetry, onEvent, ...plain } = options;
-  const parsed = schema.safeParse(plain);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const key = issue?.path.join(".") ?? "";
-    throw new PinionError(
-      "config-invalid",
-      `connect option ${key === "" ? "" : `${key}: `}${issue?.message ?? messageOf(parsed.error)}`,
-      {
-        details: { key },
-      },
-    );
-  }
-  const { reconnectDelayMsMin, reconnectDelayMsMax } = parsed.data;
-  if (reconnectDelayMsMin > reconnectDelayMsMax) {
-    throw new PinionError(
-      "config-invalid",
-      `connect option reconnectDelayMsMin (${reconnectDelayMsMin}) exceeds reconnectDelayMsMax (${reconnectDelayMsMax})`,
-      { details: { key: "reconnectDelayMsMin" } },
-    );
-  }
   return Object.freeze({
-    ...parsed.data,
+    ...resolveOptions(OPTIONS, { argument: plain }).values,
     clock: clock ?? systemClock,
     rng: rng ?? seededRng(randomSeed()),
     telemetry: telemetry ?? spansOnly(),
