@@ -8,6 +8,8 @@ import { HostProcess } from "../support/host-process.ts";
 import { temporaryDir } from "../support/temporary-dir.ts";
 import { Counter } from "./fixtures/counter.ts";
 
+const QUIET = { actors: [Counter], port: 0, adminPort: 0, logLevel: "silent" } as const;
+
 const HOSTS = [{ actors: "values" as const }, {}];
 
 describe.each(HOSTS)("a host with %o", (mode) => {
@@ -88,7 +90,7 @@ it("an embedded host serves its own client and others, and frees everything when
   await expect(connect(endpoint, { connectTimeoutMs: 200 })).rejects.toMatchObject({
     code: "unavailable",
   });
-  await using again = await startHost({ actors: [Counter], dataDir: dir.path, logLevel: "silent" });
+  await using again = await startHost({ ...QUIET, dataDir: dir.path });
   expect(await again.client.get(Counter, "visits").value()).toBe(7);
   expect(again.incarnation).toBe(2);
 });

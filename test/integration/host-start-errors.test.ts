@@ -11,6 +11,8 @@ import { COUNTER_MODULE, HostProcess } from "../support/host-process.ts";
 import { temporaryDir } from "../support/temporary-dir.ts";
 import { Counter } from "./fixtures/counter.ts";
 
+const QUIET = { port: 0, adminPort: 0, logLevel: "silent" } as const;
+
 interface Failure {
   readonly code: string;
   readonly message: string;
@@ -22,7 +24,7 @@ interface Failure {
 async function failureOf(options: Partial<StartHostOptions>): Promise<Failure> {
   const from =
     options.actors === undefined && options.module === undefined ? { module: COUNTER_MODULE } : {};
-  const all = { logLevel: "silent", ...from, ...options } as StartHostOptions;
+  const all = { ...QUIET, ...from, ...options } as StartHostOptions;
   let host: Host;
   try {
     host = await startHost(all);
@@ -35,7 +37,7 @@ async function failureOf(options: Partial<StartHostOptions>): Promise<Failure> {
 }
 
 async function startAndStop(options: { dataDir: string; shardCount?: number }): Promise<void> {
-  await using _host = await startHost({ actors: [Counter], logLevel: "silent", ...options });
+  await using _host = await startHost({ actors: [Counter], ...QUIET, ...options });
 }
 
 async function portInUse(): Promise<{ port: number } & AsyncDisposable> {
@@ -75,7 +77,7 @@ it.each([
     expect(failure.message).toContain(String(taken.port));
   }
   // Lock, log and stores were given back: the next start works.
-  const options = { ...from, dataDir: dir.path, logLevel: "silent" } as StartHostOptions;
+  const options = { ...from, dataDir: dir.path, ...QUIET } as StartHostOptions;
   await using host = await startHost(options);
   expect(await host.client.get(Counter, "a").increment(1)).toBe(1);
 });
@@ -192,9 +194,22 @@ it("a module that does not exist is named", async () => {
   expect(failure.message).toContain("nowhere.ts");
 });
 
+it.each([
+  [{}, /either actors/],
+  [{ actors: [Counter], module: COUNTER_MODULE }, /not both/],
+  [{ actors: [] }, /actors is empty/],
+  [{ actors: [{} as typeof Counter] }, /defineActor has not returned/],
+  [{ actors: [Counter], prot: 1 }, /prot.*port/],
+])("options that make no host are refused: %o", async (options, message) => {
+  await using dir = await temporaryDir();
+  const start = startHost({ ...QUIET, dataDir: dir.path, ...options });
+  await expect(start).rejects.toMatchObject({ code: "config-invalid" });
+  await expect(start).rejects.toThrow(message);
+});
+
 it("other machines are not served by accident", async () => {
   await using dir = await temporaryDir();
-  for (const key of ["host", "adminHost"]) {
+  for (const key of ["listenHost", "adminHost"]) {
     const failure = await failureOf({ dataDir: dir.path, [key]: "0.0.0.0" });
     expect(failure.code).toBe("config-invalid");
     expect(failure.message).toContain("insecurePlaintext");

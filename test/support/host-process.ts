@@ -40,7 +40,12 @@ export class HostProcess implements AsyncDisposable {
 
   constructor(request: HostRequest, options: ConstructorParameters<typeof Program>[2] = {}) {
     const { actors, module = COUNTER_MODULE, ...rest } = request;
-    const argument = { ...rest, ...(actors === undefined ? { module } : { actors }) };
+    const argument = {
+      port: 0,
+      adminPort: 0,
+      ...rest,
+      ...(actors === undefined ? { module } : { actors }),
+    };
     this.program = new Program(
       "test/integration/fixtures/host.ts",
       [JSON.stringify(argument)],

@@ -22,6 +22,17 @@ export {
 } from "./definition/define-actor.ts";
 export * from "./gateway/index.ts";
 export { startHost, type StartHostOptions } from "./host/start-host.ts";
+export {
+  HOST_OPTIONS,
+  resolveHostOptions,
+  type HostOptions,
+  type HostOptionsGiven,
+} from "./host/host-options.ts";
+export {
+  CONFIG_FILE_DEFAULT,
+  loadHostOptions,
+  type HostOptionsSources,
+} from "./host/load-host-options.ts";
 export type { Host, StopOptions } from "./host/host.ts";
 export { readHostInfo, type FoundHost, type HostInfo } from "./host/host-info.ts";
 export type {
