@@ -13,6 +13,7 @@ import { formatTable, runCase, type BenchRow, type BenchSuite } from "./harness.
 const SUITES: Readonly<Record<string, () => Promise<{ suite: BenchSuite }>>> = {
   log: () => import("./suites/log.ts"),
   crc: () => import("./suites/crc.ts"),
+  call: () => import("./suites/call.ts"),
 };
 
 async function main(): Promise<void> {
