@@ -132,9 +132,10 @@ export class LogWriter {
   /** @throws as `tryAppend`, and `overloaded` when too many wait already */
   async append(input: AppendInput, payload: Uint8Array, signal?: AbortSignal): Promise<Lsn> {
     signal?.throwIfAborted();
-    const lsn = this.tryAppend(input, payload);
-    if (lsn !== undefined) return lsn;
+    this.#throwIfClosed();
     this.#checkInput(input, payload.byteLength);
+    const lsn = this.#barred === 0 ? this.#append(input, payload) : undefined;
+    if (lsn !== undefined) return lsn;
     const queued = this.#queue.wait(input, payload, signal);
     this.#barred |= QUEUED;
     return queued;
@@ -230,10 +231,14 @@ export class LogWriter {
     }
   }
 
-  #refuseBarred(): undefined {
+  #throwIfClosed(): void {
     const { failure } = this.#progress;
     if (failure) throw closedBy(failure);
     if ((this.#barred & CLOSED) !== 0) throw new PinionError("log-closed", "the log is closed");
+  }
+
+  #refuseBarred(): undefined {
+    this.#throwIfClosed();
     this.#refuse((this.#barred & GATED) !== 0 ? "archive-behind" : "waiting-appends");
   }
 

@@ -191,7 +191,10 @@ export class SegmentedLog implements Log {
     return this.#writer.append(input, payload, signal);
   }
 
-  /** What keeps `tryAppend` from taking records, with the advice to give to a caller; undefined when nothing but a full buffer does. */
+  /**
+   * Why `tryAppend` refuses, or soon will, with the advice to give to a caller: the log has failed, the archive is behind, or the
+   * next segment cannot be made. Undefined when nothing stands in the way but a buffer that is being written.
+   */
   backpressure(): PinionError | undefined {
     if (this.failure) return this.failure;
     const health = this.archiveHealth();
