@@ -16,8 +16,6 @@ import {
   PinionError,
   type CallExtras,
   type CallOptions,
-  type Relocation,
-  type Welcome,
 } from "@pinion/core";
 import {
   deadlineExceeded,
@@ -30,13 +28,12 @@ import type { CallTarget } from "./call-target.ts";
 import type { ClientSession } from "./client-session.ts";
 import { CallCounters } from "./client-stats.ts";
 import { DeadlineQueue } from "./deadline-queue.ts";
-import type { ClientEvent } from "./events.ts";
 import type { ResolvedClientOptions } from "./options.ts";
 import { careOf, PendingCall, type CallCare, type FrameTime } from "./pending-call.ts";
 import { ProcessHold } from "./process-hold.ts";
 import { retryDelayMs } from "./retry-policy.ts";
 import type { Router } from "./router.ts";
-import type { LinkListener, WorkerLink } from "./worker-link.ts";
+import type { CallOutcomes, WorkerLink } from "./worker-link.ts";
 
 /** What a reference's `with` takes. */
 export interface ActorCallOptions extends CallOptions {
@@ -60,7 +57,7 @@ const captureResolve = (resolve: (value: unknown) => void): void => {
   capturedResolve = resolve;
 };
 
-export class CallDesk implements LinkListener {
+export class CallDesk implements CallOutcomes {
   readonly counters = new CallCounters();
   readonly #session: ClientSession;
   readonly #options: ResolvedClientOptions;
@@ -69,22 +66,16 @@ export class CallDesk implements LinkListener {
   #retryHorizonMs: number;
   readonly #deadlines: DeadlineQueue;
   readonly #hold = new ProcessHold();
-  /** Called after a host answered, or a connection failed. */
-  onNews: (() => void) | undefined;
   #closed = false;
   /** Resolves when the last pending call is settled. */
   #onIdle: (() => void) | undefined;
 
-  constructor(
-    session: ClientSession,
-    options: ResolvedClientOptions,
-    makeRouter: (desk: CallDesk) => Router,
-  ) {
+  constructor(session: ClientSession, options: ResolvedClientOptions, router: Router) {
     this.#session = session;
     this.#options = options;
     this.#retryHorizonMs = options.retryHorizonMs;
     this.#deadlines = new DeadlineQueue(options.clock, (call) => this.#onDue(call));
-    this.#router = makeRouter(this);
+    this.#router = router;
     this.counters.register(options.telemetry, () => this.pending);
   }
 
@@ -154,7 +145,7 @@ export class CallDesk implements LinkListener {
   }
 
   #listen(call: PendingCall, signal: AbortSignal): void {
-    const onAbort = (): void => this.#abandon(call, cancelled(call, signal));
+    const onAbort = (): void => this.abandon(call, cancelled(call, signal));
     signal.addEventListener("abort", onAbort, { once: true });
     careOf(call).stopListening = () => signal.removeEventListener("abort", onAbort);
   }
@@ -176,7 +167,7 @@ export class CallDesk implements LinkListener {
         call.argsBuffer = encodeArgs(args);
         call.argsEnd = call.argsBuffer.length;
         link.park(call);
-        this.#watchProcess();
+        this.watchProcess();
       }
     } catch (e) {
       this.#settleFailed(call, ours(call, e));
@@ -243,7 +234,7 @@ export class CallDesk implements LinkListener {
   #retry(call: PendingCall, error: PinionError, delayMs: number): void {
     call.state = "waiting";
     call.carrier = undefined;
-    this.#startHorizon(call, error);
+    this.startHorizon(call, error);
     this.counters.retries++;
     if (delayMs === 0) {
       this.#resend(call);
@@ -254,10 +245,11 @@ export class CallDesk implements LinkListener {
       care.retryTimer = undefined;
       this.#resend(call);
     });
-    this.#watchProcess();
+    this.watchProcess();
   }
 
-  #startHorizon(call: PendingCall, error: PinionError): void {
+  /** From now on the call is retried for a limited time. */
+  startHorizon(call: PendingCall, error: PinionError): void {
     const care = careOf(call);
     care.lastError = error;
     if (care.retryUntilMs !== Infinity) return;
@@ -265,69 +257,16 @@ export class CallDesk implements LinkListener {
     this.#deadlines.update(call);
   }
 
+  /** Retries must end before the host forgets the session (I2). */
+  limitHorizon(sessionExpiryMs: number): void {
+    const { retryHorizonMs } = this.#options;
+    this.#retryHorizonMs =
+      sessionExpiryMs > 0 ? Math.min(retryHorizonMs, sessionExpiryMs / 2) : retryHorizonMs;
+  }
+
   #resend(call: PendingCall): void {
     this.#router.linkFor(call.target).park(call);
-    this.#watchProcess();
-  }
-
-  onWelcome(link: WorkerLink, welcome: Welcome): void {
-    const was = this.#router.clusterId;
-    if (was !== "" && was !== welcome.clusterId)
-      this.#onClusterChanged(link, was, welcome.clusterId);
-    const { sessionExpiryMs } = welcome.limits;
-    if (sessionExpiryMs > 0) {
-      this.#retryHorizonMs = Math.min(this.#options.retryHorizonMs, sessionExpiryMs / 2);
-    }
-    if (this.#router.adopt(welcome, link.address)) this.#reroute();
-    this.#tell({
-      kind: "connected",
-      address: link.address,
-      host: welcome.host,
-      incarnation: welcome.incarnation,
-    });
-    this.#watchProcess();
-    this.onNews?.();
-  }
-
-  /** Another cluster knows nothing of what we sent to the first: sending it again could run it twice. */
-  #onClusterChanged(link: WorkerLink, was: string, is: string): void {
-    this.#tell({ kind: "cluster-changed", address: link.address, was, is });
-    for (const call of this.#session.calls.all()) {
-      if (call.attempts === 0) continue;
-      const what = `${call.name}: ${link.address} now answers for another cluster`;
-      this.#abandon(call, new PinionError("outcome-unknown", what, { details: detailsOf(call) }));
-    }
-  }
-
-  onRelocations(relocations: readonly Relocation[]): void {
-    for (const relocation of relocations) this.#router.relocate(relocation);
-    this.#reroute();
-  }
-
-  onDraining(link: WorkerLink, reason: string): void {
-    this.#tell({ kind: "draining", address: link.address, reason });
-    this.#seekAlternative(link);
-    this.#watchProcess();
-  }
-
-  onLost(
-    link: WorkerLink,
-    error: PinionError,
-    carried: readonly PendingCall[],
-    retryInMs: number,
-  ): void {
-    this.counters.disconnects++;
-    for (const call of carried) {
-      careOf(call).uncertain = true;
-      this.counters.retries++;
-      this.#startHorizon(call, error);
-    }
-    // Calls that were never sent wait with the same patience.
-    for (const call of link.waitingCalls) this.#startHorizon(call, error);
-    this.#tell({ kind: "disconnected", address: link.address, error, retryInMs });
-    this.#seekAlternative(link);
-    this.#watchProcess();
-    this.onNews?.();
+    this.watchProcess();
   }
 
   onUnsendable(call: PendingCall, error: unknown): void {
@@ -338,36 +277,13 @@ export class CallDesk implements LinkListener {
     if (call.extras?.oneWay === true) this.#settle(call, undefined);
   }
 
-  /** An observer is the user's: what it throws is not ours to suffer from. */
-  #tell(event: ClientEvent): void {
-    try {
-      this.#options.onEvent(event);
-    } catch (e) {
-      process.emitWarning(`the client's onEvent threw: ${messageOf(e)}`);
-    }
-  }
-
-  /** While a worker is away, another host may know where its shards went. */
-  #seekAlternative(link: WorkerLink): void {
-    const address = this.#router.alternativeTo(link.address);
-    if (address !== undefined) this.#router.linkTo(address).wake();
-  }
-
-  /** Calls that wait for a worker which no longer serves their shard move on. */
-  #reroute(): void {
-    for (const link of this.#router.links) {
-      if (link.waitingCount === 0 || link.state === "ready") continue;
-      for (const call of link.takeWaiting()) this.#router.linkFor(call.target).park(call);
-    }
-  }
-
   // ---------------------------------------------------------------- endings
 
   #onDue(call: PendingCall): void {
     const { clock } = this.#options;
     const care = careOf(call);
     if (clock.nowMs() >= care.deadlineAtMs) {
-      this.#abandon(call, deadlineExceeded(call));
+      this.abandon(call, deadlineExceeded(call));
       return;
     }
     if (call.state === "sent") {
@@ -377,11 +293,11 @@ export class CallDesk implements LinkListener {
       return;
     }
     const mayHaveRun = care.uncertain && !this.#router.isReadonly(call.target.type, call.method);
-    this.#abandon(call, givenUp(call, care.lastError, this.#retryHorizonMs, mayHaveRun));
+    this.abandon(call, givenUp(call, care.lastError, this.#retryHorizonMs, mayHaveRun));
   }
 
   /** Fails a call that somebody still carries. */
-  #abandon(call: PendingCall, error: PinionError): void {
+  abandon(call: PendingCall, error: PinionError): void {
     const { state, carrier } = call;
     if (state === "settled") return;
     // Settled first: in the host's own process the answer to the cancellation comes at once.
@@ -423,7 +339,7 @@ export class CallDesk implements LinkListener {
   }
 
   /** A connection in use keeps the process alive by itself; pending calls without one must. */
-  #watchProcess(): void {
+  watchProcess(): void {
     this.#hold.set(
       this.pending > 0 && ![...this.#router.links].every((link) => link.state === "ready"),
     );
@@ -443,8 +359,8 @@ export class CallDesk implements LinkListener {
     }
     // What waits goes first: giving up a call that was sent would make room for it.
     const calls = this.#session.calls.all();
-    for (const call of calls) if (call.state !== "sent") this.#abandon(call, closed(call));
-    for (const call of calls) this.#abandon(call, closed(call));
+    for (const call of calls) if (call.state !== "sent") this.abandon(call, closed(call));
+    for (const call of calls) this.abandon(call, closed(call));
     this.#deadlines.stop();
     this.#hold.set(false);
   }

@@ -12,6 +12,7 @@ import { actorIdOf, makeActorRef, type ActorRef } from "./actor-ref.ts";
 import { CallDesk, type ActorCallOptions, type PreparedOptions } from "./call-desk.ts";
 import { prepareOptions } from "./call-options.ts";
 import { CallTarget } from "./call-target.ts";
+import { ClusterWatch } from "./cluster-watch.ts";
 import { ClientSession } from "./client-session.ts";
 import type { ClientStats } from "./client-stats.ts";
 import type { Connector } from "./connection.ts";
@@ -110,17 +111,16 @@ export class Client extends ActorSpace {
   ): Promise<Client> {
     const session = new ClientSession(options.clock);
     const connector = connectorOf(session);
-    const desk = new CallDesk(
-      session,
-      options,
-      (self) =>
-        new Router(seeds, (address) => new WorkerLink(address, session, connector, options, self)),
-    );
+    const link = (address: string): WorkerLink =>
+      new WorkerLink(address, session, connector, options, desk, watch);
+    const router = new Router(seeds, link);
+    const desk = new CallDesk(session, options, router);
+    const watch = new ClusterWatch(desk, router, session, options.onEvent);
     const client = new Client(session, desk);
     const hold = new ProcessHold();
     hold.set(true);
     try {
-      await firstWelcome(desk, options);
+      await firstWelcome(router, watch, options);
     } catch (e) {
       await client.close(0);
       throw e;
@@ -177,20 +177,23 @@ export class Client extends ActorSpace {
 }
 
 /** Asks all seeds, again and again, until one has said what the cluster is. */
-function firstWelcome(desk: CallDesk, options: ResolvedClientOptions): Promise<void> {
-  const { router } = desk;
+function firstWelcome(
+  router: Router,
+  watch: ClusterWatch,
+  options: ResolvedClientOptions,
+): Promise<void> {
   const links = router.seeds.map((seed) => router.linkTo(seed));
   return new Promise((resolve, reject) => {
     const finish = (error: PinionError | undefined): void => {
       timer.cancel();
-      desk.onNews = undefined;
+      watch.onNews = undefined;
       if (error === undefined) resolve();
       else reject(error);
     };
     const timer = options.clock.setTimer(options.connectTimeoutMs, () =>
       finish(noAnswer(links, options.connectTimeoutMs)),
     );
-    desk.onNews = () => {
+    watch.onNews = () => {
       if (router.shardCount > 0) finish(undefined);
       // Where every host has refused us for good there is nothing to wait for.
       else if (links.every((link) => link.lastError?.retry === "never"))

@@ -23,9 +23,8 @@ import { backoffMs } from "./retry-policy.ts";
 
 export type LinkState = "idle" | "connecting" | "ready" | "draining" | "waiting" | "closed";
 
-/** What a link tells the client. */
-export interface LinkListener {
-  onWelcome(link: WorkerLink, welcome: Welcome): void;
+/** What a link tells about its calls. */
+export interface CallOutcomes {
   onReply(
     seq: number,
     ok: boolean,
@@ -34,6 +33,15 @@ export interface LinkListener {
     end: number,
     nowMs: number,
   ): void;
+  /** A waiting call was sent. */
+  onSent(call: PendingCall): void;
+  /** A waiting call could not be encoded for this host after all. */
+  onUnsendable(call: PendingCall, error: unknown): void;
+}
+
+/** What a link tells about its host. */
+export interface LinkEvents {
+  onWelcome(link: WorkerLink, welcome: Welcome): void;
   onRelocations(relocations: readonly Relocation[]): void;
   onDraining(link: WorkerLink, reason: string): void;
   /** @param carried the calls that were sent and not answered, in order; already waiting again. */
@@ -43,10 +51,6 @@ export interface LinkListener {
     carried: readonly PendingCall[],
     retryInMs: number,
   ): void;
-  /** A waiting call was sent. */
-  onSent(call: PendingCall): void;
-  /** A waiting call could not be encoded for this host after all. */
-  onUnsendable(call: PendingCall, error: unknown): void;
 }
 
 export class WorkerLink implements CallCarrier, ConnectionListener {
@@ -54,7 +58,8 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
   readonly #session: ClientSession;
   readonly #connector: Connector;
   readonly #options: ResolvedClientOptions;
-  readonly #listener: LinkListener;
+  readonly #calls: CallOutcomes;
+  readonly #events: LinkEvents;
   #state: LinkState = "idle";
   #connection: Connection | undefined;
   #window: number;
@@ -69,13 +74,15 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     session: ClientSession,
     connector: Connector,
     options: ResolvedClientOptions,
-    listener: LinkListener,
+    calls: CallOutcomes,
+    events: LinkEvents,
   ) {
     this.address = address;
     this.#session = session;
     this.#connector = connector;
     this.#options = options;
-    this.#listener = listener;
+    this.#calls = calls;
+    this.#events = events;
     this.#window = options.maxInFlight;
   }
 
@@ -173,10 +180,10 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
       try {
         this.send(call, undefined);
       } catch (e) {
-        this.#listener.onUnsendable(call, e);
+        this.#calls.onUnsendable(call, e);
         continue;
       }
-      this.#listener.onSent(call);
+      this.#calls.onSent(call);
     }
   }
 
@@ -189,7 +196,7 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
       this.#state = "ready";
       this.#failures = 0;
     }
-    this.#listener.onWelcome(this, welcome);
+    this.#events.onWelcome(this, welcome);
     this.#pump();
   }
 
@@ -201,11 +208,11 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     end: number,
     nowMs: number,
   ): void {
-    this.#listener.onReply(seq, ok, bytes, start, end, nowMs);
+    this.#calls.onReply(seq, ok, bytes, start, end, nowMs);
   }
 
   onRelocations(relocations: readonly Relocation[]): void {
-    this.#listener.onRelocations(relocations);
+    this.#events.onRelocations(relocations);
   }
 
   onCredit(credit: number): void {
@@ -220,7 +227,7 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
   onGoAway(goAway: GoAway): void {
     if (this.#state !== "ready") return;
     this.#state = "draining";
-    this.#listener.onDraining(this, goAway.reason);
+    this.#events.onDraining(this, goAway.reason);
   }
 
   onClosed(error: PinionError): void {
@@ -237,6 +244,6 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     const { reconnectDelayMsMin, reconnectDelayMsMax, rng, clock } = this.#options;
     const delayMs = backoffMs(this.#failures, reconnectDelayMsMin, reconnectDelayMsMax, rng);
     this.#retryTimer = clock.setTimer(delayMs, () => this.connect());
-    this.#listener.onLost(this, error, carried, delayMs);
+    this.#events.onLost(this, error, carried, delayMs);
   }
 }
