@@ -1,9 +1,13 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { ClientEvent } from "@pinion/client";
 import { decodeArgs, PinionError, shardOf, type ActorType } from "@pinion/core";
 import type { IncomingCall } from "@pinion/runtime";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { errorOf, valueOf } from "../support/fake-dispatcher.ts";
 import {
   connectTo,
@@ -106,6 +110,28 @@ describe("a lost connection", () => {
     await startGateway(never, { port, dispatcher: first.dispatcher });
     expect(await call).toBe(42);
     expect(runs).toBe(1);
+  });
+
+  it("does not let the process end in the middle of an await, nor keep it alive afterwards", async () => {
+    const first = await startGateway(never);
+    const { port } = first.gateway;
+    const program = fileURLToPath(new URL("../support/waiting-client.ts", import.meta.url));
+    const child = spawn(process.execPath, ["--conditions=source", program, first.address], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    onTestFinished(() => void child.kill());
+    const ended = once(child, "exit");
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    expect((await lines.next()).value).toBe("called");
+    await first.dispatcher.received(1);
+    await first.gateway.stop();
+    // Between attempts to connect nothing but the client itself keeps the process alive.
+    for (let i = 0; i < 4; i++) expect((await lines.next()).value).toBe("disconnected");
+    await startGateway(() => valueOf(42), { port });
+    let line = await lines.next();
+    while (line.value === "disconnected") line = await lines.next();
+    expect(line.value).toBe("answer 42");
+    expect(await ended).toEqual([0, null]);
   });
 
   it("keeps new calls waiting until there is a host again", async () => {
