@@ -24,6 +24,7 @@ import type { StateVersion } from "../state-value/index.ts";
 import type { Activation } from "./activation.ts";
 import type { MethodFn, RegisteredMethod } from "./registered-type.ts";
 import { TurnContext } from "./turn-context.ts";
+import { openCommitSpan, openTurnSpan } from "./turn-spans.ts";
 import { Turn } from "./turn.ts";
 import { unknownMethod } from "./unknown-name.ts";
 
@@ -118,9 +119,12 @@ export function startTurn(activation: Activation, entry: CallEntry): void {
   }
   const turn = new Turn(activation, "call", call, entry, nowMs);
   const method = activation.type.methods.get(call.method);
-  if (activation.turn === undefined) activation.turn = turn;
   turn.openLsn = entry.closes;
-  entry.prepare?.(turn);
+  if (entry.prepare?.(turn) === false) {
+    activation.shard.withdrawn(entry);
+    return;
+  }
+  if (activation.turn === undefined) activation.turn = turn;
   if (entry.end !== undefined) {
     activation.running++;
     commitTurn(turn, entry.end.ok, entry.end, activation.base, undefined, false);
@@ -135,6 +139,7 @@ export function startTurn(activation: Activation, entry: CallEntry): void {
     finishTurn(turn, false, error);
     return;
   }
+  openTurnSpan(turn);
   runMethod(turn, method, call, finishTurn);
 }
 
@@ -311,6 +316,7 @@ function publish(
     activation.stored = true;
   }
   activation.lastLsn = at;
+  openCommitSpan(turn, at);
   shard.changed(activation);
   if (record.reminders.length > 0)
     activation.services.remindersChanged(activation, record.reminders);
@@ -330,6 +336,10 @@ function publish(
 /** From here on the turn changes nothing. Whoever calls this finishes with `activation.turnEnded`. */
 export function endTurn(turn: Turn, ok: boolean): void {
   turn.ended = true;
+  if (turn.span !== undefined) {
+    turn.span.setAttribute("pinion.turn_ok", ok);
+    turn.span.end();
+  }
   turn.draft?.revoke();
   const { activation } = turn;
   if (turn.suspended) activation.services.unwatch(turn);

@@ -2,7 +2,8 @@
  * Writes what the log holds into the state store, so that the log can be cut and a restart is short.
  *
  * C1 a checkpoint is exactly the committed state as of one LSN per shard: it is captured in one go (state values are immutable, so
- *    capturing is keeping references), and written only when that LSN is committed (P8).
+ *    capturing is keeping references), and written only when that LSN is committed (P8) and flushed, also where replies do not
+ *    wait for that: a store ahead of its log would skip the records that later get the lost ones' LSNs.
  * C2 the log is released only after the store has the checkpoint durably.
  * C3 a failed checkpoint loses nothing: what it held is captured again, the log keeps its segments, and admission slows down
  *    when the log cannot grow.
@@ -167,7 +168,10 @@ export class Checkpointer {
         frozen.push(freeze(target, position));
         await this.#yield();
       }
-      for (const f of frozen) await f.target.shard.whenCommitted(f.upTo);
+      for (const { target, upTo } of frozen) {
+        await target.shard.whenCommitted(upTo);
+        await this.#flushed(target.shard, upTo);
+      }
       const checkpoints: ShardCheckpoint[] = [];
       for (const f of frozen) checkpoints.push(await this.#encode(f));
       await this.#ports.store.checkpoint(checkpoints);
@@ -184,6 +188,13 @@ export class Checkpointer {
     this.#last = position;
     this.completed++;
     await this.#ports.log.retain("checkpoint", position);
+  }
+
+  #flushed(shard: Shard, upTo: Lsn): Promise<void> {
+    const { log } = this.#ports;
+    if (log.flushed(shard.id) >= upTo) return Promise.resolve();
+    log.requestFlush();
+    return log.whenFlushed(shard.id, upTo);
   }
 
   async #encode(f: Frozen): Promise<ShardCheckpoint> {

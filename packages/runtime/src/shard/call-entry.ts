@@ -11,10 +11,12 @@ import type { ReminderFiring } from "../definition/actor-context.ts";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import type { CallKey } from "../records/call-key.ts";
 import type { ReminderOp } from "../records/runtime-records.ts";
+import type { ReminderState } from "../reminders/reminder-state.ts";
 import type { Gated } from "./output-gate.ts";
 
 /** What may be set on a turn before its method runs. */
 export interface PreparedTurn {
+  readonly member: { readonly reminders: ReadonlyMap<string, ReminderState> | undefined };
   reminder: ReminderFiring | undefined;
   reminderAdvance: ReminderOp | undefined;
   /** The turn runs again after a crash, with the time and randomness of its first run. */
@@ -32,8 +34,8 @@ export class CallEntry implements Gated {
   #waiting: IncomingCall | IncomingCall[] | undefined;
   /** In a dedupe window: false for reminders and timers, which nobody retries. */
   tracked = false;
-  /** Set up the turn before it starts: a rerun after a crash, a reminder's due time. */
-  prepare: ((turn: PreparedTurn) => void) | undefined = undefined;
+  /** Sets up the turn before it starts: a rerun after a crash, a reminder's due time. False: it is not wanted any more. */
+  prepare: ((turn: PreparedTurn) => boolean) | undefined = undefined;
   /** The turn records this outcome without running its method. */
   end: Outcome | undefined = undefined;
   /** A rerun closes the open record of the run that a crash cut off. */

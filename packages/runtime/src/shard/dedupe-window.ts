@@ -218,7 +218,11 @@ export class DedupeWindow {
   /** Drops an entry by its text key. */
   forgetOther(key: string): void {
     const entry = this.#others.get(key);
-    if (entry !== undefined && this.#others.delete(key)) this.#bytes -= entry.bytes();
+    if (entry === undefined) return;
+    this.#others.delete(key);
+    this.#bytes -= entry.bytes();
+    // A call that its caller did not wait for may still run: what it grows by is not this window's any more.
+    entry.tracked = false;
   }
 
   /** Recovery: what the session's client had acknowledged when this was logged. */

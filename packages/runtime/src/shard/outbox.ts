@@ -7,7 +7,7 @@
  *    has returned.
  * O3 dispatch keeps the order of one sender's entries; after a refusal later entries may overtake.
  */
-import { PinionError, type Clock, type Lsn, type Rng } from "@pinion/core";
+import { decodeError, type Clock, type Lsn, type Rng } from "@pinion/core";
 import { RecordKind, type ActorKey } from "@pinion/storage";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import { callKeyText, childPath, type CallKey } from "../records/call-key.ts";
@@ -122,15 +122,15 @@ export class Outbox {
     const envelope = this.#ports.sendEnvelope(item, childPath(item.call.path, item.entry.ordinal));
     this.#ports.submit({
       ...envelope,
-      sink: { reply: (call, outcome) => this.#answered(item, call, outcome) },
+      sink: { reply: (_call, outcome) => this.#answered(item, outcome) },
     });
   }
 
-  /** Recorded outcomes, also errors, end a send: its turn has run. Refusals do not. */
-  #answered(item: OutboxItem, call: IncomingCall, outcome: Outcome): void {
+  /** Recorded outcomes, also errors, end a send: its turn has run. Refusals do not, even final ones: a store may recover, code may come back. */
+  #answered(item: OutboxItem, outcome: Outcome): void {
     if (this.#discarded) return;
-    if (outcome.refused === "transient") {
-      this.#again(item, new PinionError("unavailable", `${call.type}/${call.key} refused a send`));
+    if (outcome.refused !== undefined) {
+      this.#again(item, decodeError(outcome.bytes));
       return;
     }
     if (!outcome.ok)

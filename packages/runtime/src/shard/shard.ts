@@ -27,6 +27,7 @@ import type { StateVersion } from "../state-value/index.ts";
 import { callKeyOf, type CallEntry } from "./call-entry.ts";
 import { DedupeWindow, type DedupeLimits } from "./dedupe-window.ts";
 import { Outbox, type OutboxPorts } from "./outbox.ts";
+import { valueOutcome } from "./outcome.ts";
 import { OutputGate, type Gated } from "./output-gate.ts";
 
 /** An activation as its shard sees it: what a checkpoint captures. */
@@ -194,6 +195,12 @@ export class Shard {
     this.pending--;
     this.dedupe.remove(callKeyOf(call), call.idempotencyKey, activation);
     entry.refuse(outcome);
+  }
+
+  /** A reminder's turn that nobody wants any more: it ends without a record, as if it had run. */
+  withdrawn(entry: CallEntry): void {
+    this.opens.delete(callKeyText(callKeyOf(entry.call)));
+    this.refuse(entry, valueOutcome(undefined));
   }
 
   /** An admitted call whose activation ended before its turn came: it waits at the next one. */

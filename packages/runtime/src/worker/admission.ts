@@ -85,7 +85,10 @@ export class Admission {
     const entry = new CallEntry(call, digest);
     if (call.idempotencyKey !== undefined)
       entry.expiresMs = wallMs + (call.idempotencyTtlMs || IDEMPOTENCY_TTL_MS_DEFAULT);
-    shard.dedupe.add(callKeyOf(call), call.idempotencyKey, activation.actor, entry, wallMs);
+    // Nobody retries a timer's call, and nobody would ever acknowledge it.
+    const isOwn = call.session.id.startsWith("@") && call.path === "";
+    if (!isOwn)
+      shard.dedupe.add(callKeyOf(call), call.idempotencyKey, activation.actor, entry, wallMs);
     shard.pending++;
     activation.admit(entry);
   }

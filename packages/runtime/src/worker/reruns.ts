@@ -33,13 +33,19 @@ function advance(state: ReminderState, firing: Firing): ReminderOp {
   return { op: "set", name: state.name, dueMs: next.dueMs, body: encodeReminderBody(next) };
 }
 
-/** Prepares a reminder's turn: what it is for, and where its schedule goes. */
-function prepareReminder(state: ReminderState, firing: Firing): (turn: PreparedTurn) => void {
+/**
+ * Prepares a reminder's turn: what it is for, and where its schedule goes. While it waited, a turn before it may have cancelled or
+ * replaced the reminder: then it must not run, or its commit would bring the old schedule back.
+ */
+function prepareReminder(state: ReminderState, firing: Firing): (turn: PreparedTurn) => boolean {
   return (turn) => {
+    const now = turn.member.reminders?.get(state.name);
+    if (now?.generation !== state.generation || now.dueMs !== state.dueMs) return false;
     turn.reminderAdvance = advance(state, firing);
     if (firing.dueMs !== undefined) {
       turn.reminder = { name: state.name, due: new Date(firing.dueMs), missed: firing.missed };
     }
+    return true;
   };
 }
 
@@ -141,7 +147,7 @@ function rerun(core: WorkerCore, hooks: RerunHooks, owned: OwnedShard, cut: Open
   entry.closes = cut.lsn;
   entry.prepare = (turn) => {
     if (open !== undefined) turn.replayWith(open.nowMs, open.seed, attempt);
-    reminder?.(turn);
+    return reminder?.(turn) ?? true;
   };
   if (!cut.key.session.startsWith("@")) {
     shard.dedupe.add(cut.key, open?.idempotency?.key, cut.actor, entry, core.ports.clock.wallMs());
@@ -150,7 +156,10 @@ function rerun(core: WorkerCore, hooks: RerunHooks, owned: OwnedShard, cut: Open
   activation.admitFirst(entry);
 }
 
-function reminderOf(owned: OwnedShard, cut: OpenCall): ((turn: PreparedTurn) => void) | undefined {
+function reminderOf(
+  owned: OwnedShard,
+  cut: OpenCall,
+): ((turn: PreparedTurn) => boolean) | undefined {
   if (!cut.key.session.startsWith(`${REMINDER_SESSION}/`)) return undefined;
   const [generation, ...name] = cut.key.session.slice(REMINDER_SESSION.length + 1).split("/");
   const claimed = owned.reminders.claim(cut.actor, name.join("/"), Number(generation), cut.key.seq);

@@ -40,6 +40,7 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
     clock,
     rng,
     monitor,
+    telemetry,
     hlc: core.hlc,
     ownSession,
     nextOwnSeq: () => ++ownSeq,
@@ -88,8 +89,9 @@ async function loadRecord(
   activation: Activation,
 ): Promise<LoadedRecord | undefined> {
   const { shard, actor } = activation;
-  const stored = await core.ports.store.load(shard.id, actor);
+  // Before the store is asked: a checkpoint that ends meanwhile forgets these changes, and the answer may be from before it.
   const later = core.shards.get(shard.id)?.recovered.get(actor);
+  const stored = await core.ports.store.load(shard.id, actor);
   const record = combine(actor, stored, later);
   if (record !== undefined) activation.reminders = remindersOf(record);
   return record;
