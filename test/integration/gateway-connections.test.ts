@@ -294,6 +294,22 @@ describe("connecting", () => {
   });
 });
 
+describe("news", () => {
+  it("of actor types and shards reaches clients that are connected already", async () => {
+    let version = 1;
+    const { address, dispatcher, gateway } = await startGateway(echo, {
+      identityNow: () => ({ ...IDENTITY, shardMap: { ...IDENTITY.shardMap, version } }),
+    });
+    const client = await connectTo(address);
+    dispatcher.types = [{ name: "airport", methods: [{ name: "record", readonly: false }] }];
+    version = 2;
+    gateway.announce();
+    await client.get<Counter>("counter", "visits").echo(1);
+    expect(client.actorTypes.map((t) => t.name)).toEqual(["airport"]);
+    expect(client.stats().disconnects).toBe(0);
+  });
+});
+
 describe("draining", () => {
   it("lets open calls finish, refuses new ones, and tells the clients", async () => {
     const { address, dispatcher, gateway } = await startGateway(never);

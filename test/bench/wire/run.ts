@@ -1,6 +1,7 @@
 /**
  * What client and gateway cost outside the turn engine: the real ones against a bare gRPC stream, in turns, in separate processes.
- *   node --conditions=source test/bench/wire/run.ts [--rounds 5] [--ms 3000] [--callers 64] [--json]
+ *   node --conditions=source test/bench/wire/run.ts [--rounds 5] [--ms 3000] [--callers 64,1] [--json]
+ *     [--profile DIRECTORY]
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,7 +16,7 @@ const { values: options } = parseArgs({
     warmup: { type: "string", default: "1000" },
     callers: { type: "string", default: "64,1" },
     json: { type: "boolean", default: false },
-    profile: { type: "boolean", default: false },
+    profile: { type: "string", default: "" },
   },
 });
 
@@ -27,25 +28,32 @@ interface Result {
 }
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
-const flags = options.profile ? ["--cpu-prof", "--cpu-prof-dir=/tmp/pinion-prof"] : [];
+const flags = options.profile === "" ? [] : ["--cpu-prof", `--cpu-prof-dir=${options.profile}`];
 
 async function startServer(mode: string) {
-  const child = spawn(process.execPath, ["--conditions=source", ...flags, here("./wire-server.ts"), mode], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const child = spawn(
+    process.execPath,
+    ["--conditions=source", ...flags, here("./wire-server.ts"), mode],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
   const [port] = (await once(createInterface(child.stdout), "line")) as [string];
   return { child, port };
 }
 
 async function runClient(mode: string, port: string, callers: string): Promise<Result> {
   const args = [here("./wire-client.ts"), mode, port, callers, options.warmup, options.ms];
-  const child = spawn(process.execPath, ["--conditions=source", ...flags, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, ["--conditions=source", ...flags, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const [line] = (await once(createInterface(child.stdout), "line")) as [string];
   await once(child, "exit");
   return JSON.parse(line) as Result;
 }
 
-const median = (numbers: readonly number[]) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] as number;
+const median = (numbers: readonly number[]) =>
+  [...numbers].sort((a, b) => a - b)[numbers.length >> 1] as number;
 
 const floor = await startServer("floor");
 const pinion = await startServer("pinion");

@@ -14,7 +14,12 @@ interface Subject {
 function floorClient(): Subject {
   const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
   const { path, requestSerialize, responseDeserialize } = floorService.batch;
-  const stream = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, new Metadata());
+  const stream = client.makeBidiStreamRequest(
+    path,
+    requestSerialize,
+    responseDeserialize,
+    new Metadata(),
+  );
   const waiting = new Map<number, (value: unknown) => void>();
   let batch: [number, string, number][] = [];
   let seq = 0;
@@ -42,7 +47,9 @@ function floorClient(): Subject {
 
 async function pinionClient(): Promise<Subject> {
   const client = await connect(`127.0.0.1:${port}`);
-  const ref = client.get("counter" as never, "hot") as unknown as { increment(by: number): Promise<unknown> };
+  const ref = client.get("counter" as never, "hot") as unknown as {
+    increment(by: number): Promise<unknown>;
+  };
   return { increment: (by) => ref.increment(by), close: () => client.close() };
 }
 
@@ -64,7 +71,8 @@ async function drive(subject: Subject, count: number, forMs: number) {
   const seconds = (performance.now() - startMs) / 1000;
   const used = process.cpuUsage(cpu);
   latencies.sort((a, b) => a - b);
-  const quantile = (q: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))];
+  const quantile = (q: number) =>
+    latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))];
   return {
     rate: latencies.length / seconds,
     p50: quantile(0.5),

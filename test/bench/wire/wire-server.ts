@@ -4,7 +4,13 @@
  */
 import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import { decodeArgs, encodeValue, HybridClock, systemClock } from "@pinion/core";
-import { Gateway, type CallSink, type Dispatcher, type IncomingCall, type Session } from "@pinion/runtime";
+import {
+  Gateway,
+  type CallSink,
+  type Dispatcher,
+  type IncomingCall,
+  type Session,
+} from "@pinion/runtime";
 import { pack, unpack } from "msgpackr";
 import { floorService } from "./floor-service.ts";
 

@@ -160,6 +160,29 @@ describe("values as bytes", () => {
     expect(hexOf(first)).toBe("81a16101");
   });
 
+  it.each([15, 16, 31, 32, 255, 256, 65_535, 65_536])(
+    "carries collections of %i, in any library's form",
+    (count) => {
+      const keyed = Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, i]));
+      const value = {
+        bytes: new Uint8Array(count).fill(1),
+        list: Array.from({ length: count }, () => 1),
+        text: "x".repeat(count),
+        keyed,
+      };
+      const bytes = encodeValue(value);
+      expect(decodeValue(bytes)).toStrictEqual(value);
+      expect(decodeValue(encodeValue(foreign.unpack(bytes)))).toStrictEqual(value);
+      const ours = [
+        new Set(value.list.keys()),
+        new Map(Object.entries(keyed)),
+        new Int8Array(count),
+        1n << BigInt(Math.min(count, 60_000)),
+      ];
+      expect(decodeValue(encodeValue(ours))).toStrictEqual(ours);
+    },
+  );
+
   it("carries a large value, and does not keep its memory", () => {
     const large = {
       text: "é".repeat(3_000_000),
