@@ -125,6 +125,7 @@ describe("with a host", () => {
     [["call", "counter/a", "increment", "--timeout", "soon"], 2, /--timeout takes milliseconds/],
     [["actors", "--type", "countr"], 1, /unknown-actor-type.*did you mean counter\?/],
     [["actors", "--limit", "0"], 2, /--limit takes a number from 1/],
+    [["actors", "--prefix", "a"], 2, /--prefix needs --type/],
     [["inspect", "conter/a"], 1, /unknown-actor-type.*did you mean counter\?/],
     [["inspct", "counter/a"], 2, /did you mean inspect\?/i],
     [["call", "counter/a", "value", "--jsn"], 2, /did you mean --json\?/i],
@@ -311,6 +312,32 @@ describe("without a host", () => {
       expect(help.stdout).toMatch(new RegExp(`Examples:\n +\\$ pinion ${name}`));
       expect(help.stdout).toMatch(/With --json:/);
     }
+  });
+
+  test("config says what each option is and where it comes from", async () => {
+    await writeFile(join(dataDir, "pinion.toml"), '[host]\nsegmentBytes = "16MiB"\nport = 1\n');
+    const options = { cwd: dataDir, env: { PINION_PORT: "2", PINION_STOP_GRACE_MS: "9s" } };
+    const { code, stdout } = await runCommand(
+      ["config", "--json", "--set", "stopGraceMs=7s"],
+      options,
+    );
+    expect(code).toBe(0);
+    const { file, options: all } = JSON.parse(stdout) as {
+      file: string;
+      options: { key: string; value: unknown; source: string }[];
+    };
+    const byKey = Object.fromEntries(all.map(({ key, value, source }) => [key, [value, source]]));
+    expect(file).toBe(join(dataDir, "pinion.toml"));
+    expect(byKey).toMatchObject({
+      segmentBytes: [16 * 2 ** 20, "file"],
+      port: [2, "environment"],
+      stopGraceMs: [7_000, "argument"],
+      adminPort: [7466, "default"],
+      dataDir: [join(dataDir, ".pinion"), "default"],
+    });
+    const mistaken = await runCommand(["config", "--set", "segmntBytes=1MiB"], options);
+    expect(mistaken).toMatchObject({ code: 2, stdout: "" });
+    expect(mistaken.stderr).toMatch(/config-invalid.*did you mean segmentBytes/);
   });
 
   test("doctor measures the disk and finds no failure on this machine", async () => {

@@ -1,9 +1,11 @@
 // What `npm start` runs, shortened: a stream of flights through a host that is killed, and a check that can fail.
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { runProgram } from "../support/program.ts";
+import { Program, runProgram, type ProgramOptions } from "../support/program.ts";
 
 let dataDir: string;
 beforeAll(async () => {
@@ -11,8 +13,12 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dataDir, { recursive: true }));
 
-const demo = (...args: string[]) =>
-  runProgram("examples/flights/src/main.ts", ["--seconds", "3", "--data-dir", dataDir, ...args]);
+const demo = (args: string[] = [], options: ProgramOptions = {}) =>
+  runProgram(
+    "examples/flights/src/main.ts",
+    ["--seconds", "3", "--data-dir", dataDir, ...args],
+    options,
+  );
 
 // The second run starts from what the first one left, as a second `npm start` does.
 test.each(["first", "second"])(
@@ -41,15 +47,41 @@ test.each([
 ])(
   "a single record that is %s is found, named, and ends in exit code 1",
   async (fault, message) => {
-    const { code, stderr } = await demo("--fault", fault);
+    const { code, stderr } = await demo(["--fault", fault]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/2 of 3,197 actors disagree/);
     expect(stderr).toMatch(message);
   },
 );
 
+test("another host on the same ports and directory is left alone, and said so", async () => {
+  const env = {
+    PINION_PORT: String(await freePort()),
+    PINION_ADMIN_PORT: String(await freePort()),
+  };
+  const args = ["start", "examples/flights/src/actors.ts", "--data-dir", dataDir];
+  await using other = new Program("packages/cli/src/main.ts", args, { env });
+  await other.printed(new RegExp(`gateway +127\\.0\\.0\\.1:${env.PINION_PORT}`));
+  const { code, stdout } = await demo([], { env });
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/is in use by process \d+.*Keeping this run's data in/);
+  expect(stdout).toMatch(/port \d+ on 127\.0\.0\.1 is already in use: taking free ports instead/);
+  expect(stdout).toMatch(/none lost, none counted twice/);
+  const kept = /Keeping this run's data in (\S+) instead/.exec(stdout)?.[1];
+  await rm(kept!, { recursive: true });
+});
+
+/** Others may take it before we do, but hardly ever. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  return port;
+}
+
 test("a wrong option is refused with the right ones", async () => {
-  const { code, stderr } = await demo("--seconds", "soon");
+  const { code, stderr } = await demo(["--seconds", "soon"]);
   expect(code).toBe(2);
   expect(stderr).toMatch(/--seconds takes a number from 1 to 3600, not "soon"/);
   expect(stderr).toMatch(/usage: npm start/);

@@ -4,6 +4,7 @@ import { CliError } from "./cli-error.ts";
 import { CommandFrame, type CliIo, type CommonOptions } from "./command-frame.ts";
 import { actorsCommand } from "./commands/actors.ts";
 import { callCommand } from "./commands/call.ts";
+import { configCommand } from "./commands/config.ts";
 import { devCommand } from "./commands/dev.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -22,6 +23,7 @@ const COMMANDS = [
   actorsCommand,
   inspectCommand,
   doctorCommand,
+  configCommand,
 ];
 
 const EXIT_CODES = `

@@ -5,7 +5,7 @@ import { CliError } from "../cli-error.ts";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
 import { AdminClient, assertType } from "../host-access/admin-client.ts";
 import { findHost, type HostChoice } from "../host-access/find-host.ts";
-import { dataDirOf, hostOptions } from "../host-access/host-options.ts";
+import { hostOptions } from "../host-access/host-options.ts";
 import type { Output } from "../output/output.ts";
 import { textTable } from "../output/text-table.ts";
 import { bytesText, integerText } from "../output/units.ts";
@@ -31,9 +31,9 @@ export function actorsCommand(frame: CommandFrame): Command {
     json: 'one line each: {"id", "state", "storedBytes", "shard", "lsn"}',
   });
   return hostOptions(command, "admin")
-    .option("--type <type>", "only actors of this type")
+    .option("--type <type>", "only actors of this type, in the default namespace")
     .option("--prefix <text>", "only keys that begin with this; needs --type")
-    .option("--namespace <name>", "of this namespace only")
+    .option("--namespace <name>", "of this namespace instead of the default one; needs --type")
     .option("--limit <n>", "how many at most", "100")
     .action(async (options: ActorsOptions) =>
       frame.run(options, async (output) => list(frame, output, options)),
@@ -44,9 +44,12 @@ async function list(frame: CommandFrame, output: Output, options: ActorsOptions)
   const limit = Number(options.limit);
   if (!Number.isInteger(limit) || limit < 1)
     throw new CliError("usage", `--limit takes a number from 1, not ${options.limit}`);
-  if (options.prefix !== undefined && options.type === undefined)
-    throw new CliError("usage", "--prefix needs --type");
-  const admin = new AdminClient(await findHost(options, "admin", dataDirOf(frame.io, options)));
+  for (const name of ["prefix", "namespace"] as const) {
+    if (options[name] !== undefined && options.type === undefined) {
+      throw new CliError("usage", `--${name} needs --type`);
+    }
+  }
+  const admin = new AdminClient(await findHost(frame.io, options, "admin"));
   const { type, prefix, namespace } = options;
   const rows: ActorRow[] = [];
   let after: string | undefined;
@@ -58,6 +61,11 @@ async function list(frame: CommandFrame, output: Output, options: ActorsOptions)
     after = page.next ?? undefined;
   } while (after !== undefined && rows.length < limit);
   if (rows.length === 0 && type !== undefined) await assertType(admin, type);
+  if (rows.length === 0 && type !== undefined && namespace === undefined) {
+    output.note(
+      output.paint("dim", "looked in the default namespace; --namespace looks in another"),
+    );
+  }
   if (!output.json) output.result(undefined, () => tableOf(rows, output));
   if (after !== undefined)
     output.note(output.paint("dim", `there are more: --limit ${limit * 10}`));

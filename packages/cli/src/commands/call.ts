@@ -6,7 +6,7 @@ import { parseArgument } from "../call/parse-argument.ts";
 import { CliError } from "../cli-error.ts";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
 import { findHost, noAnswer, type HostAddress, type HostChoice } from "../host-access/find-host.ts";
-import { dataDirOf, hostOptions } from "../host-access/host-options.ts";
+import { hostOptions } from "../host-access/host-options.ts";
 import type { Output } from "../output/output.ts";
 import { valueText } from "../output/value-text.ts";
 import { durationText, roundMs } from "../output/units.ts";
@@ -49,7 +49,7 @@ async function call(
   const id = actorOf(actor);
   const args = words.map(parseArgument);
   const timeoutMs = timeoutOf(options.timeout);
-  const host = await findHost(options, "gateway", dataDirOf(frame.io, options));
+  const host = await findHost(frame.io, options, "gateway");
   const client = await connectTo(host);
   try {
     const { clock } = frame.io;

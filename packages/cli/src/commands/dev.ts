@@ -1,11 +1,17 @@
 /** `pinion dev <module>` */
 import { relative } from "node:path";
 import { isPinionError } from "@pinion/core";
+import type { HostOptions } from "@pinion/runtime";
 import type { Command } from "commander";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
 import type { Output } from "../output/output.ts";
 import { durationText, roundMs } from "../output/units.ts";
-import { hostFlags, hostOptionsOf, type HostFlags } from "../serve/host-flags.ts";
+import {
+  configFlags,
+  hostConfig,
+  type ConfigFlags,
+  type HostConfig,
+} from "../config/host-config.ts";
 import { modulePath } from "../serve/module-path.ts";
 import { ModuleWatcher } from "../serve/module-watcher.ts";
 import { ServedHost } from "../serve/serve-host.ts";
@@ -22,18 +28,24 @@ export function devCommand(frame: CommandFrame): Command {
     ],
     json: 'as pinion start, and {"event": "reloaded", "changed", "tookMs", "actors"}, {"event": "reload-failed", "error"}, {"event": "load-failed", "error"}',
   });
-  return hostFlags(command).action(async (module: string, options: CommonOptions & HostFlags) =>
+  return configFlags(command).action(async (module: string, options: CommonOptions & ConfigFlags) =>
     frame.run(options, async (output) => {
       const path = await modulePath(frame.io.cwd, module);
+      const config = await hostConfig(frame.io, options);
       const served = new ServedHost({
         io: frame.io,
         output,
         module: path,
-        options: hostOptionsOf(frame.io, options),
+        options: quietByDefault(config),
       });
       await new DevSession(frame, output, served, path).run();
     }),
   );
+}
+
+/** What goes well is said by this command itself. */
+function quietByDefault({ values, sources }: HostConfig): HostOptions {
+  return sources.logLevel === "default" ? { ...values, logLevel: "warn" } : values;
 }
 
 class DevSession {

@@ -5,10 +5,11 @@ import type { Command } from "commander";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
 import { clockChecks } from "../doctor/clock-checks.ts";
 import { diskChecks } from "../doctor/disk-checks.ts";
+import { portChecks } from "../doctor/port-checks.ts";
 import type { Finding, Level } from "../doctor/finding.ts";
 import { platformChecks } from "../doctor/platform-checks.ts";
 import { ExitCode } from "../exit-codes.ts";
-import { dataDirOf, DATA_DIR_DEFAULT } from "../host-access/host-options.ts";
+import { hostConfig } from "../config/host-config.ts";
 import type { Paint, Style } from "../output/style.ts";
 
 interface DoctorOptions extends CommonOptions {
@@ -34,17 +35,16 @@ export function doctorCommand(frame: CommandFrame): Command {
       ],
       json: '{"ok", "warn", "fail", "findings": [{"check", "level", "found", "why", "fix", "figures"}]}',
     })
-    .option(
-      "--data-dir <dir>",
-      `the directory whose disk is measured (PINION_DATA_DIR, ./${DATA_DIR_DEFAULT})`,
-    )
+    .option("--data-dir <dir>", "the directory whose disk is measured (PINION_DATA_DIR, ./.pinion)")
     .action(async (options: DoctorOptions) =>
       frame.run(options, async (output) => {
         const { clock } = frame.io;
+        const config = await hostConfig(frame.io, options);
         const findings = [
           ...platformChecks(await platformFeatures(), nativeDoor(), buildCommand()),
           ...(await clockChecks(clock)),
-          ...(await diskChecks(dataDirOf(frame.io, options), clock)),
+          ...(await portChecks(config.values)),
+          ...(await diskChecks(config.values.dataDir, clock)),
         ];
         const count = (level: Level): number => findings.filter((f) => f.level === level).length;
         const counts = { ok: count("ok"), warn: count("warn"), fail: count("fail") };

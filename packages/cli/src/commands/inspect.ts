@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
 import { AdminClient, assertType } from "../host-access/admin-client.ts";
 import { findHost, type HostChoice } from "../host-access/find-host.ts";
-import { dataDirOf, hostOptions } from "../host-access/host-options.ts";
+import { hostOptions } from "../host-access/host-options.ts";
 import type { Output } from "../output/output.ts";
 import { fieldList } from "../output/text-table.ts";
 import { valueText } from "../output/value-text.ts";
@@ -25,9 +25,7 @@ export function inspectCommand(frame: CommandFrame): Command {
     async (actor: string, options: CommonOptions & HostChoice) =>
       frame.run(options, async (output) => {
         const id = formatActorId(actorOf(actor));
-        const admin = new AdminClient(
-          await findHost(options, "admin", dataDirOf(frame.io, options)),
-        );
+        const admin = new AdminClient(await findHost(frame.io, options, "admin"));
         const { actor: found, blockedCalls } = await admin.inspect(id);
         if (found.activation === "unknown") await assertType(admin, parseActorId(id).type);
         const { stateJson, ...rest } = found;

@@ -1,7 +1,7 @@
 /** `pinion start <module>` */
 import type { Command } from "commander";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
-import { hostFlags, hostOptionsOf, type HostFlags } from "../serve/host-flags.ts";
+import { configFlags, hostConfig, type ConfigFlags } from "../config/host-config.ts";
 import { modulePath } from "../serve/module-path.ts";
 import { ServedHost } from "../serve/serve-host.ts";
 
@@ -20,14 +20,15 @@ export function startCommand(frame: CommandFrame): Command {
     ],
     json: 'a line for each event: {"event": "started", "pid", "endpoint", "adminEndpoint", "dataDir", "actors", "degraded"}, "stopping", "stopped"',
   });
-  return hostFlags(command).action(async (module: string, options: CommonOptions & HostFlags) =>
+  return configFlags(command).action(async (module: string, options: CommonOptions & ConfigFlags) =>
     frame.run(options, async (output) => {
       const path = await modulePath(frame.io.cwd, module);
+      const config = await hostConfig(frame.io, options);
       const served = new ServedHost({
         io: frame.io,
         output,
         module: path,
-        options: hostOptionsOf(frame.io, options),
+        options: config.values,
       });
       await served.start();
       await served.untilStopped();

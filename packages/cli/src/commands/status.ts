@@ -5,7 +5,7 @@ import type { CommandFrame, CommonOptions } from "../command-frame.ts";
 import { ExitCode } from "../exit-codes.ts";
 import { AdminClient } from "../host-access/admin-client.ts";
 import { findHost, type HostChoice } from "../host-access/find-host.ts";
-import { dataDirOf, hostOptions } from "../host-access/host-options.ts";
+import { hostOptions } from "../host-access/host-options.ts";
 import type { Output } from "../output/output.ts";
 import { fieldList } from "../output/text-table.ts";
 import { bytesText, durationText, integerText } from "../output/units.ts";
@@ -24,7 +24,7 @@ export function statusCommand(frame: CommandFrame): Command {
   });
   return hostOptions(command, "admin").action(async (options: CommonOptions & HostChoice) =>
     frame.run(options, async (output) => {
-      const admin = new AdminClient(await findHost(options, "admin", dataDirOf(frame.io, options)));
+      const admin = new AdminClient(await findHost(frame.io, options, "admin"));
       const [status, { ready, problems, warnings }] = await Promise.all([
         admin.status(),
         admin.ready(),

@@ -6,8 +6,8 @@ import { CliError } from "../cli-error.ts";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
 import { ExitCode } from "../exit-codes.ts";
 import { AdminClient } from "../host-access/admin-client.ts";
-import { findHost, type HostChoice } from "../host-access/find-host.ts";
-import { dataDirOf, hostOptions } from "../host-access/host-options.ts";
+import { findHost, type HostAddress, type HostChoice } from "../host-access/find-host.ts";
+import { hostOptions } from "../host-access/host-options.ts";
 import { durationText, roundMs } from "../output/units.ts";
 
 interface StopOptions extends CommonOptions, HostChoice {
@@ -39,17 +39,13 @@ export function stopCommand(frame: CommandFrame): Command {
             `--timeout takes milliseconds above 0, not ${options.timeout}`,
           );
         const { clock } = frame.io;
-        const dataDir = dataDirOf(frame.io, options);
-        const host = await findHost(options, "admin", dataDir);
+        const host = await findHost(frame.io, options, "admin");
         const startMs = clock.nowMs();
         const admin = new AdminClient(host);
         await admin.stop(timeoutMs);
         const pid = host.info?.pid ?? null;
         for (;;) {
-          const gone =
-            host.info === undefined
-              ? !(await answers(admin))
-              : !(await runs(dataDir, host.info.pid));
+          const gone = !(await isThere(host, admin));
           const tookMs = roundMs(clock.nowMs() - startMs);
           if (gone) {
             output.result(
@@ -71,12 +67,11 @@ export function stopCommand(frame: CommandFrame): Command {
     );
 }
 
-async function runs(dataDir: string, pid: number): Promise<boolean> {
-  const found = await readHostInfo(dataDir);
-  return found !== undefined && found.running && found.info.pid === pid;
-}
-
-async function answers(admin: AdminClient): Promise<boolean> {
+async function isThere({ dataDir, info }: HostAddress, admin: AdminClient): Promise<boolean> {
+  if (dataDir !== undefined) {
+    const found = await readHostInfo(dataDir);
+    return found !== undefined && found.running && found.info.pid === info?.pid;
+  }
   return admin.status().then(
     () => true,
     () => false,

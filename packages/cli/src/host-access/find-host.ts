@@ -4,6 +4,8 @@
 import { PinionError } from "@pinion/core";
 import { readHostInfo, type HostInfo } from "@pinion/runtime";
 import { CliError } from "../cli-error.ts";
+import type { CliIo } from "../command-frame.ts";
+import { dataDirOf } from "../config/host-config.ts";
 import { pathText } from "../output/path-text.ts";
 
 export interface HostChoice {
@@ -14,19 +16,19 @@ export interface HostChoice {
 export interface HostAddress {
   /** "name:port" */
   readonly address: string;
-  /** Where it was found, for messages. */
-  readonly source: string;
+  /** Where it was found; undefined when the address was given. */
+  readonly dataDir: string | undefined;
   /** Undefined when the address was given. */
   readonly info: HostInfo | undefined;
 }
 
 const ADDRESS = /^(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$/;
 
-/** @throws `usage`, `no-host` */
+/** @throws `usage`, `no-host`, `config-invalid` */
 export async function findHost(
+  io: CliIo,
   choice: HostChoice,
   door: "gateway" | "admin",
-  dataDir: string,
 ): Promise<HostAddress> {
   if (choice.host !== undefined) {
     if (!ADDRESS.test(choice.host)) {
@@ -36,16 +38,17 @@ export async function findHost(
         `--host takes "name:port", for instance ${example}, not ${JSON.stringify(choice.host)}`,
       );
     }
-    return { address: choice.host, source: "--host", info: undefined };
+    return { address: choice.host, dataDir: undefined, info: undefined };
   }
+  const dataDir = await dataDirOf(io, choice);
   const info = await runningHost(dataDir);
   const address = door === "gateway" ? info.endpoints[0] : withoutScheme(info.adminEndpoint);
   if (address === undefined || address === "") throw noHost(dataDir, "its host has no gateway");
-  return { address, source: dataDir, info };
+  return { address, dataDir, info };
 }
 
 /** @throws `no-host` */
-export async function runningHost(dataDir: string): Promise<HostInfo> {
+async function runningHost(dataDir: string): Promise<HostInfo> {
   let found;
   try {
     found = await readHostInfo(dataDir);
@@ -60,7 +63,7 @@ export async function runningHost(dataDir: string): Promise<HostInfo> {
   return found.info;
 }
 
-export function noHost(dataDir: string, why: string, cause?: unknown): CliError {
+function noHost(dataDir: string, why: string, cause?: unknown): CliError {
   const dir = pathText(dataDir, process.cwd());
   const option = dir === ".pinion" ? "" : ` --data-dir ${dir}`;
   return new CliError("no-host", `${why} on the data directory ${dir}`, {

@@ -5,10 +5,9 @@
  * I2 a failure of the host ends the command with that failure.
  */
 import { pathToFileURL } from "node:url";
-import { startHost, type Host } from "@pinion/runtime";
+import { startHost, type Host, type HostOptions } from "@pinion/runtime";
 import type { CliIo } from "../command-frame.ts";
 import type { Output } from "../output/output.ts";
-import type { ServeOptions } from "./host-flags.ts";
 import { banner, type HostFacts } from "./banner.ts";
 
 /** 128 + SIGINT, as shells count. */
@@ -19,7 +18,7 @@ export interface ServeRequest {
   readonly output: Output;
   /** Absolute. */
   readonly module: string;
-  readonly options: ServeOptions;
+  readonly options: HostOptions;
 }
 
 export class ServedHost {
