@@ -39,6 +39,8 @@ export function commitPartial(turn: Turn): void {
   );
   const at = shard.tryAppend(RecordKind.commit, payload);
   if (at === undefined) throw logRefuses(shard);
+  // What the outer turn still holds of the old draft throws from now on: a write to it would vanish.
+  turn.draft.revoke();
   turn.draft = undefined;
   turn.partial = true;
   activation.drafting = undefined;

@@ -9,6 +9,7 @@ import type { Gated } from "../shard/output-gate.ts";
 import type { Activation } from "./activation.ts";
 import type { RegisteredMethod } from "./registered-type.ts";
 import { endTurn, poisonedCall, runMethod } from "./turn-runner.ts";
+import { openTurnSpan } from "./turn-spans.ts";
 import { Turn } from "./turn.ts";
 
 class ReadReply implements Gated {
@@ -41,6 +42,7 @@ export function startReadonlyTurn(activation: Activation, call: IncomingCall): v
     return;
   }
   const turn = new Turn(activation, "readonly", call, undefined, nowMs);
+  openTurnSpan(turn);
   runMethod(
     turn,
     activation.type.methods.get(call.method) as RegisteredMethod,

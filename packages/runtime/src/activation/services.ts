@@ -1,7 +1,7 @@
 /**
  * What activations and turns need from the worker they live in: the seam that keeps them testable and free of cycles.
  */
-import type { Clock, HybridClock, PinionError, Rng } from "@pinion/core";
+import type { Clock, HybridClock, PinionError, Rng, Telemetry } from "@pinion/core";
 import type { ActorKey, ActorRecord } from "@pinion/storage";
 import type { DeactivationReason } from "../definition/define-actor.ts";
 import type { IncomingCall, Session } from "../gateway/dispatcher.ts";
@@ -26,6 +26,7 @@ export interface TurnServices {
   readonly hlc: HybridClock;
   readonly rng: Rng;
   readonly monitor: TurnMonitor;
+  readonly telemetry: Telemetry;
   /** Session of calls that no client made: timers. Unique per incarnation of the worker. */
   readonly ownSession: Session;
   nextOwnSeq(): number;

@@ -73,7 +73,7 @@ export function subCallEnvelope(
     consistency: "linearizable",
     idempotencyKey: undefined,
     idempotencyTtlMs: 0,
-    traceparent: turn.call?.traceparent,
+    traceparent: turn.span?.traceparent ?? turn.call?.traceparent,
     chain,
   };
 }

@@ -24,6 +24,7 @@ import type { StateVersion } from "../state-value/index.ts";
 import type { Activation } from "./activation.ts";
 import type { MethodFn, RegisteredMethod } from "./registered-type.ts";
 import { TurnContext } from "./turn-context.ts";
+import { openCommitSpan, openTurnSpan } from "./turn-spans.ts";
 import { Turn } from "./turn.ts";
 import { unknownMethod } from "./unknown-name.ts";
 
@@ -138,6 +139,7 @@ export function startTurn(activation: Activation, entry: CallEntry): void {
     finishTurn(turn, false, error);
     return;
   }
+  openTurnSpan(turn);
   runMethod(turn, method, call, finishTurn);
 }
 
@@ -314,6 +316,7 @@ function publish(
     activation.stored = true;
   }
   activation.lastLsn = at;
+  openCommitSpan(turn, at);
   shard.changed(activation);
   if (record.reminders.length > 0)
     activation.services.remindersChanged(activation, record.reminders);
@@ -333,6 +336,10 @@ function publish(
 /** From here on the turn changes nothing. Whoever calls this finishes with `activation.turnEnded`. */
 export function endTurn(turn: Turn, ok: boolean): void {
   turn.ended = true;
+  if (turn.span !== undefined) {
+    turn.span.setAttribute("pinion.turn_ok", ok);
+    turn.span.end();
+  }
   turn.draft?.revoke();
   const { activation } = turn;
   if (turn.suspended) activation.services.unwatch(turn);

@@ -7,7 +7,7 @@
  * I1 an ended turn changes nothing: its draft is revoked and its context throws.
  * I2 `ordinal` grows with every call, send and effect of the turn, in program order, so that a rerun names them alike (P12).
  */
-import { NO_LSN, PinionError, seededRng, type Lsn, type Rng } from "@pinion/core";
+import { NO_LSN, PinionError, seededRng, type Lsn, type Rng, type Span } from "@pinion/core";
 import type { IncomingCall } from "../gateway/dispatcher.ts";
 import type { OutboxEntry, ReminderOp } from "../records/runtime-records.ts";
 import type { CallEntry, PreparedTurn } from "../shard/call-entry.ts";
@@ -51,6 +51,8 @@ export class Turn implements ShardTurn, PreparedTurn {
   reminder: ReminderFiring | undefined = undefined;
   /** What the schedule of the reminder that started this turn becomes. */
   reminderAdvance: ReminderOp | undefined = undefined;
+  /** Of a traced call. */
+  span: Span | undefined = undefined;
   /** Links of the worker's list of suspended turns (turn-watch.ts). */
   watchNext: Turn | undefined = undefined;
   watchPrevious: Turn | undefined = undefined;

@@ -58,11 +58,18 @@ export class Readiness {
   readonly #host: AdminHost;
   readonly #clock: Clock;
   readonly #probed: Probed[];
+  readonly #onProbe: (worker: number, tookMs: number) => void;
   #timer: Timer | undefined;
 
-  constructor(host: AdminHost, clock: Clock) {
+  /** @param onProbe told how long each committed probe took */
+  constructor(
+    host: AdminHost,
+    clock: Clock,
+    onProbe: (worker: number, tookMs: number) => void = () => {},
+  ) {
     this.#host = host;
     this.#clock = clock;
+    this.#onProbe = onProbe;
     this.#probed = host.workers.map((worker) => ({
       worker,
       okAtMs: undefined,
@@ -136,6 +143,7 @@ export class Readiness {
         probed.tookMs = Math.round(tookMs * 1000) / 1000;
         probed.error = undefined;
         probed.running = undefined;
+        this.#onProbe(worker.index, tookMs);
       },
       (error: unknown) => {
         probed.error = isPinionError(error) ? `${error.code}: ${error.message}` : messageOf(error);

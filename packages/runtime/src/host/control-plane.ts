@@ -78,7 +78,13 @@ export class ControlPlane implements AdminHost {
         logger.warn(`the event loop of worker ${worker} turns again`, undefined, { blockedMs }),
     });
     this.workers = links.map((link, index) => this.#adminWorker(index, link));
-    this.#readiness = new Readiness(this, clock);
+    this.#readiness = new Readiness(this, clock, (worker, tookMs) =>
+      this.#metrics
+        .histogram("pinion_probe_seconds", "Time to commit a record that says nothing", {
+          worker: String(worker),
+        })
+        .record(tookMs / 1000),
+    );
     this.#lag = new EventLoopLag(clock);
     const api = new AdminApi({
       host: this,

@@ -15,8 +15,8 @@
  * | 1,568  | 256   | session, 128 code units                                                           |
  * | 1,824  | 512   | path of ordinals, 256 code units                                                  |
  *
- * B1 a text is written only when it differs from the one before: an actor called again costs a few stores (measured 5 ns,
- *    another actor of 20 characters 30 ns).
+ * B1 a text is written only when it differs from the one before: entering and leaving costs 3.5 ns for the same actor
+ *    again, 35 ns for another one of 20 characters.
  * B2 the writer never waits; the reader tries again when it met a change. Plain stores suffice: the reader looks when the
  *    writer has stood still for seconds.
  * B3 too long a text is cut, and then names nothing exactly: `exact` is false.

@@ -14,6 +14,7 @@ import type { ActorDefinition } from "../definition/define-actor.ts";
 import type { RpcHandlers } from "./message-rpc.ts";
 import { openWorker, type OpenWorker } from "./open-worker.ts";
 import { BEAT_MS, TurnBoardWriter } from "./turn-board.ts";
+import { observeWorker } from "./worker-metrics.ts";
 import type { WorkerSpec } from "./worker-spec.ts";
 
 /** Says that the event loop turns, until stopped. */
@@ -68,6 +69,7 @@ export async function runWorker(
     monitor: heartbeat.writer,
     logger,
   });
+  observeWorker(open.worker, telemetry);
   open.worker.onFailure((error) => {
     logger.error("the worker has failed", error);
     onFailure(error);

@@ -1,7 +1,7 @@
 /**
  * The metrics of one thread: what the core parts report through the `Telemetry` seam, kept as plain numbers and turned into
- * prom-client's form when somebody asks. Measured: adding to a counter 1 ns, recording in a histogram 8 ns; prom-client's own
- * objects take 60 and 170 ns, which a turn would feel.
+ * prom-client's form when somebody asks. Measured: adding to a counter 3 ns, recording in a histogram 6 ns; prom-client's own
+ * objects take 37 and 105 ns, which a turn would feel.
  *
  * M1 the same name and labels are the same series, however often they are asked for; an `observe` replaces an earlier one.
  * M2 one name has one type.

@@ -40,6 +40,7 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
     clock,
     rng,
     monitor,
+    telemetry,
     hlc: core.hlc,
     ownSession,
     nextOwnSeq: () => ++ownSeq,
