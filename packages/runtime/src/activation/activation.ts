@@ -118,10 +118,9 @@ export class Activation implements ShardMember {
   /** Loading failed: what waited is refused. */
   loadFailed(error: unknown): void {
     this.state = "ended";
-    const outcome = refusedOutcome(error);
-    for (const entry of this.#mailbox?.drain() ?? []) this.shard.refuse(entry, outcome);
-    for (const call of this.#takeEarlyReadonly()) call.sink.reply(call, outcome);
+    // Gone from the catalog first: what is refused may be tried again at once, at a new activation.
     this.services.ended(this, "requested");
+    this.refuseWaiting(error);
   }
 
   #takeEarlyReadonly(): IncomingCall[] {
@@ -230,6 +229,13 @@ export class Activation implements ShardMember {
     if (turn?.call === undefined || !matches(turn.call)) return false;
     turn.abort(error);
     return true;
+  }
+
+  /** Nothing that waits will run here. */
+  refuseWaiting(error: unknown): void {
+    const outcome = refusedOutcome(error);
+    for (const entry of this.#mailbox?.drain() ?? []) this.shard.refuse(entry, outcome);
+    for (const call of this.#takeEarlyReadonly()) call.sink.reply(call, outcome);
   }
 
   /** Takes a waiting call back and fails it. */

@@ -38,6 +38,8 @@ export class CallEntry implements Gated {
   prepare: ((turn: PreparedTurn) => boolean) | undefined = undefined;
   /** The turn records this outcome without running its method. */
   end: Outcome | undefined = undefined;
+  /** What happens instead of a refusal: part of a call that is run again stands already, so it must come to its end. */
+  tryAgain: (() => boolean) | undefined = undefined;
   /** A rerun closes the open record of the run that a crash cut off. */
   closes: Lsn = NO_LSN;
   /** Ms since the epoch until which an idempotency key holds; 0 for ordinary calls. */

@@ -103,6 +103,12 @@ export class Outbox {
     return this.#items.has(key);
   }
 
+  /** The worker stops: what is done is logged, and nothing more is appended. Lost done entries only cost duplicates. */
+  stop(): void {
+    this.flushDone();
+    this.#discarded = true;
+  }
+
   discard(): void {
     this.#discarded = true;
     this.#items.clear();

@@ -190,6 +190,7 @@ export class Shard {
 
   /** A call that is refused is not recorded: a retry may run. */
   refuse(entry: CallEntry, outcome: Outcome): void {
+    if (entry.tryAgain?.() === true) return;
     const { call } = entry;
     const activation = actorOf(call);
     this.pending--;
@@ -200,6 +201,7 @@ export class Shard {
   /** A reminder's turn that nobody wants any more: it ends without a record, as if it had run. */
   withdrawn(entry: CallEntry): void {
     this.opens.delete(callKeyText(callKeyOf(entry.call)));
+    entry.tryAgain = undefined;
     this.refuse(entry, valueOutcome(undefined));
   }
 

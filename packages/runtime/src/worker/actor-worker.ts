@@ -224,6 +224,7 @@ export class ActorWorker implements Dispatcher {
     core.state = "failed";
     core.failure = error;
     this.#quiet();
+    core.watch.stop();
     for (const { shard } of core.shards.values()) shard.discard(error);
     for (const listener of this.#failureListeners) listener(error);
   }
@@ -248,7 +249,6 @@ export class ActorWorker implements Dispatcher {
 
   #quiet(): void {
     this.#sweepTimer?.cancel();
-    this.core.watch.stop();
     for (const { reminders } of this.core.shards.values()) reminders.stop();
   }
 
@@ -303,8 +303,9 @@ export class ActorWorker implements Dispatcher {
     this.#quiet();
     if (!failed) {
       await this.#turnsEnd(graceMs);
+      this.#cutOff();
       await this.#deactivateAll();
-      for (const { shard } of core.shards.values()) shard.outbox.flushDone();
+      for (const { shard } of core.shards.values()) shard.outbox.stop();
       await this.checkpointer.stop();
       await this.checkpointer.run();
     } else await this.checkpointer.stop();
@@ -323,8 +324,16 @@ export class ActorWorker implements Dispatcher {
     while (busy() && core.ports.clock.nowMs() < endMs) {
       await new Promise<void>((resolve) => core.ports.clock.setTimer(5, resolve));
     }
+  }
+
+  /** From here on nothing starts: what waits is refused, what runs is cut off, and the last checkpoint has everything (W3). */
+  #cutOff(): void {
+    const { core } = this;
+    core.closing = true;
     const error = new PinionError("draining", "the host stopped before this turn ended");
+    for (const activation of core.catalog.byLastUse()) activation.refuseWaiting(error);
     for (const turn of [...core.watch.turns()]) cutOffTurn(turn, error);
+    core.watch.stop();
   }
 
   async #deactivateAll(): Promise<void> {

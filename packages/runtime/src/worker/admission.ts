@@ -37,7 +37,7 @@ export class Admission {
   #admit(call: IncomingCall): void {
     const core = this.#core;
     // While draining, what running turns have begun may still end: their calls to other actors go on.
-    const inside = core.state === "draining" && call.path !== "";
+    const inside = core.state === "draining" && !core.closing && call.path !== "";
     if (core.state !== "serving" && !inside) throw this.#notServing();
     const type = core.types.get(call.type);
     if (type === undefined) throw unknownType(call.type, [...core.types.keys()]);

@@ -15,6 +15,8 @@ import { recoveredCall } from "../shard/shard-facts.ts";
 import type { OpenCall } from "../shard/shard.ts";
 import type { OwnedShard, WorkerCore } from "./worker-core.ts";
 
+/** Pause before a rerun whose actor could not be loaded. */
+const RETRY_MS = 500;
 /** Runs of one call: beyond, it ends as `interrupted`. */
 export const ATTEMPTS_MAX = 3;
 
@@ -152,8 +154,20 @@ function rerun(core: WorkerCore, hooks: RerunHooks, owned: OwnedShard, cut: Open
   if (!cut.key.session.startsWith("@")) {
     shard.dedupe.add(cut.key, open?.idempotency?.key, cut.actor, entry, core.ports.clock.wallMs());
   }
+  entry.tryAgain = () => {
+    if (core.closing || core.failure !== undefined) return false;
+    core.ports.clock.setTimer(RETRY_MS, () => runFirst(core, hooks, cut.actor, entry));
+    return true;
+  };
   shard.pending++;
   activation.admitFirst(entry);
+}
+
+/** Runs an entry that was refused before, because its actor could not be loaded. */
+function runFirst(core: WorkerCore, hooks: RerunHooks, actor: string, entry: CallEntry): void {
+  // A worker that stops or has failed: the next start runs it.
+  if (core.closing || core.failure !== undefined) return;
+  hooks.activationOf(actor).admitFirst(entry);
 }
 
 function reminderOf(

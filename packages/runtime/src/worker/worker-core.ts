@@ -61,6 +61,8 @@ export class WorkerCore {
   /** Turns that were given up and whose methods have not returned, oldest first: to be named by health and inspection. */
   readonly abandoned = new Set<Turn>();
   state: WorkerState = "recovering";
+  /** The grace of a stop is over: nothing is admitted any more, not even what running turns and sends ask for. */
+  closing = false;
   failure: PinionError | undefined;
 
   constructor(
