@@ -63,8 +63,8 @@ function keyOf(word: string): Key {
   });
 }
 
-const definitionOf = (key: Key): OptionDefinition<unknown> =>
-  HOST_OPTIONS.definitions[key] as OptionDefinition<unknown>;
+const definitionOf = (key: Key): OptionDefinition<HostOptions[Key]> =>
+  HOST_OPTIONS.definitions[key] as OptionDefinition<HostOptions[Key]>;
 
 function jsonOf(key: Key, { values, sources }: HostConfig) {
   const { rule, description, default: byDefault } = definitionOf(key);
@@ -104,7 +104,7 @@ function describe(key: Key, { values, sources }: HostConfig, output: Output): st
   );
 }
 
-function valueText(key: Key, value: unknown): string {
+function valueText(key: Key, value: HostOptions[Key]): string {
   const { unit } = definitionOf(key);
   if (value === undefined) return "none";
   return typeof value === "number" && unit !== undefined
