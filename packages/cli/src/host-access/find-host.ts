@@ -41,30 +41,35 @@ export async function findHost(
     return { address: choice.host, dataDir: undefined, info: undefined };
   }
   const dataDir = await dataDirOf(io, choice);
-  const info = await runningHost(dataDir);
+  const info = await runningHost(dataDir, io.cwd);
   const address = door === "gateway" ? info.endpoints[0] : withoutScheme(info.adminEndpoint);
-  if (address === undefined || address === "") throw noHost(dataDir, "its host has no gateway");
+  if (address === undefined || address === "")
+    throw noHost(dataDir, io.cwd, "its host has no gateway");
   return { address, dataDir, info };
 }
 
 /** @throws `no-host` */
-async function runningHost(dataDir: string): Promise<HostInfo> {
+async function runningHost(dataDir: string, cwd: string): Promise<HostInfo> {
   let found;
   try {
     found = await readHostInfo(dataDir);
   } catch (error) {
-    throw noHost(dataDir, "its host.json cannot be read", error);
+    throw noHost(dataDir, cwd, "its host.json cannot be read", error);
   }
-  if (found === undefined) throw noHost(dataDir, "no host is running");
+  if (found === undefined) throw noHost(dataDir, cwd, "no host is running");
   if (!found.running) {
     const { pid, startedAt } = found.info;
-    throw noHost(dataDir, `the host that ran there (process ${pid}, started ${startedAt}) is gone`);
+    throw noHost(
+      dataDir,
+      cwd,
+      `the host that ran there (process ${pid}, started ${startedAt}) is gone`,
+    );
   }
   return found.info;
 }
 
-function noHost(dataDir: string, why: string, cause?: unknown): CliError {
-  const dir = pathText(dataDir, process.cwd());
+function noHost(dataDir: string, cwd: string, why: string, cause?: unknown): CliError {
+  const dir = pathText(dataDir, cwd);
   const option = dir === ".pinion" ? "" : ` --data-dir ${dir}`;
   return new CliError("no-host", `${why} on the data directory ${dir}`, {
     details: { dataDir },

@@ -14,10 +14,10 @@ export interface ErrorJson {
   readonly code: string;
   readonly message: string;
   readonly retry?: string;
-  readonly details?: Readonly<Record<string, DetailValue>>;
+  readonly details: Readonly<Record<string, DetailValue>>;
   /** Class of the error an actor's method threw. */
   readonly name?: string;
-  readonly hints?: readonly string[];
+  readonly hints: readonly string[];
   readonly cause?: ErrorJson;
   /** With --debug. */
   readonly stack?: string;
@@ -41,17 +41,15 @@ const HINTS: Partial<Record<ErrorCode, (error: PinionError) => readonly string[]
 const CAUSES_MAX = 5;
 
 export function errorJson(error: unknown, debug: boolean, depth = 0): ErrorJson {
-  const details = detailsOf(error);
-  const hints = hintsOf(error);
   const cause = error instanceof Error ? error.cause : undefined;
   const remoteStack = isPinionError(error) ? error.remoteStack : undefined;
   return {
     code: codeOf(error),
     message: messageOf(error),
     ...(isPinionError(error) && { retry: error.retry }),
-    ...(Object.keys(details).length > 0 && { details }),
+    details: detailsOf(error),
     ...(isPinionError(error) && error.userName !== undefined && { name: error.userName }),
-    ...(hints.length > 0 && { hints }),
+    hints: hintsOf(error),
     ...(cause !== undefined && depth < CAUSES_MAX && { cause: errorJson(cause, debug, depth + 1) }),
     ...(debug && error instanceof Error && error.stack !== undefined && { stack: error.stack }),
     ...(debug && remoteStack !== undefined && { remoteStack }),

@@ -27,6 +27,7 @@ export class ModuleWatcher {
   #work: Promise<void> | undefined;
   #again = false;
   #stopped = false;
+  #lookCount = 0;
 
   constructor(
     entry: string,
@@ -40,6 +41,11 @@ export class ModuleWatcher {
 
   get fileCount(): number {
     return this.#files.size;
+  }
+
+  /** How often events have settled, whether something had changed or not. */
+  get lookCount(): number {
+    return this.#lookCount;
   }
 
   async start(): Promise<void> {
@@ -62,6 +68,7 @@ export class ModuleWatcher {
   }
 
   #look(): void {
+    this.#lookCount++;
     this.#again = true;
     this.#work ??= this.#lookUntilQuiet().finally(() => (this.#work = undefined));
   }
