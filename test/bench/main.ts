@@ -14,6 +14,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ suite: BenchSuite }>>> = {
   log: () => import("./suites/log.ts"),
   crc: () => import("./suites/crc.ts"),
   call: () => import("./suites/call.ts"),
+  state: () => import("./suites/state.ts"),
 };
 
 async function main(): Promise<void> {

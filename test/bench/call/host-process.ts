@@ -11,6 +11,8 @@ const [, , dataDir] = process.argv as [string, string, string];
 const host = await startHost({
   module: new URL("./counter.ts", import.meta.url),
   dataDir,
+  port: 0,
+  adminPort: 0,
   logLevel: "warn",
 });
 

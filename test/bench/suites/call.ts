@@ -9,8 +9,9 @@ import { fdatasync, openSync, closeSync, writeSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Child } from "../call/child.ts";
 import type { LogCounters } from "../call/host-process.ts";
+import { memoryCases } from "../call/memory.ts";
+import { Pair, serverOf } from "../call/pair.ts";
 import type { LoadJob, LoadResult } from "../call/load.ts";
 import { percentile, type BenchCase, type BenchContext, type BenchSuite } from "../harness.ts";
 
@@ -19,34 +20,6 @@ const WARM_UP_MS = 1_000;
 const CALLERS = 64;
 const SPREAD_KEYS = 1_000;
 const COLD_KEYS = 5_000;
-
-const here = (file: string): URL => new URL(`../call/${file}`, import.meta.url);
-
-/** A server and its client, each a process. */
-class Pair {
-  readonly #server: Child;
-  readonly #client: Child;
-
-  private constructor(server: Child, client: Child) {
-    this.#server = server;
-    this.#client = client;
-  }
-
-  static async start(server: Child, clientModule: string): Promise<Pair> {
-    const target = await server.ask<string>("target");
-    const client = new Child(here("client-process.ts"), [here(clientModule).href, target]);
-    return new Pair(server, client);
-  }
-
-  run(job: LoadJob): Promise<LoadResult> {
-    return this.#client.ask<LoadResult>(job);
-  }
-
-  async stop(): Promise<void> {
-    await this.#client.stop();
-    await this.#server.stop();
-  }
-}
 
 interface Pairs {
   readonly host: Pair;
@@ -77,11 +50,10 @@ class Stage {
   async #start(): Promise<Pairs> {
     const dataDir = join(this.#dir, `host-${this.#jobs++}`);
     await mkdir(dataDir, { recursive: true });
-    const hostServer = new Child(here("host-process.ts"), [dataDir]);
-    const host = await Pair.start(hostServer, "pinion-client.ts");
-    const recordBytes = await measureRecord(hostServer, host);
+    const host = await Pair.start(serverOf("host-process.ts", [dataDir]), "./pinion-client.ts");
+    const recordBytes = await measureRecord(host);
     const floor = (...args: string[]): Promise<Pair> =>
-      Pair.start(new Child(here("floor-process.ts"), args), "floor-client.ts");
+      Pair.start(serverOf("floor-process.ts", args), "./floor-client.ts");
     const [bare, durable] = await Promise.all([
       floor("bare"),
       floor("durable", this.#dir, String(recordBytes)),
@@ -99,10 +71,10 @@ class Stage {
 }
 
 /** Bytes in the log per call: what the durable floor has to write. */
-async function measureRecord(server: Child, host: Pair): Promise<number> {
-  const before = await server.ask<LogCounters>("log");
+async function measureRecord(host: Pair): Promise<number> {
+  const before = await host.server.ask<LogCounters>("log");
   await host.run({ ...hot(CALLERS), prefix: "record-", warmupMs: 0, runMs: 500 });
-  const after = await server.ask<LogCounters>("log");
+  const after = await host.server.ask<LogCounters>("log");
   return Math.round((after.bytes - before.bytes) / (after.records - before.records));
 }
 
@@ -143,6 +115,7 @@ export const suite: BenchSuite = {
       rate("spread-64", "durable", scaled(spread)),
       rate("read-64", "bare", scaled(read)),
       rate("cold-64", "durable", scaled(cold)),
+      ...memoryCases(context),
     ];
   },
 };

@@ -1,0 +1,64 @@
+/**
+ * A host whose memory is measured: one worker in the process's main thread, garbage collection exposed, every pause kept.
+ * argv: data directory, idle time after which an actor leaves memory. Asked for its "target", its "memory" after a full
+ * collection, the number of "active" actors, or its garbage collection "pauses" since it was last asked.
+ */
+import { readFileSync } from "node:fs";
+import { PerformanceObserver } from "node:perf_hooks";
+import { startHost, type HostStatus } from "@pinion/runtime";
+import { serveQuestions } from "./child.ts";
+import { Counter } from "./counter.ts";
+
+export type MemoryQuestion = "target" | "memory" | "active" | "pauses";
+
+export interface MemoryReport {
+  /** Of V8's heap and of what hangs on it. */
+  readonly heapBytes: number;
+  /** Resident and of nobody else: files mapped by the key-value store are not in it. */
+  readonly residentBytes: number;
+}
+
+const [, , dataDir, idleMs] = process.argv as [string, string, string, string];
+const host = await startHost({
+  actors: [Counter],
+  dataDir,
+  port: 0,
+  adminPort: 0,
+  logLevel: "warn",
+  idleDeactivationMs: Number(idleMs),
+});
+
+let pauses: number[] = [];
+new PerformanceObserver((list) => {
+  for (const { duration } of list.getEntries()) pauses.push(duration);
+}).observe({ entryTypes: ["gc"] });
+
+function memory(): MemoryReport {
+  for (let i = 0; i < 3; i++) globalThis.gc?.(); // finalizers of one round are garbage of the next
+  const { heapUsed, external } = process.memoryUsage();
+  const anonymousKib = /^RssAnon:\s+(\d+) kB$/m.exec(
+    readFileSync("/proc/self/status", "utf8"),
+  )?.[1];
+  return { heapBytes: heapUsed + external, residentBytes: Number(anonymousKib) * 1024 };
+}
+
+async function active(): Promise<number> {
+  const answer = await fetch(`http://${host.adminEndpoint}/api/v1/status`);
+  const { workers } = (await answer.json()) as HostStatus;
+  return workers.reduce((sum, { status }) => sum + (status?.activations ?? 0), 0);
+}
+
+function takePauses(): readonly number[] {
+  const taken = pauses;
+  pauses = [];
+  return taken;
+}
+
+serveQuestions(
+  async (what: MemoryQuestion) => {
+    if (what === "target") return host.endpoint;
+    if (what === "memory") return memory();
+    return what === "active" ? active() : takePauses();
+  },
+  () => host.stop({ graceMs: 1_000 }),
+);

@@ -1,0 +1,125 @@
+/**
+ * What actors cost in memory, once they have gone idle and while they are active, and how long collecting the garbage of a
+ * full worker stops it.
+ *
+ * Bytes are the larger of V8's own count and what is resident without files, after full collections, over a host that has
+ * already served as many other actors: what is left are the actors, not first-use tables and compiled code.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { percentile, type BenchCase, type BenchContext } from "../harness.ts";
+import type { LoadJob } from "./load.ts";
+import type { MemoryQuestion, MemoryReport } from "./memory-process.ts";
+import { Pair, serverOf } from "./pair.ts";
+
+const ACTORS = 100_000;
+/** A worker's default bound. */
+const ACTORS_MAX = 200_000;
+const PAUSE_RUN_MS = 10_000;
+const NEVER_IDLE_MS = 3_600_000;
+const SOON_IDLE_MS = 1_000;
+const POLL_MS = 200;
+
+export function memoryCases(context: BenchContext): readonly BenchCase[] {
+  const actors = Math.round(ACTORS * context.scale);
+  let host: MemoryHost;
+  const bench = (
+    name: string,
+    unit: string,
+    idleMs: number,
+    subject: () => Promise<number>,
+  ): BenchCase => ({
+    name: `idle-memory/${name}`,
+    unit,
+    better: "lower",
+    subject: async () => ({ value: await subject() }),
+    setUp: async () => {
+      host = await MemoryHost.start(join(context.dir, name), idleMs);
+      await host.touch("first", actors);
+      if (idleMs === SOON_IDLE_MS) await host.emptied();
+      return () => host.stop();
+    },
+    rounds: 3,
+  });
+  let round = 0;
+  return [
+    bench("deactivated", "B/actor", SOON_IDLE_MS, async () => {
+      const before = await host.memory();
+      await host.touch(`idle-${round++}`, actors);
+      await host.emptied();
+      return growth(before, await host.memory()) / actors;
+    }),
+    {
+      ...bench("active", "B/actor", NEVER_IDLE_MS, async () => {
+        const before = await host.memory();
+        await host.touch(`active-${round++}`, actors);
+        return growth(before, await host.memory()) / actors;
+      }),
+      rounds: 1, // a second round would push the first one's actors out
+    },
+    {
+      ...bench("gc-pause-p99", "ms", NEVER_IDLE_MS, () => host.pauseMsP99(context.scale)),
+      setUp: async () => {
+        host = await MemoryHost.start(join(context.dir, "gc-pause"), NEVER_IDLE_MS);
+        return () => host.stop();
+      },
+    },
+  ];
+}
+
+const growth = (before: MemoryReport, after: MemoryReport): number =>
+  Math.max(after.heapBytes - before.heapBytes, after.residentBytes - before.residentBytes);
+
+class MemoryHost {
+  readonly #pair: Pair;
+
+  private constructor(pair: Pair) {
+    this.#pair = pair;
+  }
+
+  static async start(dir: string, idleMs: number): Promise<MemoryHost> {
+    await mkdir(dir, { recursive: true });
+    const flags = ["--expose-gc", "--max-old-space-size=4096"];
+    const server = serverOf("memory-process.ts", [dir, String(idleMs)], flags);
+    return new MemoryHost(await Pair.start(server, "./pinion-client.ts"));
+  }
+
+  #ask<T>(question: MemoryQuestion): Promise<T> {
+    return this.#pair.server.ask<T>(question);
+  }
+
+  /** One increment each. */
+  async touch(prefix: string, keys: number): Promise<void> {
+    await this.#pair.run({ ...LOAD, prefix: `${prefix}-`, keys, each: true });
+  }
+
+  memory(): Promise<MemoryReport> {
+    return this.#ask("memory");
+  }
+
+  /** Resolves when no actor is in memory. */
+  async emptied(): Promise<void> {
+    while ((await this.#ask<number>("active")) > 0) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  async pauseMsP99(scale: number): Promise<number> {
+    const keys = Math.round(ACTORS_MAX * scale);
+    await this.touch("full-", keys);
+    await this.#ask("pauses");
+    await this.#pair.run({ ...LOAD, prefix: "full-", keys, runMs: PAUSE_RUN_MS * scale });
+    return percentile(await this.#ask<number[]>("pauses"), 99);
+  }
+
+  stop(): Promise<void> {
+    return this.#pair.stop();
+  }
+}
+
+const LOAD: Omit<LoadJob, "prefix" | "keys"> = {
+  operation: "increment",
+  callers: 64,
+  warmupMs: 0,
+  runMs: 0,
+};
