@@ -16,6 +16,8 @@ import { makeOp, type Op } from "./actor-ops.ts";
 const CLIENTS = 4;
 const UNANSWERED_MAX = 6;
 const RETRY_MS = 3;
+const RETRY_LOST_MS = 300;
+const LOST_REPLIES = 0.05;
 
 /** What a client is told, checked by the oracle as it comes. */
 export interface AnswerListener {
@@ -92,6 +94,12 @@ export class Clients {
     }
   }
 
+  /** An impatient client asks for the same once more. */
+  repeatOne(machine: Machine): void {
+    const { unanswered } = this;
+    if (unanswered.length > 0) this.#send(machine, this.#rng.pick(unanswered));
+  }
+
   /** After a restart: everything unanswered goes out again; networks repeat messages, so now and then twice. */
   retryAll(machine: Machine): void {
     for (const op of this.unanswered) {
@@ -132,8 +140,11 @@ export class Clients {
       sink: {
         reply: (_call: IncomingCall, outcome: Outcome) => {
           // A process that died does not hear its answers.
-          if (!machine.dead && op.session === id && !op.abandoned)
-            this.#answered(machine, op, outcome);
+          if (machine.dead || op.session !== id || op.abandoned) return;
+          // Networks lose messages, too: the client asks again after a while, perhaps after a restart.
+          if (op.answer === undefined && this.#rng.chance(LOST_REPLIES))
+            this.#clock.setTimer(RETRY_LOST_MS, () => this.#send(machine, op));
+          else this.#answered(machine, op, outcome);
         },
       },
     });

@@ -76,7 +76,11 @@ class World {
     this.#clients = new Clients(rng.fork("clients"), this.#clock, {
       asked: (op, machine) => this.#oracle.asked(op, machine),
       answered: (op, machine) =>
-        this.#oracle.answered(op, this.#faults[machine.life]?.store ?? false),
+        // A turn may have ended with a failed load in an earlier life, and its answer been lost.
+        this.#oracle.answered(
+          op,
+          this.#faults.slice(0, machine.life + 1).some((f) => f.store),
+        ),
       problem: (text) => this.#oracle.problem(text),
       storeFails: (life) => this.#faults[life]?.store ?? false,
     });
@@ -172,6 +176,7 @@ class World {
       sent += this.#clients.askMore(machine, wanted - sent);
       if (this.#rng.chance(0.04)) this.#clients.killOne(machine);
       await this.#tick(this.#rng.below(4));
+      if (this.#rng.chance(0.3)) this.#clients.repeatOne(machine);
     }
   }
 

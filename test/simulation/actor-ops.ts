@@ -101,7 +101,13 @@ const METHODS = [
 ];
 
 /** One operation by chance. @param reminded actors that were told to remind themselves */
-export function makeOp(rng: Rng, id: string, issuedAt: number, reminded: Set<string>): Op {
+export function makeOp(
+  rng: Rng,
+  id: string,
+  issuedAt: number,
+  reminded: Set<string>,
+  everyMs: number = 5 + rng.below(20),
+): Op {
   const namespace = rng.chance(0.7) ? "default" : "eu";
   const key = rng.pick(KEYS);
   const other = rng.pick(KEYS.filter((k) => k !== key));
@@ -122,7 +128,7 @@ export function makeOp(rng: Rng, id: string, issuedAt: number, reminded: Set<str
     failLate: [id, other],
     notify: [id],
     relay: [id, other],
-    remind: [id, 5 + rng.below(20)],
+    remind: [id, everyMs],
     stopReminding: [id],
     read: [],
   };

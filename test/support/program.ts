@@ -19,6 +19,8 @@ export interface Ended {
 }
 
 export interface ProgramOptions {
+  /** Gives the program a standard input to write to. */
+  readonly input?: boolean;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -46,7 +48,7 @@ export class Program implements AsyncDisposable {
   constructor(
     file: string,
     args: readonly string[],
-    { cwd = ROOT, env = {} }: ProgramOptions = {},
+    { cwd = ROOT, env = {}, input = false }: ProgramOptions = {},
   ) {
     const bare = {
       PATH: process.env["PATH"] ?? "",
@@ -57,7 +59,7 @@ export class Program implements AsyncDisposable {
     this.child = spawn(process.execPath, command, {
       cwd,
       env: { ...bare, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [input ? "pipe" : "ignore", "pipe", "pipe"],
       detached: true, // a process group of its own (I1)
     });
     this.#exited = once(this.child, "close");
