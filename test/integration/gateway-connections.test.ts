@@ -92,7 +92,8 @@ describe("a lost connection", () => {
       await ref.echo(bulk); // fills a buffer of its own
     }
     // Without moving them out, every slow call would keep 64 KiB or more: 300 × 64 KiB = 19 MB.
-    expect(collected() - before).toBeLessThan(8_000_000);
+    // The engine gives buffers back a little after the collection.
+    await expect.poll(() => collected() - before, { timeout: 10_000 }).toBeLessThan(8_000_000);
     await client.close(0);
     await Promise.all(slow);
   });

@@ -22,7 +22,7 @@ import {
   describeFailure,
   detailsOf,
   givenUp,
-  settleWithError,
+  withCallersStack,
 } from "./call-error.ts";
 import type { CallTarget } from "./call-target.ts";
 import type { ClientSession } from "./client-session.ts";
@@ -53,8 +53,10 @@ export interface PreparedOptions {
 
 /** A promise calls its executor at once, so one executor serves all of them: a closure less per call. */
 let capturedResolve: (value: unknown) => void = () => {};
-const captureResolve = (resolve: (value: unknown) => void): void => {
+let capturedReject: (error: PinionError) => void = () => {};
+const capture = (resolve: (value: unknown) => void, reject: (error: unknown) => void): void => {
   capturedResolve = resolve;
+  capturedReject = reject;
 };
 
 export class CallDesk implements CallOutcomes {
@@ -98,13 +100,17 @@ export class CallDesk implements CallOutcomes {
     args: readonly unknown[],
     options: PreparedOptions,
   ): Promise<unknown> {
-    const promise = new Promise<unknown>(captureResolve);
-    this.#begin(
-      new PendingCall(this.#session.calls.next, target, method, options.extras, capturedResolve),
-      args,
-      options,
+    const outcome = new Promise<unknown>(capture);
+    const call = new PendingCall(
+      this.#session.calls.next,
+      target,
+      method,
+      options.extras,
+      capturedResolve,
+      capturedReject,
     );
-    return promise;
+    this.#begin(call, args, options);
+    return outcome.then(undefined, withCallersStack);
   }
 
   #begin(call: PendingCall, args: readonly unknown[], options: PreparedOptions): void {
@@ -315,7 +321,7 @@ export class CallDesk implements CallOutcomes {
     this.#finish(call);
     this.counters.countFailure(error.code);
     call.care?.span?.end(error);
-    settleWithError(call, error);
+    call.reject(error);
   }
 
   #finish(call: PendingCall): void {

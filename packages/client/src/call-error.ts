@@ -1,20 +1,15 @@
 /**
- * Failures as the caller sees them. The promise is settled with a thenable, which gives the error its stack only
- * when the engine asks for the outcome: inside that microtask V8 knows who awaits the promise, so the stack shows the
- * caller's own lines, and a call that succeeds pays nothing for it (a stack per call would cost more than the call).
+ * Failures as the caller sees them. Nothing is recorded when a call is made: a stack per call would cost more than the call. A
+ * failed one gets its stack in the reaction of its own promise, where V8 still knows who awaits that promise, so that it shows
+ * the caller's lines. `Promise.all` and async functions in between show, too.
  */
 import { PinionError, type ErrorDetails } from "@pinion/core";
 import type { PendingCall } from "./pending-call.ts";
 
-export function settleWithError(call: PendingCall, error: PinionError): void {
-  const failure = {
-    // oxlint-disable-next-line unicorn/no-thenable -- a thenable is the point, see above
-    then(this: void, _resolve: unknown, reject: (e: unknown) => void): void {
-      Error.captureStackTrace(error, failure.then); // without our own frames, which say nothing to the caller
-      reject(error);
-    },
-  };
-  call.resolve(failure);
+/** Rejection handler of every call's promise. Its frames and ours are left out: they say nothing to the caller. */
+export function withCallersStack(error: unknown): never {
+  if (error instanceof Error) Error.captureStackTrace(error, withCallersStack);
+  throw error;
 }
 
 /** The host's error with what only this side knows. @param hint appended to the message. */

@@ -8,7 +8,14 @@ import { careOf, PendingCall } from "./pending-call.ts";
 const target = new CallTarget("counter", "a", "default", "main");
 
 function callDueAt(seq: number, dueMs: number): PendingCall {
-  const call = new PendingCall(seq, target, "m", undefined, () => {});
+  const call = new PendingCall(
+    seq,
+    target,
+    "m",
+    undefined,
+    () => {},
+    () => {},
+  );
   careOf(call).deadlineAtMs = dueMs;
   return call;
 }

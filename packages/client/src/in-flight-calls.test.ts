@@ -5,7 +5,15 @@ import { InFlightCalls } from "./in-flight-calls.ts";
 import { PendingCall } from "./pending-call.ts";
 
 const target = new CallTarget("counter", "a", "default", "main");
-const callOf = (seq: number): PendingCall => new PendingCall(seq, target, "m", undefined, () => {});
+const callOf = (seq: number): PendingCall =>
+  new PendingCall(
+    seq,
+    target,
+    "m",
+    undefined,
+    () => {},
+    () => {},
+  );
 
 describe("InFlightCalls", () => {
   it("finds exactly what was added and not deleted, however far apart the numbers are", () => {

@@ -60,6 +60,7 @@ export class PendingCall {
   readonly method: string;
   extras: CallExtras | undefined;
   readonly resolve: (value: unknown) => void;
+  readonly reject: (error: PinionError) => void;
 
   state: CallState = "waiting";
   carrier: CallCarrier | undefined = undefined;
@@ -80,12 +81,14 @@ export class PendingCall {
     method: string,
     extras: CallExtras | undefined,
     resolve: (value: unknown) => void,
+    reject: (error: PinionError) => void,
   ) {
     this.seq = seq;
     this.target = target;
     this.method = method;
     this.extras = extras;
     this.resolve = resolve;
+    this.reject = reject;
   }
 
   get name(): string {
