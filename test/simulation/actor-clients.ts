@@ -18,6 +18,8 @@ const UNANSWERED_MAX = 6;
 const RETRY_MS = 3;
 const RETRY_LOST_MS = 300;
 const LOST_REPLIES = 0.05;
+/** Messages that arrive twice. */
+const STRAYS = 0.1;
 
 /** What a client is told, checked by the oracle as it comes. */
 export interface AnswerListener {
@@ -111,7 +113,7 @@ export class Clients {
 
   #send(machine: Machine, op: Op): void {
     if (machine.dead || op.answer !== undefined || op.abandoned) return;
-    const { session: id, seq } = op;
+    const { session: id } = op;
     const session = machine.worker.session(id);
     const waiting = this.unanswered.filter((o) => o.session === id);
     const floor = Math.min(...waiting.map((o) => o.seq));
@@ -119,6 +121,18 @@ export class Clients {
     op.attempt++;
     op.messages++;
     this.#listener.asked(op, machine);
+    this.#deliver(machine, op);
+    if (this.#rng.chance(STRAYS)) {
+      // A copy that took another way, and may come when the answer is there.
+      op.messages++;
+      this.#clock.setTimer(1 + this.#rng.below(60), () => this.#deliver(machine, op));
+    }
+  }
+
+  #deliver(machine: Machine, op: Op): void {
+    const { session: id, seq } = op;
+    if (machine.dead || op.abandoned) return;
+    const session = machine.worker.session(id);
     machine.worker.submit({
       session,
       seq,

@@ -86,8 +86,9 @@ class World {
     });
     const luck = rng.fork("effects");
     this.#actors = bankActors((op) => {
-      this.#oracle.ranEffect(op);
-      if (luck.chance(0.2)) throw new Error("the outside world is down");
+      const ok = luck.chance(0.7);
+      this.#oracle.ranEffect(op, ok);
+      if (!ok) throw new Error("the outside world is down");
     });
   }
 

@@ -19,9 +19,9 @@ export function armFaults(rng: Rng, machine: Machine, clock: VirtualClock, mild:
     faults.store = true;
     state.fail({ kind: "commit", nth: 1, times: 1 + rng.below(3), error: "ENOSPC" });
   }
-  if (rng.chance(0.15)) {
+  if (rng.chance(0.3)) {
     faults.store = true;
-    state.fail({ kind: "get", nth: 1 + rng.below(10), times: 1 + rng.below(2), error: "EIO" });
+    state.fail({ kind: "get", nth: 1 + rng.below(20), times: 1 + rng.below(4), error: "EIO" });
   }
   if (mild) return faults;
   if (rng.chance(0.1)) {

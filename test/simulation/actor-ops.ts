@@ -75,6 +75,7 @@ const LEAVES: Readonly<Record<string, readonly [string, "here" | "there", number
   fail: [],
   failLate: [[">", "there", 1]],
   notify: [["", "here", 0]],
+  moody: [["", "here", 0]],
   remind: [["", "here", 0]],
   stopReminding: [["", "here", 0]],
   read: [],
@@ -97,7 +98,18 @@ export function tracesOf(op: Op): Trace[] {
 
 const METHODS = [
   ...["add", "add", "keyed", "transfer", "transfer", "gamble", "post", "post"],
-  ...["fail", "failLate", "notify", "relay", "read", "read", "stopReminding", "remind"],
+  ...[
+    "fail",
+    "failLate",
+    "moody",
+    "moody",
+    "notify",
+    "relay",
+    "read",
+    "read",
+    "stopReminding",
+    "remind",
+  ],
 ];
 
 /** One operation by chance. @param reminded actors that were told to remind themselves */
@@ -127,6 +139,7 @@ export function makeOp(
     fail: [id],
     failLate: [id, other],
     notify: [id],
+    moody: [id],
     relay: [id, other],
     remind: [id, everyMs],
     stopReminding: [id],

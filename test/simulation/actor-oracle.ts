@@ -39,7 +39,8 @@ export class ActorOracle {
   firings = 0;
   readonly #policy: FlushPolicy;
   readonly #ops: () => readonly Op[];
-  readonly #effects = new Map<string, number>();
+  /** Operations whose effect has been tried, and whether it has succeeded. */
+  readonly #effects = new Map<string, boolean>();
   /** Marks that readers were shown, by place. */
   readonly #seen = new Map<string, Set<string>>();
   /** Operations that were answered before a reader asked: it must see them. */
@@ -62,8 +63,8 @@ export class ActorOracle {
     if (this.problems.length > 0) throw new Error(this.problems.join("\n"));
   }
 
-  ranEffect(op: string): void {
-    this.#effects.set(op, (this.#effects.get(op) ?? 0) + 1);
+  ranEffect(op: string, ok: boolean): void {
+    this.#effects.set(op, ok || (this.#effects.get(op) ?? false));
   }
 
   // --- as it happens ----------------------------------------------------------------------------------------------------
@@ -92,6 +93,7 @@ export class ActorOracle {
     if (calls && (code === "deadlock" || code === "interrupted")) return;
     // The other actor could not be loaded: its caller's turn ends with that.
     if (calls && code === "io-error" && storeFails) return;
+    if (op.method === "moody" && !ok && text.includes(`no: ${op.id}`)) return;
     const right =
       op.method === "fail" || op.method === "failLate"
         ? !ok && text.includes(`no: ${op.id}`)
@@ -256,10 +258,10 @@ export class ActorOracle {
 
   /** E5. */
   #checkEffect(op: Op, applied: number): void {
-    const ran = this.#effects.get(op.id) ?? 0;
-    if (op.method === "notify" && applied === 1 && ran === 0)
-      this.problem(`the effect of ${op.id} never ran`);
-    if (ran > 0 && applied === 0 && (this.strict || op.method === "fail"))
+    const ran = this.#effects.get(op.id);
+    if (op.method === "notify" && applied === 1 && ran !== true)
+      this.problem(`the effect of ${op.id} never succeeded`);
+    if (ran !== undefined && applied === 0 && (this.strict || op.method === "fail"))
       this.problem(`the effect of ${op.id} ran, but the turn is not there`);
   }
 
