@@ -119,7 +119,8 @@ export class Archiver {
     let pauseMs = RETRY_MS_MIN;
     while (this.#archivedUpTo < this.#finishedUpTo && !signal.aborted) {
       try {
-        this.#backlogBytes -= await this.#archive(this.#archivedUpTo + 1);
+        const bytes = await this.#archive(this.#archivedUpTo + 1);
+        this.#backlogBytes -= bytes;
         this.#archivedUpTo++;
         this.#error = undefined;
         pauseMs = RETRY_MS_MIN;

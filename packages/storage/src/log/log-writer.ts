@@ -80,8 +80,8 @@ export class LogWriter {
   #barred = 0;
   /** Why the next flush starts; undefined when nothing asks for one. */
   #due: FlushKind | undefined;
-  #pumping = false;
-  #pumped: Promise<void> = Promise.resolve();
+  #flushing = false;
+  #flushed: Promise<void> = Promise.resolve();
   #deferred = false;
   #waitTimer: Timer | undefined;
   #idleTimer: Timer | undefined;
@@ -142,7 +142,7 @@ export class LogWriter {
   }
 
   requestFlush(): void {
-    if (this.#filling.records > 0 || this.#flusher.unsynced || this.#pumping) this.#ask("forced");
+    if (this.#filling.records > 0 || this.#flusher.unsynced || this.#flushing) this.#ask("forced");
   }
 
   /** Refuses appends until `ungate`: the archive is too far behind. */
@@ -204,7 +204,7 @@ export class LogWriter {
       if (this.#due === undefined) this.#ask(this.#countKind(stage));
     } else if (stage.records === 1) {
       stage.firstAtMs = this.#clock.nowMs();
-      if (!this.#pumping) this.#armWait(stage);
+      if (!this.#flushing) this.#armWait(stage);
     }
     if (this.#onePerFlush) this.#nextRegion(stage);
     return lsn as Lsn;
@@ -315,45 +315,54 @@ export class LogWriter {
   /** Asks for a flush: at the end of this turn, or after the one that is under way (I3). */
   #ask(kind: FlushKind): void {
     if (this.#due === undefined || kind === "forced") this.#due = kind;
-    if (this.#pumping || this.#deferred) return;
+    if (!this.#flushing) this.#deferFlush();
+  }
+
+  #deferFlush(): void {
+    if (this.#deferred) return;
     this.#deferred = true;
     this.#clock.defer(() => {
       this.#deferred = false;
-      this.#startPump();
+      this.#startFlush();
     });
   }
 
-  #startPump(): void {
-    if (this.#pumping || this.#progress.failure) return;
-    this.#pumping = true;
-    this.#pumped = this.#flushWhatIsDue()
-      .catch((e: unknown) => this.fail(e))
-      .finally(() => {
-        this.#pumping = false;
-        // What was appended after the last decision found a flush under way and armed nothing.
-        if (!this.#progress.failure) this.#decideNext();
-        if (this.#due !== undefined) this.#startPump();
-      });
+  #startFlush(): void {
+    if (this.#flushing || this.#due === undefined || this.#progress.failure) return;
+    const kind = this.#due;
+    this.#due = undefined;
+    this.#flushing = true;
+    this.#flushed = this.#flush(kind).then(
+      () => this.#afterFlush(),
+      (e: unknown) => {
+        this.#flushing = false;
+        this.fail(e);
+      },
+    );
   }
 
-  async #flushWhatIsDue(): Promise<void> {
-    while (this.#due !== undefined && !this.#progress.failure) {
-      const kind = this.#due;
-      this.#due = undefined;
-      const stage = this.#swap(kind === "idle");
-      if (stage) {
-        const written = this.#flusher.write(stage, kind);
-        // The other buffer is empty now.
-        this.roomCame();
-        await written;
-        stage.reset(this.#options.stagingBytes);
-        this.#spare = stage;
-      } else if (kind === "forced" && this.#flusher.unsynced) {
-        await this.#flusher.sync(kind);
-      }
-      this.#lastFlushMs = this.#clock.nowMs();
-      this.#decideNext();
+  async #flush(kind: FlushKind): Promise<void> {
+    const stage = this.#swap(kind === "idle");
+    if (stage) {
+      const written = this.#flusher.write(stage, kind);
+      // The other buffer is empty now.
+      this.roomCame();
+      await written;
+      stage.reset(this.#options.stagingBytes);
+      this.#spare = stage;
+    } else if (kind === "forced" && this.#flusher.unsynced) {
+      await this.#flusher.sync(kind);
     }
+  }
+
+  /** Without a pause between the end of one flush and the decision about the next: what is appended later finds none under way. */
+  #afterFlush(): void {
+    this.#flushing = false;
+    this.#lastFlushMs = this.#clock.nowMs();
+    this.#decideNext();
+    if (this.#due === undefined) return;
+    if (process.env["VAR"] === "B") this.#deferFlush();
+    else this.#startFlush();
   }
 
   /** The buffer to write, closed; appends go to the other one from now on. Undefined when it holds nothing. */
@@ -393,7 +402,7 @@ export class LogWriter {
     if (leftMs <= 0) return this.#ask("periodic");
     this.#waitTimer ??= this.#clock.setTimer(leftMs, () => {
       this.#waitTimer = undefined;
-      if (this.#filling.records > 0 && !this.#pumping) this.#armWait(this.#filling);
+      if (this.#filling.records > 0 && !this.#flushing) this.#armWait(this.#filling);
     });
   }
 
@@ -404,7 +413,7 @@ export class LogWriter {
     const leftMs = this.#lastFlushMs + idleMarkerMs - this.#clock.nowMs();
     this.#idleTimer = this.#clock.setTimer(Math.max(0, leftMs), () => {
       this.#idleTimer = undefined;
-      if (this.#filling.records > 0 || this.#pumping || !this.#flusher.unvouched) return;
+      if (this.#filling.records > 0 || this.#flushing || !this.#flusher.unvouched) return;
       if (this.#clock.nowMs() - this.#lastFlushMs < idleMarkerMs) this.#armIdle();
       else this.#ask("idle");
     });
@@ -421,10 +430,10 @@ export class LogWriter {
   }
 
   async #runToEnd(kind: FlushKind): Promise<void> {
-    while (this.#pumping) await this.#pumped;
+    while (this.#flushing) await this.#flushed;
     this.#due = kind;
-    this.#startPump();
-    while (this.#pumping) await this.#pumped;
+    this.#startFlush();
+    while (this.#flushing) await this.#flushed;
   }
 
   #cancelTimers(): void {
