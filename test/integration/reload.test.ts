@@ -117,7 +117,7 @@ describe("a reload", () => {
     const reloading = host.reload().catch((error: unknown) => error);
     await host.stop();
     await reloading;
-    await expect(fetch(`http://${host.adminEndpoint}/health`)).rejects.toThrow();
+    await expect(fetch(`http://${host.adminEndpoint}/health`)).rejects.toThrow(/fetch failed/);
   });
 });
 

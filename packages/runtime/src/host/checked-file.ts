@@ -5,7 +5,7 @@
  *     pinion <kind> <format version> crc32c=<8 hex digits>\n
  *     <content>
  *
- * The checksum covers the content. The file is written under another name, flushed, and renamed over the old one.
+ * The checksum covers kind, version and content. The file is written under another name, flushed, and renamed over the old one.
  *
  * I1 after a crash the old content is there or the new one, never a mixture.
  * I2 a file that a newer version wrote is never changed by this one.
@@ -51,7 +51,9 @@ export class CheckedFile implements DurableCell {
 
   async #replace(content: Uint8Array): Promise<void> {
     const { kind, formatVersion } = this.#options;
-    const head = Buffer.from(`pinion ${kind} ${formatVersion} crc32c=${checksum(content)}\n`);
+    const head = Buffer.from(
+      `pinion ${kind} ${formatVersion} crc32c=${checksum(kind, formatVersion, content)}\n`,
+    );
     await replaceFile(this.#disk, this.path, Buffer.concat([head, content]), { durable: true });
   }
 
@@ -64,6 +66,8 @@ export class CheckedFile implements DurableCell {
     if (head === null || head[1] !== kind)
       throw this.#damaged(`it does not begin like a Pinion ${kind} file`);
     const version = Number(head[2]);
+    const content = bytes.subarray(end + 1);
+    if (checksum(kind, version, content) !== head[3]) throw this.#damaged("its checksum is wrong");
     if (version > formatVersion) {
       throw new PinionError(
         "format-too-new",
@@ -71,8 +75,6 @@ export class CheckedFile implements DurableCell {
         { details: { path: this.path, format: version, supported: formatVersion } },
       );
     }
-    const content = bytes.subarray(end + 1);
-    if (checksum(content) !== head[3]) throw this.#damaged("its checksum is wrong");
     return content;
   }
 
@@ -83,8 +85,10 @@ export class CheckedFile implements DurableCell {
   }
 }
 
-const checksum = (content: Uint8Array): string =>
-  (crc32c(content) >>> 0).toString(16).padStart(8, "0");
+function checksum(kind: string, version: number, content: Uint8Array): string {
+  const sum = crc32c(content, crc32c(Buffer.from(`${kind} ${version}`)));
+  return (sum >>> 0).toString(16).padStart(8, "0");
+}
 
 /** Replaces a file's content as a whole (I1). Without `durable` a crash may bring the old content back. */
 export async function replaceFile(

@@ -192,13 +192,13 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
       HOUR,
       { min: MINUTE, max: 365 * DAY },
     ),
-    sessionBytesMax: bytes("Answers kept for the retries of one client.", 32 * MIB, {
+    sessionBytesMax: bytes("Answers kept for the retries of one client.", 8 * MIB, {
       min: 64 * KIB,
       max: 64 * GIB,
     }),
     shardSessionBytesMax: bytes(
       "Answers kept for the retries of all clients of one shard.",
-      128 * MIB,
+      32 * MIB,
       { min: 64 * KIB, max: 64 * GIB },
     ),
     reminderHorizonMs: ms(

@@ -123,7 +123,8 @@ export class SimOperations {
     if (clock && wait > 0) await new Promise<void>((resolve) => clock.setTimer(wait, resolve));
     else await Promise.resolve();
     if (this.#halted) return never();
-    this.onOperation?.({ index: ++this.#count, ...operation });
+    const index = ++this.#count;
+    this.onOperation?.({ index, ...operation });
     if (this.#halted) return never();
     this.#throwIfFaulty(kind, path);
   }
