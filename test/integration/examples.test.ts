@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { ROOT, runProgram } from "../support/program.ts";
+import { Program, ROOT, runCommand, runProgram } from "../support/program.ts";
 
 let dir: string;
 beforeEach(async () => {
@@ -59,4 +59,26 @@ test("storage-only.ts finds all it has written, from the log and from a snapshot
   expect(await run("storage-only.ts")).toMatch(/^1000 entries replayed.*a: 500/m);
   expect(await run("storage-only.ts")).toMatch(/snapshot at LSN 3000/);
   expect(await run("storage-only.ts")).toMatch(/^0 entries replayed.*a: 1500/m);
+});
+
+test("cart.ts is the README's actor, and does what the README says", async () => {
+  const source = await readFile(join(ROOT, "examples/cart.ts"), "utf8");
+  const readme = await readFile(join(ROOT, "README.md"), "utf8");
+  expect(readme).toContain(source.slice(source.indexOf("import {")));
+
+  const place = ["--data-dir", join(dir, "data")];
+  const args = ["dev", "examples/cart.ts", ...place, "--port", "0", "--admin-port", "0"];
+  await using host = new Program("packages/cli/src/main.ts", args);
+  await host.printed(/gateway/);
+  const call = async (...words: string[]) =>
+    (await runCommand(["call", ...place, ...words])).stdout;
+  await call("cart/ada", "add", "apple", "3");
+  expect(await call("cart/ada", "items")).toBe("Map(1) { 'apple' => 3 }\n");
+  expect((await runCommand(["inspect", ...place, "cart/ada"])).stdout).toMatch(
+    /reminder +forgotten: clear/,
+  );
+  await call("cart/ada", "checkout");
+  expect(await call("cart/ada", "items")).toBe("Map(0) {}\n");
+  // A send arrives when it arrives.
+  await expect.poll(() => call("stock/apple", "sell", "0"), { timeout: 20_000 }).toBe("3\n");
 });

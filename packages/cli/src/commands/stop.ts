@@ -11,9 +11,12 @@ import { hostOptions } from "../host-access/host-options.ts";
 import { durationText, roundMs } from "../output/units.ts";
 
 interface StopOptions extends CommonOptions, HostChoice {
+  readonly grace: string;
   readonly timeout: string;
 }
 
+/** What the host takes for a grace. */
+const MS_MAX = 600_000;
 /** Not the clock's timer: that one lets the process end, and there is nothing else here to keep it. */
 const LOOK_EVERY_MS = 50;
 
@@ -24,25 +27,25 @@ export function stopCommand(frame: CommandFrame): Command {
       "Takes no new calls, lets those under way end, saves what is not in the store yet, and waits until the host is gone.",
     examples: [
       ["pinion stop", "the host on ./.pinion"],
-      ["pinion stop --data-dir /var/lib/pinion", "another one"],
+      [
+        "pinion stop --grace 60000 --data-dir /var/lib/pinion",
+        "another one, with a minute for long calls",
+      ],
     ],
     json: '{"stopped", "pid", "tookMs"}',
   });
   return hostOptions(command, "admin")
-    .option("--timeout <ms>", "how long to wait for its end", "30000")
+    .option("--grace <ms>", "how long calls under way may take to end", "10000")
+    .option("--timeout <ms>", "how long to wait for the host's end after that", "20000")
     .action(async (options: StopOptions) =>
       frame.run(options, async (output) => {
-        const timeoutMs = Number(options.timeout);
-        if (!(timeoutMs > 0))
-          throw new CliError(
-            "usage",
-            `--timeout takes milliseconds above 0, not ${options.timeout}`,
-          );
+        const graceMs = msOf("--grace", options.grace);
+        const endMs = graceMs + msOf("--timeout", options.timeout);
         const { clock } = frame.io;
         const host = await findHost(frame.io, options, "admin");
         const startMs = clock.nowMs();
         const admin = new AdminClient(host);
-        await admin.stop(timeoutMs);
+        await admin.stop(graceMs);
         const pid = host.info?.pid ?? null;
         for (;;) {
           const gone = !(await isThere(host, admin));
@@ -54,7 +57,7 @@ export function stopCommand(frame: CommandFrame): Command {
             );
             return ExitCode.ok;
           }
-          if (tookMs > timeoutMs) {
+          if (tookMs > endMs) {
             output.result(
               { stopped: false, pid, tookMs },
               () => `it was told to stop, but is still there after ${durationText(tookMs)}`,
@@ -65,6 +68,12 @@ export function stopCommand(frame: CommandFrame): Command {
         }
       }),
     );
+}
+
+function msOf(flag: string, text: string): number {
+  const ms = Number(text);
+  if (text.trim() !== "" && ms >= 0 && ms <= MS_MAX) return ms;
+  throw new CliError("usage", `${flag} takes milliseconds from 0 to ${MS_MAX}, not ${text}`);
 }
 
 async function isThere({ dataDir, info }: HostAddress, admin: AdminClient): Promise<boolean> {
