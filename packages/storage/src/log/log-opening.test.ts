@@ -103,10 +103,16 @@ describe("opening a log", () => {
     const work = async (records: number): Promise<number> => {
       const machine = new LogMachine();
       const log = await machine.open();
-      await appendFlushed(log, records);
-      // Both end with a little in their last segment.
+      // Slowly enough that the next segment is always ready; both end with a little in their last one.
       const { activeSegment } = log.stats();
-      while (log.stats().activeSegment === activeSegment) await appendFlushed(log, 1);
+      for (
+        let last = activeSegment;
+        log.appended(A) < records || log.stats().activeSegment === last;
+      ) {
+        last = log.stats().activeSegment;
+        await appendFlushed(log, 20);
+        await machine.clock.settle();
+      }
       await log.close();
       const kv = machine.kv.operationCount;
       const disk = machine.disk.operationCount;

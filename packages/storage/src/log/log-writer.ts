@@ -360,9 +360,8 @@ export class LogWriter {
     this.#flushing = false;
     this.#lastFlushMs = this.#clock.nowMs();
     this.#decideNext();
-    if (this.#due === undefined) return;
-    if (process.env["VAR"] === "B") this.#deferFlush();
-    else this.#startFlush();
+    // Whom this flush has woken up gets its turn first, and shares the next one.
+    if (this.#due !== undefined) this.#deferFlush();
   }
 
   /** The buffer to write, closed; appends go to the other one from now on. Undefined when it holds nothing. */
