@@ -1,5 +1,6 @@
 /** What a worker counts anyway, as metrics: read when somebody asks, free otherwise. */
 import type { Telemetry } from "@pinion/core";
+import type { Shard } from "../shard/shard.ts";
 import type { ActorWorker } from "../worker/actor-worker.ts";
 
 export function observeWorker(worker: ActorWorker, telemetry: Telemetry): void {
@@ -7,6 +8,16 @@ export function observeWorker(worker: ActorWorker, telemetry: Telemetry): void {
   const gauges: readonly (readonly [name: string, help: string, read: () => number])[] = [
     ["pinion_activations", "Actors in memory", () => core.catalog.size],
     ["pinion_sessions", "Client processes the worker knows", () => worker.sessionCount],
+    [
+      "pinion_dedupe_entries",
+      "Calls whose answers are kept for retries",
+      () => sumOver(worker, (shard) => shard.dedupe.size),
+    ],
+    [
+      "pinion_dedupe_bytes",
+      "Memory of the calls whose answers are kept for retries",
+      () => sumOver(worker, (shard) => shard.dedupe.bytes),
+    ],
     ["pinion_outbox_entries", "Sends and effects not delivered yet", () => core.outboxSize],
     ["pinion_waiting_turns", "Turns that have yielded and not ended", () => core.watch.size],
     [
@@ -43,4 +54,10 @@ export function observeWorker(worker: ActorWorker, telemetry: Telemetry): void {
     ],
   ];
   for (const [name, help, read] of gauges) telemetry.observe(name, help, read);
+}
+
+function sumOver(worker: ActorWorker, of: (shard: Shard) => number): number {
+  let sum = 0;
+  for (const { shard } of worker.core.shards.values()) sum += of(shard);
+  return sum;
 }
