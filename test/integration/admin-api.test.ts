@@ -209,7 +209,7 @@ it("actors that are only on the disk, or only in the log, are listed and inspect
   const options = { ...QUIET, actors: [Counter], dataDir: own.path };
   {
     await using other = await startHost(options);
-    for (let i = 0; i < 30; i++) await other.client.get(Counter, `k${i + 10}`).increment(i);
+    for (let i = 0; i < 30; i++) await other.client.get(Counter, `k${i + 10}`).increment(i + 1);
   }
   await using other = await startHost(options);
   await other.client.get(Counter, "k99").increment(99);
@@ -223,7 +223,7 @@ it("actors that are only on the disk, or only in the log, are listed and inspect
   }
   expect(actors[30]).toMatchObject({ id: "counter/k99", state: "active", storedBytes: null });
   const { actor } = await ask<InspectAnswer>("/api/v1/actor?id=counter/k15");
-  expect(actor).toMatchObject({ activation: "stored", stateJson: `{"n":5}`, idleMs: null });
+  expect(actor).toMatchObject({ activation: "stored", stateJson: `{"n":6}`, idleMs: null });
 });
 
 it("a host that is told to stop answers first, and then is gone", async () => {
