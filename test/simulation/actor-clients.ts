@@ -66,7 +66,7 @@ export class Clients {
       if (sent >= max) break;
       const waiting = this.unanswered.filter((o) => o.session === process.session);
       if (waiting.length >= UNANSWERED_MAX) continue;
-      const issuedAt = this.#clock.wallMs() * 1000;
+      const issuedAt = Math.floor(this.#clock.wallMs() * 1000);
       const op = makeOp(this.#rng, `op${this.ops.length}`, issuedAt, this.#reminded);
       this.ops.push(op);
       this.#adopt(process, op);

@@ -33,6 +33,11 @@ const NAME = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/;
 const FORBIDDEN_IN_KEY = /[\u0000-\u001f\u007f-\u009f]|\p{Cs}/u;
 const ASCII = /^[\u0020-\u007e]*$/;
 
+/** Whether a text is not empty and holds neither control characters nor lone surrogates: what names in stores and logs are made of. */
+export function isPlainText(text: string): boolean {
+  return text !== "" && (ASCII.test(text) || !FORBIDDEN_IN_KEY.test(text));
+}
+
 function invalid(what: string, value: string, rule: string): PinionError {
   const shown = JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
   return new PinionError("invalid-actor-id", `${what} ${shown} ${rule}`, { details: { rule } });
@@ -41,13 +46,18 @@ function invalid(what: string, value: string, rule: string): PinionError {
 /** @throws `invalid-actor-id` */
 export function assertName(what: "actor type" | "namespace" | "branch", name: string): void {
   if (!NAME.test(name)) {
-    throw invalid(what, name, `must be 1 to ${NAME_LENGTH_MAX} of A-Z a-z 0-9 _ . - and start with a letter`);
+    throw invalid(
+      what,
+      name,
+      `must be 1 to ${NAME_LENGTH_MAX} of A-Z a-z 0-9 _ . - and start with a letter`,
+    );
   }
 }
 
 /** @throws `invalid-actor-id` for an empty key, a control character, or `type/key` of more than 512 bytes. */
 export function assertKey(type: string, key: string): void {
-  if (typeof key !== "string" || key === "") throw invalid("actor key", String(key), "must be a non-empty string");
+  if (typeof key !== "string" || key === "")
+    throw invalid("actor key", String(key), "must be a non-empty string");
   if (!ASCII.test(key) && FORBIDDEN_IN_KEY.test(key)) {
     throw invalid("actor key", key, "must not hold control characters or lone surrogates");
   }
@@ -61,7 +71,12 @@ export function assertKey(type: string, key: string): void {
 }
 
 /** @throws `invalid-actor-id` */
-export function actorId(type: string, key: string, namespace = DEFAULT_NAMESPACE, branch = MAIN_BRANCH): ActorId {
+export function actorId(
+  type: string,
+  key: string,
+  namespace = DEFAULT_NAMESPACE,
+  branch = MAIN_BRANCH,
+): ActorId {
   assertName("actor type", type);
   assertKey(type, key);
   if (namespace !== DEFAULT_NAMESPACE) assertName("namespace", namespace);
@@ -82,7 +97,8 @@ export function formatActorId(id: ActorId): string {
 /** @throws `invalid-actor-id` */
 export function parseActorId(text: string): ActorId {
   const slash = text.indexOf("/");
-  if (slash < 0) throw invalid("actor id", text, 'must look like "type/key", for instance counter/visits');
+  if (slash < 0)
+    throw invalid("actor id", text, 'must look like "type/key", for instance counter/visits');
   const head = text.slice(0, slash);
   let key: string;
   try {

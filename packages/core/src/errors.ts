@@ -118,7 +118,11 @@ export function systemCode(e: unknown): string | undefined {
 }
 
 /** A disk's or the operating system's error as one of ours. */
-export function fromSystemError(e: unknown, doing: string, details: ErrorDetails = {}): PinionError {
+export function fromSystemError(
+  e: unknown,
+  doing: string,
+  details: ErrorDetails = {},
+): PinionError {
   if (e instanceof PinionError) return e;
   const sys = systemCode(e);
   const code: ErrorCode =

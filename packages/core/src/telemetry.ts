@@ -39,7 +39,11 @@ export interface Telemetry {
 const noCounter: Counter = Object.freeze({ add: () => {} });
 const noGauge: Gauge = Object.freeze({ set: () => {} });
 const noHistogram: Histogram = Object.freeze({ record: () => {} });
-const noSpan: Span = Object.freeze({ setAttribute: () => {}, end: () => {}, traceparent: undefined });
+const noSpan: Span = Object.freeze({
+  setAttribute: () => {},
+  end: () => {},
+  traceparent: undefined,
+});
 
 export const noTelemetry: Telemetry = Object.freeze({
   counter: () => noCounter,

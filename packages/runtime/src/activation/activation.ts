@@ -3,7 +3,7 @@
  *
  *     loading       → active | ended (loading failed: its calls are refused, nothing is recorded)
  *     active        → deactivating
- *     deactivating  → ended (what came meanwhile is submitted again, to a new activation)
+ *     deactivating  → ended | loading (a call came while only the checkpoint was missing)
  *
  * I1 at most one turn runs at a time, but for readonly turns and what the type's reentrancy lets in.
  * I2 readonly turns see the committed-or-pipelined base, never the running turn's overlay (P7).
@@ -25,7 +25,7 @@ import type { CallEntry } from "../shard/call-entry.ts";
 import { refusedOutcome } from "../shard/outcome.ts";
 import type { Shard, ShardMember } from "../shard/shard.ts";
 import { openSubCall } from "./call-actor.ts";
-import { loadActivation } from "./load.ts";
+import { loadActivation, resumeActivation } from "./load.ts";
 import { freezeState, type StateVersion } from "../state-value/index.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { RegisteredType } from "./registered-type.ts";
@@ -75,6 +75,8 @@ export class Activation implements ShardMember {
   #timers: Set<Timer> | undefined;
   #pumping = false;
   #endWhenIdle: DeactivationReason | undefined;
+  /** While only the checkpoint keeps a deactivation from ending: a call takes it back. */
+  #revive: (() => void) | undefined;
 
   constructor(
     type: RegisteredType,
@@ -139,7 +141,8 @@ export class Activation implements ShardMember {
       return;
     }
     this.#mailbox ??= new Mailbox(this.type.mailboxLength);
-    if (!this.#mailbox.push(entry)) {
+    if (this.#mailbox.push(entry)) this.#revive?.();
+    else {
       this.shard.refuse(
         entry,
         refusedOutcome(
@@ -165,8 +168,10 @@ export class Activation implements ShardMember {
 
   admitReadonly(call: IncomingCall): void {
     if (this.state === "active") startReadonlyTurn(this, call);
-    else if (this.waiting < this.type.mailboxLength) (this.#earlyReadonly ??= []).push(call);
-    else
+    else if (this.waiting < this.type.mailboxLength) {
+      (this.#earlyReadonly ??= []).push(call);
+      this.#revive?.();
+    } else
       call.sink.reply(
         call,
         refusedOutcome(
@@ -332,14 +337,9 @@ export class Activation implements ShardMember {
         this.services.warn("onDeactivate failed", error, { actor: this.actor });
       }
     }
-    try {
-      await this.shard.whenApplied(this);
-    } catch (error) {
-      // The worker is failing or stopping: the log has everything, the next start replays it.
-      if (reason !== "stopping")
-        this.services.warn("a deactivation did not wait for its checkpoint", error, {
-          actor: this.actor,
-        });
+    while (await this.#calledBeforeApplied(reason)) {
+      if (await resumeActivation(this)) return;
+      this.state = "deactivating";
     }
     this.state = "ended";
     this.services.ended(this, reason);
@@ -347,5 +347,31 @@ export class Activation implements ShardMember {
     const early = this.#takeEarlyReadonly();
     for (const entry of queued) this.shard.readmit(entry);
     for (const call of early) this.services.transmit(call);
+  }
+
+  /**
+   * Waits until the store has everything of this activation, which may take long while the store fails. True when a call came
+   * first: it must not wait for that, the activation goes on.
+   */
+  async #calledBeforeApplied(reason: DeactivationReason): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    if (reason !== "stopping") {
+      if (this.waiting > 0) return true;
+      this.#revive = () => resolve(true);
+    }
+    this.shard.whenApplied(this).then(
+      () => resolve(false),
+      (error: unknown) => {
+        // The worker is failing or stopping: the log has everything, the next start replays it.
+        if (reason !== "stopping")
+          this.services.warn("a deactivation did not wait for its checkpoint", error, {
+            actor: this.actor,
+          });
+        resolve(false);
+      },
+    );
+    const called = await promise;
+    this.#revive = undefined;
+    return called;
   }
 }

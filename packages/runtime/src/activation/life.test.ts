@@ -164,6 +164,8 @@ describe("the end of an activation", () => {
     await hooked(host).leave();
     const call = hooked(host).add(1);
     expect(await host.until(call)).toBe(1_002);
+    // It did not wait for the store: the activation went on. The checkpoint is tried again behind it.
+    await host.clock.advance(5_000);
     expect(host.warnings.map((w) => w.message)).toContain("a checkpoint failed and is tried again");
   });
 });

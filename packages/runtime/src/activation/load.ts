@@ -24,6 +24,26 @@ export async function loadActivation(activation: Activation): Promise<void> {
   activation.activated();
 }
 
+/**
+ * An activation that was ending goes on with the state it has: `onActivate` runs as after loading. False when that failed:
+ * what waited was refused.
+ */
+export async function resumeActivation(activation: Activation): Promise<boolean> {
+  const { options } = activation.type;
+  activation.state = "loading";
+  try {
+    enterHook(activation, "load", () => (activation.vars = options.vars?.()));
+    if (options.onActivate !== undefined) {
+      await runHook(activation, "onActivate", (ctx) => options.onActivate?.(ctx as never));
+    }
+  } catch (error) {
+    activation.refuseWaiting(error);
+    return false;
+  }
+  activation.activated();
+  return true;
+}
+
 /** What the definition's own code makes of the record: synchronous, and it may throw. */
 function setUp(activation: Activation, record: LoadedRecord | undefined): void {
   const { type } = activation;

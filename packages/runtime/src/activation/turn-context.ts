@@ -87,9 +87,12 @@ export class TurnContext implements ActorContext<unknown, unknown> {
     turn.assertRunning();
     const { namespace, branch } = turn.activation.id;
     const target = { namespace, branch, type: typeNameOf(type), key };
-    return methodsProxy((method, args) =>
-      turn.activation.callActor(turn, target, method, encodeArgs(plainArgs(args))),
-    ) as RemoteMethods<T>;
+    return methodsProxy((method, args) => {
+      const answer = turn.activation.callActor(turn, target, method, encodeArgs(plainArgs(args)));
+      // A method that forgets to await must not end the process; the turn warns of it (turn-runner.ts).
+      answer.catch(() => {});
+      return answer;
+    }) as RemoteMethods<T>;
   }
 
   send<T extends ActorType>(type: T | T["name"], key: string): SendMethods<T> {

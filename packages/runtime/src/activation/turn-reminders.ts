@@ -1,7 +1,7 @@
 /**
  * `ctx.reminders`: the reminders of an actor as one turn sees and changes them. Changes join the turn's commit record.
  */
-import { encodeArgs, PinionError } from "@pinion/core";
+import { encodeArgs, isPlainText, PinionError } from "@pinion/core";
 import type { ReminderInfo, Reminders, ReminderSchedule } from "../definition/actor-context.ts";
 import { unknownMethod } from "./unknown-name.ts";
 import { plainOf } from "../state-value/index.ts";
@@ -36,10 +36,10 @@ export class TurnReminders implements Reminders {
   set(name: string, schedule: ReminderSchedule, method: string, ...args: unknown[]): void {
     const turn = this.#turn;
     turn.assertMayChange("set a reminder");
-    if (typeof name !== "string" || name === "" || name.length > NAME_LENGTH_MAX) {
+    if (typeof name !== "string" || name.length > NAME_LENGTH_MAX || !isPlainText(name)) {
       throw new PinionError(
         "invalid-argument",
-        `a reminder's name has 1 to ${NAME_LENGTH_MAX} characters`,
+        `a reminder's name has 1 to ${NAME_LENGTH_MAX} characters and no control characters`,
       );
     }
     const { type } = turn.activation;

@@ -145,7 +145,7 @@ export function startTurn(activation: Activation, entry: CallEntry): void {
 
 /** Ends a turn: record, publish, answer. */
 function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
-  if (turn.ended) {
+  if (turn.ended || turn.recording) {
     turn.activation.services.returned(turn);
     return;
   }
@@ -166,12 +166,29 @@ function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
       ok = false;
     }
   } else outcome = errorOutcome(value);
+  warnOfOpenCalls(turn);
   commitTurn(turn, ok, outcome, next, delta, whole);
+}
+
+/** A call that was made and not awaited is applied or not, and nobody learns which: most often a forgotten `await`. */
+function warnOfOpenCalls(turn: Turn): void {
+  const open = turn.subCalls?.find((s) => !s.settled);
+  if (open === undefined) return;
+  const { activation } = turn;
+  activation.services.warn(
+    "a method returned before a call it made was answered: is an await missing?",
+    undefined,
+    {
+      actor: activation.actor,
+      method: turn.call?.method ?? "",
+      called: `${open.call.type}/${open.call.key} ${open.call.method}`,
+    },
+  );
 }
 
 /** Its time was up, or the activation must go: the turn ends with `error`, and nothing it did counts. */
 export function abandonTurn(turn: Turn, error: PinionError): void {
-  if (turn.ended) return;
+  if (turn.ended || turn.recording) return;
   if (turn.kind !== "hook") turn.activation.services.abandoned(turn);
   if (turn.kind === "call") {
     commitTurn(turn, false, errorOutcome(error), turn.activation.base, undefined, false);
@@ -187,7 +204,7 @@ export function abandonTurn(turn: Turn, error: PinionError): void {
  * the call again.
  */
 export function cutOffTurn(turn: Turn, error: PinionError): void {
-  if (turn.ended) return;
+  if (turn.ended || turn.recording) return;
   const { activation, entry } = turn;
   turn.abort(error);
   endTurn(turn, false);
@@ -282,7 +299,9 @@ function refused(
     activation.turnEnded(turn);
     return;
   }
-  // The actor stays blocked: what it opened stands, so this outcome must be recorded.
+  // The actor stays blocked: what it opened stands, so this outcome must be recorded, and no deadline may record another.
+  turn.recording = true;
+  if (turn.suspended) activation.services.unwatch(turn);
   shard
     .append(
       RecordKind.commit,

@@ -45,6 +45,8 @@ export class Turn implements ShardTurn, PreparedTurn {
   opening: Promise<void> | undefined = undefined;
   /** Which run of the call this is, 1 for the first. */
   attempt = 1;
+  /** Its outcome waits for room in the log: nothing can end it otherwise any more. */
+  recording = false;
   /** Part of its overlay is already committed because a reentrant turn entered. */
   partial = false;
   subCalls: SubCall[] | undefined = undefined;

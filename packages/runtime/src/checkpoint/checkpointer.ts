@@ -168,9 +168,15 @@ export class Checkpointer {
         frozen.push(freeze(target, position));
         await this.#yield();
       }
+      const ends = new Map(
+        frozen.map(({ target: { shard } }) => [shard, shard.appendedLsn] as const),
+      );
+      // The whole log up to here, not each shard up to its freeze: a `done` record of a shard frozen earlier may be why another one,
+      // frozen later, has forgotten an answer. The store must not know that before the log does.
       for (const { target, upTo } of frozen) {
-        await target.shard.whenCommitted(upTo);
-        await this.#flushed(target.shard, upTo);
+        const { shard } = target;
+        await shard.whenCommitted(upTo);
+        await this.#flushed(shard, ends.get(shard) ?? upTo);
       }
       const checkpoints: ShardCheckpoint[] = [];
       for (const f of frozen) checkpoints.push(await this.#encode(f));

@@ -50,7 +50,14 @@ export class ByteWriter {
     this.#length = this.#bytes.writeUInt32LE(value >>> 0, this.#length);
   }
 
+  /** @param value a safe integer ≥ 0: what the reader takes. @throws `invalid-argument` */
   varint(value: number): void {
+    if (!(Number.isSafeInteger(value) && value >= 0)) {
+      throw new PinionError(
+        "invalid-argument",
+        `${value} is not a whole number from 0 to 2^53 − 1`,
+      );
+    }
     this.#room(8);
     let v = value;
     while (v > 0x7f) {

@@ -6,8 +6,11 @@ import { PinionError } from "@pinion/core";
 import { Cron } from "croner";
 import type { MissedPolicy, ReminderSchedule } from "../definition/actor-context.ts";
 
-/** Most due times that policy "all" makes up for one by one; older ones count as missed. */
-export const MISSED_RUNS_MAX = 1_000;
+/** Missed due times of a cron reminder that are counted one by one; of more, this many are reported. */
+export const CRON_MISSED_COUNTED = 100;
+/** Longest delay or interval: a century. Latest due time: the end of the year 9999. */
+const DELAY_MS_MAX = 100 * 365 * 86_400_000;
+const DUE_MS_MAX = 253_402_300_799_999;
 
 function invalid(name: string, why: string): PinionError {
   return new PinionError("invalid-argument", `reminder "${name}": ${why}`, {
@@ -27,18 +30,24 @@ export function checkSchedule(name: string, schedule: ReminderSchedule): void {
   if (given !== 1) throw invalid(name, "give exactly one of afterMs, at, everyMs and cron");
   if (
     schedule.afterMs !== undefined &&
-    !(Number.isFinite(schedule.afterMs) && schedule.afterMs >= 0)
+    !(schedule.afterMs >= 0 && schedule.afterMs <= DELAY_MS_MAX)
   ) {
-    throw invalid(name, `afterMs must be ≥ 0, not ${schedule.afterMs}`);
+    throw invalid(
+      name,
+      `afterMs must be from 0 to ${DELAY_MS_MAX} (100 years), not ${schedule.afterMs}`,
+    );
   }
   if (
     schedule.everyMs !== undefined &&
-    !(Number.isFinite(schedule.everyMs) && schedule.everyMs >= 1)
+    !(schedule.everyMs >= 1 && schedule.everyMs <= DELAY_MS_MAX)
   ) {
-    throw invalid(name, `everyMs must be ≥ 1, not ${schedule.everyMs}`);
+    throw invalid(
+      name,
+      `everyMs must be from 1 to ${DELAY_MS_MAX} (100 years), not ${schedule.everyMs}`,
+    );
   }
-  if (schedule.at !== undefined && !Number.isFinite(schedule.at.getTime()))
-    throw invalid(name, "at is not a valid date");
+  if (schedule.at !== undefined && !(Math.abs(schedule.at.getTime()) <= DUE_MS_MAX))
+    throw invalid(name, "at must be a valid date before the year 10000");
   if (schedule.timeZone !== undefined && schedule.cron === undefined)
     throw invalid(name, "timeZone goes with cron");
   if (schedule.missed !== undefined && !["once", "all", "skip"].includes(schedule.missed)) {
@@ -74,7 +83,7 @@ export function nextDueMs(schedule: ReminderSchedule, dueMs: number): number | u
 export interface Firing {
   /** The due time this turn is for; undefined when every passed one is skipped. */
   readonly dueMs: number | undefined;
-  /** Due times before it that get no turn of their own. */
+  /** Due times before it that get no turn of their own; for cron counted up to `CRON_MISSED_COUNTED`. */
   readonly missed: number;
   /** Due time after this turn; undefined when the reminder is through. */
   readonly nextDueMs: number | undefined;
@@ -88,8 +97,8 @@ export function fireAt(schedule: ReminderSchedule, dueMs: number, nowMs: number)
   const policy: MissedPolicy = schedule.missed ?? "once";
   const next = nextDueMs(schedule, dueMs);
   if (next === undefined || next > nowMs) return { dueMs, missed: 0, nextDueMs: next };
+  if (policy === "all") return { dueMs, missed: 0, nextDueMs: next };
   const { lastDueMs, passed } = lastPassed(schedule, next, nowMs);
-  if (policy === "all" && passed < MISSED_RUNS_MAX) return { dueMs, missed: 0, nextDueMs: next };
   const after = nextDueMs(schedule, lastDueMs);
   // "skip" drops what was missed, but the newest passed due time is this one's own turn when it has only just come.
   if (policy === "skip") return { dueMs: undefined, missed: passed + 1, nextDueMs: after };
@@ -108,13 +117,11 @@ function lastPassed(
     return { lastDueMs: next + more * step, passed: more + 1 };
   }
   const cron = cronOf(schedule);
-  let lastDueMs = next;
+  // Backwards from now: a forward search costs 35 µs for every due time of an outage.
+  const lastDueMs = Math.max(next, cron.previousRuns(1, new Date(nowMs))[0]?.getTime() ?? next);
   let passed = 1;
-  for (;;) {
-    const following = cron.nextRun(new Date(lastDueMs))?.getTime();
-    if (following === undefined || following > nowMs || passed >= MISSED_RUNS_MAX * 10)
-      return { lastDueMs, passed };
-    lastDueMs = following;
-    passed++;
+  for (let due = next; due < lastDueMs && passed < CRON_MISSED_COUNTED; passed++) {
+    due = cron.nextRun(new Date(due))?.getTime() ?? lastDueMs;
   }
+  return { lastDueMs, passed };
 }

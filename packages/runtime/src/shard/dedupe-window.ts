@@ -215,6 +215,17 @@ export class DedupeWindow {
     return this.#sessions.get(key.session)?.entries.get(key.seq);
   }
 
+  /** Whether the client has the answer of this call already. */
+  isAcknowledged(key: CallKey): boolean {
+    const session = key.path === "" ? this.#sessions.get(key.session) : undefined;
+    return session !== undefined && key.seq <= session.floor && !session.entries.has(key.seq);
+  }
+
+  /** After recovery: silence counts from now. A client that waited for this start to retry must not find itself expired. */
+  recovered(wallMs: number): void {
+    for (const session of this.#sessions.values()) session.lastSeenMs = wallMs;
+  }
+
   /** Drops an entry by its text key. */
   forgetOther(key: string): void {
     const entry = this.#others.get(key);

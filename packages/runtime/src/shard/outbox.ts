@@ -95,7 +95,11 @@ export class Outbox {
 
   /** After recovery: deliver what was left. */
   redeliver(): void {
-    for (const item of [...this.#items.values()]) this.#dispatch(item);
+    // Facts come back in the order of their names; senders' order is that of their records (O3).
+    const inOrder = [...this.#items.values()].sort(
+      (a, b) => a.lsn - b.lsn || a.entry.ordinal - b.entry.ordinal,
+    );
+    for (const item of inOrder) this.#dispatch(item);
   }
 
   /** @param key `<call>#<ordinal>` */
@@ -169,14 +173,17 @@ export class Outbox {
   #finished(item: OutboxItem): void {
     if (this.#discarded) return;
     this.#done.push(item);
-    if (this.#done.length >= DONE_BATCH) this.flushDone();
-    else if (!this.#doneTimer) {
-      this.#doneTimer = true;
-      this.#ports.clock.setTimer(DONE_DELAY_MS, () => {
-        this.#doneTimer = false;
-        this.flushDone();
-      });
-    }
+    if (this.#done.length === DONE_BATCH) this.flushDone();
+    else this.#armDone();
+  }
+
+  #armDone(): void {
+    if (this.#doneTimer) return;
+    this.#doneTimer = true;
+    this.#ports.clock.setTimer(DONE_DELAY_MS, () => {
+      this.#doneTimer = false;
+      this.flushDone();
+    });
   }
 
   /** Logs what is done. A full log leaves it for the next time. */
@@ -191,7 +198,7 @@ export class Outbox {
     );
     const at = this.#shard.tryAppend(RecordKind.done, payload);
     if (at === undefined) {
-      this.#ports.clock.setTimer(DONE_DELAY_MS, () => this.flushDone());
+      this.#armDone();
       return;
     }
     this.#done = [];

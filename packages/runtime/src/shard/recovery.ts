@@ -92,7 +92,10 @@ export async function recoverShards(
     apply({ shards: recovered, shardCount }, target, record);
     records++;
   }
-  for (const { shard } of recovered.values()) shard.gate.open(log.appended(shard.id));
+  for (const { shard } of recovered.values()) {
+    shard.gate.open(log.appended(shard.id));
+    shard.dedupe.recovered(shard.clock.wallMs());
+  }
   forgetAnswered([...recovered.values()].map((r) => r.shard));
   return { shards: recovered, records, lastTimestamp };
 }
@@ -223,7 +226,8 @@ function forgetAnswered(shards: readonly Shard[]): void {
   for (const shard of shards) {
     for (const [key, open] of shard.opens) {
       const known = shard.dedupe.lookupKey(open.key, open.open?.idempotency?.key, open.actor);
-      if (known?.recorded === true) shard.opens.delete(key);
+      const answered = known?.recorded === true || shard.dedupe.isAcknowledged(open.key);
+      if (answered) shard.opens.delete(key);
       else asking.add(key);
     }
   }

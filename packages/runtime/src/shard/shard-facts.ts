@@ -5,11 +5,14 @@
  * | name | content |
  * |---|---|
  * | `d/<session>` | floor, last seen, list of (sequence, digest, LSN, ok, outcome) |
- * | `x/<call>` | digest, LSN, ok, outcome, expiry: a sub-call, a send, an idempotency key |
+ * | `x/<call>` | the call's key, digest, LSN, ok, outcome, expiry: a sub-call, a send, an idempotency key |
  * | `o/<call>#<ordinal>` | an outbox entry with its sender |
  * | `p/<call>` | an open call |
  * | `position` | where in the log the records after this checkpoint begin |
+ *
+ * Names are bounded by the store: a call deep down a chain has a long key, of which the name then holds a digest.
  */
+import { createHash } from "node:crypto";
 import { lsn, type Lsn } from "@pinion/core";
 import type { LogPosition } from "@pinion/storage";
 import type { IncomingCall, Outcome, Session } from "../gateway/dispatcher.ts";
@@ -46,20 +49,32 @@ export function captureFacts(shard: Shard, position: LogPosition): Map<string, U
   }
   for (const [key, entry] of shard.dedupe.others()) {
     if (!entry.recorded) continue;
-    put(`x/${key}`, () => {
+    put(factName("x/", key), () => {
+      w.text(key);
       writeEntry(w, entry);
       w.varint(entry.expiresMs);
     });
   }
   for (const item of shard.outbox.items()) {
-    put(`o/${callKeyText(item.call)}#${item.entry.ordinal}`, () => writeItem(w, item));
+    put(factName("o/", `${callKeyText(item.call)}#${item.entry.ordinal}`), () =>
+      writeItem(w, item),
+    );
   }
-  for (const [key, open] of shard.opens) put(`p/${key}`, () => writeOpenCall(w, open));
+  for (const [key, open] of shard.opens) put(factName("p/", key), () => writeOpenCall(w, open));
   put("position", () => {
     w.varint(position.segment);
     w.varint(position.offset);
   });
   return facts;
+}
+
+/** Longest key that is part of a name as it is, in UTF-16 units: at most 3 bytes each, the store takes 1,024. */
+const KEY_LENGTH_MAX = 300;
+
+function factName(kind: string, key: string): string {
+  return (
+    kind + (key.length <= KEY_LENGTH_MAX ? key : createHash("sha256").update(key).digest("hex"))
+  );
 }
 
 export function readPosition(fact: Uint8Array): LogPosition {
@@ -81,17 +96,22 @@ export function restoreFact(shard: Shard, name: string, value: Uint8Array): void
       return;
     }
     case "x/": {
+      const text = r.text();
       const entry = readEntry(r, { session: "", seq: 0, path: "" });
       entry.expiresMs = r.varint();
-      shard.dedupe.restoreOther(key, entry);
+      shard.dedupe.restoreOther(text, entry);
       return;
     }
     case "o/":
       shard.outbox.restore(readItem(r));
       return;
     case "p/":
-      shard.opens.set(key, readOpenCall(r));
+      restoreOpen(shard, readOpenCall(r));
   }
+}
+
+function restoreOpen(shard: Shard, open: OpenCall): void {
+  shard.opens.set(callKeyText(open.key), open);
 }
 
 function factReader(name: string, value: Uint8Array): ByteReader {

@@ -2,7 +2,7 @@
  * Admission: what happens to a call before its turn. Everything refused here is answered at once, is not recorded, and says
  * what to do about it.
  */
-import { actorId, assertKey, formatActorId, PinionError, shardOf } from "@pinion/core";
+import { actorId, assertKey, formatActorId, isPlainText, PinionError, shardOf } from "@pinion/core";
 import { Activation } from "../activation/activation.ts";
 import type { RegisteredType } from "../activation/registered-type.ts";
 import type { TurnServices } from "../activation/services.ts";
@@ -16,6 +16,8 @@ import { requestDigest } from "./request-digest.ts";
 import type { WorkerCore } from "./worker-core.ts";
 
 const IDEMPOTENCY_TTL_MS_DEFAULT = 24 * 60 * 60_000;
+const IDEMPOTENCY_TTL_MS_MAX = 365 * IDEMPOTENCY_TTL_MS_DEFAULT;
+const IDEMPOTENCY_KEY_LENGTH_MAX = 128;
 
 export class Admission {
   readonly #core: WorkerCore;
@@ -57,6 +59,7 @@ export class Admission {
     const core = this.#core;
     const { shard } = activation;
     const wallMs = core.ports.clock.wallMs();
+    checkIdempotency(call);
     const digest = requestDigest(call);
     const known = shard.dedupe.lookup(call, activation.actor, wallMs);
     switch (known.found) {
@@ -84,7 +87,7 @@ export class Admission {
     if (core.outboxFull(shard)) throw overloaded("too many sends wait for delivery", 50);
     const entry = new CallEntry(call, digest);
     if (call.idempotencyKey !== undefined)
-      entry.expiresMs = wallMs + (call.idempotencyTtlMs || IDEMPOTENCY_TTL_MS_DEFAULT);
+      entry.expiresMs = Math.ceil(wallMs) + (call.idempotencyTtlMs || IDEMPOTENCY_TTL_MS_DEFAULT);
     // Nobody retries a timer's call, and nobody would ever acknowledge it.
     const isOwn = call.session.id.startsWith("@") && call.path === "";
     if (!isOwn)
@@ -135,6 +138,23 @@ export class Admission {
     return new PinionError("unavailable", core.failure?.message ?? `this worker is ${core.state}`, {
       retryAfterMs: 50,
     });
+  }
+}
+
+/** What names an answer in the store must be short and plain, and its lifetime finite. */
+function checkIdempotency({ idempotencyKey: key, idempotencyTtlMs: ttlMs }: IncomingCall): void {
+  if (key === undefined) return;
+  if (key.length > IDEMPOTENCY_KEY_LENGTH_MAX || !isPlainText(key)) {
+    throw new PinionError(
+      "invalid-argument",
+      `an idempotency key has 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters and no control characters`,
+    );
+  }
+  if (!(Number.isInteger(ttlMs) && ttlMs >= 0 && ttlMs <= IDEMPOTENCY_TTL_MS_MAX)) {
+    throw new PinionError(
+      "invalid-argument",
+      `idempotencyTtlMs must be a whole number from 0 to ${IDEMPOTENCY_TTL_MS_MAX} (a year), not ${ttlMs}`,
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Turns that recovery or a reminder starts, rather than a client.
  */
+import { createHash } from "node:crypto";
 import { decodeError, PinionError } from "@pinion/core";
 import type { Activation } from "../activation/activation.ts";
 import type { IncomingCall, Outcome, Session } from "../gateway/dispatcher.ts";
@@ -26,8 +27,12 @@ export interface RerunHooks {
   session(id: string): Session;
 }
 
-const reminderSession = (state: ReminderState): string =>
-  `${REMINDER_SESSION}/${state.generation}/${state.name}`;
+/** The call of a due time is (this, due): two actors with equal reminders must not share it, nor their sub-calls and sends. */
+function reminderSession(actor: string, state: ReminderState): string {
+  // A digest, because names of facts are bounded; 96 bits do not meet.
+  const who = createHash("sha256").update(actor).digest("base64url").slice(0, 16);
+  return `${REMINDER_SESSION}/${who}/${state.generation}/${state.name}`;
+}
 
 function advance(state: ReminderState, firing: Firing): ReminderOp {
   if (firing.nextDueMs === undefined) return { op: "cancel", name: state.name };
@@ -65,10 +70,11 @@ export function fireReminder(
   return new Promise((resolve, reject) => {
     const activation = hooks.activationOf(actor);
     const id = parseActorKey(actor);
+    const session = reminderSession(actor, state);
     const call = recoveredCall(
-      { session: reminderSession(state), seq: firing.dueMs ?? state.dueMs, path: "" },
+      { session, seq: firing.dueMs ?? state.dueMs, path: "" },
       {
-        session: hooks.session(reminderSession(state)),
+        session: hooks.session(session),
         namespace: id.namespace,
         branch: id.branch,
         type: id.type,
@@ -175,7 +181,7 @@ function reminderOf(
   cut: OpenCall,
 ): ((turn: PreparedTurn) => boolean) | undefined {
   if (!cut.key.session.startsWith(`${REMINDER_SESSION}/`)) return undefined;
-  const [generation, ...name] = cut.key.session.slice(REMINDER_SESSION.length + 1).split("/");
+  const [, generation, ...name] = cut.key.session.slice(REMINDER_SESSION.length + 1).split("/");
   const claimed = owned.reminders.claim(cut.actor, name.join("/"), Number(generation), cut.key.seq);
   return claimed === undefined ? undefined : prepareReminder(claimed.state, claimed.firing);
 }

@@ -24,8 +24,8 @@ export const WORKER_DEFAULTS: WorkerOptions = Object.freeze({
   shardCount: 16,
   typeDefaults: { maxTurnMs: 30_000, mailboxLength: 1_024, idleDeactivationMs: 5 * 60_000 },
   dedupe: {
-    sessionBytesMax: 32 * 1024 * 1024,
-    shardBytesMax: 128 * 1024 * 1024,
+    sessionBytesMax: 8 * 1024 * 1024,
+    shardBytesMax: 32 * 1024 * 1024,
     sessionExpiryMs: 60 * 60_000,
   },
   checkpoint: { logBytes: 256 * 1024 * 1024, dirtyMs: 60_000, segmentBytes: 64 * 1024 * 1024 },
