@@ -96,7 +96,10 @@ describe("a host's own client", () => {
 
   it("resolves one-way calls at once, and is told no answer", async () => {
     const { client, dispatcher } = await loopback(() => valueOf(1));
+    const acked: number[] = [];
+    dispatcher.handler = (call) => (acked.push(call.session.ackedBelow), valueOf(1));
     await client.call("counter", "a", "increment", [1], { oneWay: true });
+    expect(acked).toEqual([1]); // the host has it, and nobody said that its reply arrived
     await dispatcher.received(1);
     await client.call("counter", "a", "value");
     expect(client.stats()).toMatchObject({ lateReplies: 0, pending: 0 });

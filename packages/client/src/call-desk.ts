@@ -179,7 +179,6 @@ export class CallDesk implements CallOutcomes {
       this.#settleFailed(call, ours(call, e));
       return;
     }
-    if (call.state === "sent" && call.extras?.oneWay === true) this.#settle(call, undefined);
   }
 
   // ---------------------------------------------------------------- from the links
@@ -279,8 +278,9 @@ export class CallDesk implements CallOutcomes {
     this.#settleFailed(call, ours(call, error));
   }
 
-  onSent(call: PendingCall): void {
-    if (call.extras?.oneWay === true) this.#settle(call, undefined);
+  /** Not when it is merely encoded: its frame would then acknowledge it, and the host take it for one that has run. */
+  onWritten(call: PendingCall): void {
+    if (call.state === "sent") this.#settle(call, undefined);
   }
 
   // ---------------------------------------------------------------- endings

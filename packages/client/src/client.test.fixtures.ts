@@ -73,6 +73,7 @@ export class FakeConnection implements Connection {
       args: sentArgs,
       ...(traceparent === undefined ? {} : { traceparent }),
     });
+    if (call.extras?.oneWay === true) queueMicrotask(() => this.listener.onWritten(call));
   }
 
   cancel(seq: number): void {

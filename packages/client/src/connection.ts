@@ -17,6 +17,11 @@ export interface ConnectionListener {
     end: number,
     nowMs: number,
   ): void;
+  /**
+   * A one-way call is on its way: nothing that leaves later can overtake it. Comes once per transmission, possibly before
+   * `send` returns; never for a call that is answered.
+   */
+  onWritten(call: PendingCall): void;
   onRelocations(relocations: readonly Relocation[]): void;
   onGoAway(goAway: GoAway): void;
   onCredit(credit: number): void;

@@ -7,7 +7,8 @@
  * I1 one frame per event-loop turn, or one as soon as `FRAME_BYTES_SOFT` are reached.
  * I2 a call that cannot be encoded leaves no trace in the frame.
  * I3 at most the newest two slabs are kept alive by calls in flight: arguments of older ones are copied out.
- * I4 `onClosed` comes exactly once, and nothing after it.
+ * I4 a frame acknowledges none of its own calls: one-way ones are told written after it was.
+ * I5 `onClosed` comes exactly once, and nothing after it.
  */
 import {
   Client,
@@ -20,6 +21,7 @@ import {
   ByteWriter,
   closeLength,
   decodeHostFrame,
+  FRAME_CANCELS_MAX,
   isPinionError,
   messageOf,
   openCall,
@@ -80,6 +82,9 @@ class GrpcConnection implements Connection, ReplyReader {
 
   /** The frame being filled. */
   #frameOpen = false;
+  #frameCancels = 0;
+  /** One-way calls in it. */
+  #frameOneWay: PendingCall[] = [];
   #frameTime: FrameTime = { atMs: 0, hlcUs: 0 };
   #receivedAtMs = 0;
   #ackedBelowSent = 1;
@@ -156,6 +161,7 @@ class GrpcConnection implements Connection, ReplyReader {
     call.attempts++;
     call.lastSent = this.#frameTime;
     call.firstSent ??= this.#frameTime;
+    if (call.extras?.oneWay === true) this.#frameOneWay.push(call);
     if (w.position - w.base > FRAME_BYTES_SOFT) this.#flush();
   }
 
@@ -189,6 +195,7 @@ class GrpcConnection implements Connection, ReplyReader {
     if (this.#closed) return;
     if (!this.#frameOpen) this.#openFrame();
     writeCancel(this.#writer, seq);
+    if (++this.#frameCancels === FRAME_CANCELS_MAX) this.#flush();
   }
 
   #openFrame(): void {
@@ -209,7 +216,15 @@ class GrpcConnection implements Connection, ReplyReader {
     this.#ackedBelowSent = ackedBelow;
     const frame = this.#writer.take();
     if (this.#writer.buffer !== this.#slab) this.#turnSlab();
+    this.#frameCancels = 0;
     if (!this.#stream.write(frame)) this.blocked = true;
+    if (this.#frameOneWay.length > 0) this.#tellWritten();
+  }
+
+  #tellWritten(): void {
+    const calls = this.#frameOneWay;
+    this.#frameOneWay = [];
+    for (const call of calls) this.#listener.onWritten(call); // I4
   }
 
   /** I3. Calls of the slab before the finished one are few by now: most were answered. */
@@ -294,12 +309,14 @@ class GrpcConnection implements Connection, ReplyReader {
     if (this.#closed) return;
     this.#dispose();
     this.#stream.cancel();
-    this.#listener.onClosed(error); // I4
+    this.#listener.onClosed(error); // I5
   }
 
   close(): void {
     if (this.#closed) return;
-    if (this.#frameOpen) this.#flush(); // what the caller said last, cancellations above all
+    // What the caller said last, cancellations above all, and that the host may forget our replies.
+    if (!this.#frameOpen && this.#session.ackedBelow > this.#ackedBelowSent) this.#openFrame();
+    this.#flush();
     this.#dispose();
     this.#stream.end();
     // A host that does not take the end of the stream must not keep this process alive.

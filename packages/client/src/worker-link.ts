@@ -33,8 +33,8 @@ export interface CallOutcomes {
     end: number,
     nowMs: number,
   ): void;
-  /** A waiting call was sent. */
-  onSent(call: PendingCall): void;
+  /** A one-way call was handed to the network: nobody answers it. */
+  onWritten(call: PendingCall): void;
   /** A waiting call could not be encoded for this host after all. */
   onUnsendable(call: PendingCall, error: unknown): void;
 }
@@ -124,10 +124,11 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
 
   /** @throws what `Connection.send` throws; the call is not carried then. */
   send(call: PendingCall, args: readonly unknown[] | undefined): void {
-    (this.#connection as Connection).send(call, args);
+    // Before it is sent: a one-way call may be settled before this returns.
     call.state = "sent";
     call.carrier = this;
-    if (call.extras?.oneWay !== true) this.#inFlight++;
+    (this.#connection as Connection).send(call, args);
+    if (!isOneWay(call)) this.#inFlight++;
   }
 
   /** Keeps an encoded call until it can be sent. */
@@ -150,7 +151,7 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
       this.#waiting.delete(call);
       return;
     }
-    this.#inFlight--;
+    if (!isOneWay(call)) this.#inFlight--;
     this.#connection?.cancel(call.seq);
     if (this.#waiting.size > 0) this.#pump();
   }
@@ -181,9 +182,7 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
         this.send(call, undefined);
       } catch (e) {
         this.#calls.onUnsendable(call, e);
-        continue;
       }
-      this.#calls.onSent(call);
     }
   }
 
@@ -209,6 +208,10 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     nowMs: number,
   ): void {
     this.#calls.onReply(seq, ok, bytes, start, end, nowMs);
+  }
+
+  onWritten(call: PendingCall): void {
+    if (call.carrier === this) this.#calls.onWritten(call);
   }
 
   onRelocations(relocations: readonly Relocation[]): void {
@@ -247,3 +250,5 @@ export class WorkerLink implements CallCarrier, ConnectionListener {
     this.#events.onLost(this, error, carried, delayMs);
   }
 }
+
+const isOneWay = (call: PendingCall): boolean => call.extras?.oneWay === true;

@@ -61,6 +61,10 @@ const CANCEL_SEQ = (1 << 3) | VARINT;
 
 /** Bounds a hostile frame: an empty item of a repeated field is two bytes on the wire and much more in memory. */
 export const FRAME_CALLS_MAX = 65_536;
+/** A cancellation is six bytes on the wire, and a search for its call at the host. */
+export const FRAME_CANCELS_MAX = 4_096;
+/** Actors a call chain runs through. */
+export const CHAIN_LENGTH_MAX = 64;
 const TEXT_ITEMS_MAX = 1024;
 
 /** V8's limit for typed arrays whose bytes lie beside them. */
@@ -171,6 +175,8 @@ export function decodeClientFrame(bytes: Uint8Array): ClientFrame {
         hello = readHello(r);
         break;
       case FRAME_CANCELS:
+        if (cancels.length === FRAME_CANCELS_MAX)
+          throw r.malformed(`more than ${FRAME_CANCELS_MAX} cancellations in a frame`);
         cancels.push(readCancel(r));
         break;
       case FRAME_ACKED_BELOW:
@@ -276,8 +282,7 @@ function readRareField(r: ProtoReader, call: CallMessage, tag: number): void {
       call.path = r.text();
       break;
     case CALL_CHAIN:
-      if (call.chain.length === TEXT_ITEMS_MAX) throw r.malformed("a call chain that is too long");
-      call.chain = [...call.chain, r.text()];
+      readChainItem(r, call);
       break;
     case CALL_TERM:
       call.term = r.uint();
@@ -288,6 +293,14 @@ function readRareField(r: ProtoReader, call: CallMessage, tag: number): void {
     default:
       r.skip(tag);
   }
+}
+
+function readChainItem(r: ProtoReader, call: CallMessage): void {
+  if (call.chain.length === CHAIN_LENGTH_MAX)
+    throw r.malformed(`a call chain of more than ${CHAIN_LENGTH_MAX} actors`);
+  // All calls share one empty chain until they have their own.
+  if (call.chain.length === 0) call.chain = [r.text()];
+  else (call.chain as string[]).push(r.text());
 }
 
 /** A consistency we do not know must not silently become a weaker one. */

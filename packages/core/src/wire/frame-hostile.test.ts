@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ByteWriter } from "./byte-writer.ts";
-import { decodeClientFrame } from "./client-frame-codec.ts";
+import { CHAIN_LENGTH_MAX, decodeClientFrame, FRAME_CANCELS_MAX } from "./client-frame-codec.ts";
 import { decodeError } from "./error-codec.ts";
 import { decodeCallRequest, decodeCallResponse } from "./unary-codec.ts";
 import { decodeWelcome, writeWelcome } from "./welcome-codec.ts";
@@ -65,6 +65,22 @@ describe("hostile frames", () => {
     ["text that is not UTF-8", [0x12, 0x06, 0x08, 0x01, 0x12, 0x02, 0xc3, 0x28]],
   ])("are malformed: %s", (_what, bytes) => {
     expect(codeOf(() => decodeClientFrame(Uint8Array.from(bytes)))).toBe("malformed-frame");
+  });
+
+  it("hold no more cancellations than a host can look for, and no endless chain", () => {
+    const repeated = (item: readonly number[], count: number): number[] =>
+      Array.from({ length: count }, () => item).flat();
+    const cancels = (count: number) => Uint8Array.from(repeated([0x1a, 2, 8, 1], count));
+    expect(decodeClientFrame(cancels(FRAME_CANCELS_MAX)).cancels).toHaveLength(FRAME_CANCELS_MAX);
+    expect(codeOf(() => decodeClientFrame(cancels(FRAME_CANCELS_MAX + 1)))).toBe("malformed-frame");
+
+    const chain = (count: number): Uint8Array => {
+      const call = [8, 1, ...repeated([0x8a, 1, 1, 0x61], count)];
+      return Uint8Array.from([0x12, (call.length & 0x7f) | 0x80, call.length >> 7, ...call]);
+    };
+    expect(decodeClientFrame(chain(CHAIN_LENGTH_MAX)).calls[0]?.chain).toHaveLength(64);
+    expect(codeOf(() => decodeClientFrame(chain(CHAIN_LENGTH_MAX + 1)))).toBe("malformed-frame");
+    expect(decodeClientFrame(Uint8Array.of(0x12, 2, 8, 1)).calls[0]?.chain).toEqual([]);
   });
 
   it.each(decoders)("of any bytes give a %s or malformed-frame", (_name, decode) => {

@@ -27,6 +27,8 @@ interface FrameParts {
     readonly seq: number;
     readonly args?: unknown[];
     readonly oneWay?: boolean;
+    readonly path?: string;
+    readonly chain?: readonly string[];
     readonly timeoutMs?: number;
   }[];
   readonly cancels?: readonly number[];
@@ -46,9 +48,9 @@ function frameOf(parts: FrameParts): Uint8Array {
       clientName: "test",
     });
   }
-  for (const { seq, args = [], oneWay, timeoutMs = 0 } of parts.calls ?? []) {
+  for (const { seq, args = [], timeoutMs = 0, ...extras } of parts.calls ?? []) {
     const at = openCall(w);
-    writeCallHeader(w, seq, TARGET, "m", timeoutMs, 1, 0, oneWay === true ? { oneWay } : undefined);
+    writeCallHeader(w, seq, TARGET, "m", timeoutMs, 1, 0, extras);
     const argsAt = openCallArgs(w);
     writeArgs(w, args);
     closeLength(w, argsAt);
@@ -82,9 +84,13 @@ function setUp(overrides: Partial<StreamContext> = {}) {
   const submitted: IncomingCall[] = [];
   const times: number[] = [];
   const session: Session = { id: "s", ackedBelow: 0 };
+  const ackedAtSubmit: number[] = [];
   const dispatcher: Dispatcher = {
     session: () => session,
-    submit: (call) => void submitted.push(call),
+    submit: (call) => {
+      submitted.push(call);
+      ackedAtSubmit.push(session.ackedBelow);
+    },
     cancel: (_session, seq) => void log.push(`cancel ${seq}`),
     detach: () => {},
     describe: () => [],
@@ -126,6 +132,7 @@ function setUp(overrides: Partial<StreamContext> = {}) {
     log,
     stream,
     submitted,
+    ackedAtSubmit,
     times,
     session,
     budget,
@@ -217,6 +224,54 @@ describe("ClientStream", () => {
     await turn();
     expect(repliesIn(frames)).toEqual([]);
     expect(client.inFlight).toBe(0);
+  });
+
+  it("never takes a call for one whose reply its own frame acknowledges", () => {
+    const { client, ackedAtSubmit, session } = setUp();
+    const calls = [
+      { seq: 4, oneWay: true },
+      { seq: 5, oneWay: true },
+    ];
+    client.onFrame(frameOf({ hello: "s", calls, ackedBelow: 6 }));
+    expect(ackedAtSubmit).toEqual([4, 4]);
+    expect(session.ackedBelow).toBe(6);
+  });
+
+  it("refuses calls that claim to come from inside the cluster", async () => {
+    const { client, frames, submitted } = setUp();
+    const calls = [{ seq: 1, path: "0" }, { seq: 2, chain: ["counter/a"] }, { seq: 3 }];
+    client.onFrame(frameOf({ hello: "s", calls }));
+    await turn();
+    expect(submitted.map((c) => c.seq)).toEqual([3]);
+    expect(repliesIn(frames)).toEqual([
+      [1, "invalid-argument"],
+      [2, "invalid-argument"],
+    ]);
+  });
+
+  it("passes on no cancellation of what is not in flight, and none twice", () => {
+    const { client, log, submitted } = setUp();
+    client.onFrame(frameOf({ hello: "s", calls: [{ seq: 1 }, { seq: 2 }] }));
+    client.reply(submitted[0] as IncomingCall, ok);
+    client.onFrame(frameOf({ cancels: [1, 2, 2, 3] }));
+    expect(log).toEqual(["opened", "cancel 2"]);
+  });
+
+  it("frees the place of a call that came again and waits in the other's stead", () => {
+    const { client, submitted, budget } = setUp();
+    client.onFrame(frameOf({ hello: "s", calls: [{ seq: 1 }, { seq: 1 }] }));
+    client.superseded(submitted[0] as IncomingCall);
+    expect([budget.calls, client.inFlight]).toEqual([1, 1]);
+    client.reply(submitted[1] as IncomingCall, ok);
+    expect([budget.calls, client.inFlight]).toEqual([0, 0]);
+  });
+
+  it("notes when its client was last heard of", async () => {
+    const { client, clock, session } = setUp();
+    client.onFrame(frameOf({ hello: "s" }));
+    await clock.advance(500);
+    client.onFrame(frameOf({ hlcUs: 1 }));
+    expect(session.lastSeenMs).toBe(clock.nowMs());
   });
 
   it("passes cancellations on, after the calls of the same frame", () => {

@@ -9,7 +9,10 @@
  *
  * I1 a frame is read as a whole before anything of it is done: a malformed one has no effect.
  * I2 a bad frame ends this stream and touches no other.
- * I3 while the client does not read we do not read either; its replies are bounded, and kept by the dedupe window.
+ * I3 a call's own frame never takes it for one whose reply the client has: what the frame acknowledges beyond its calls counts
+ *    once they are admitted.
+ * I4 a cancellation is passed on once, and only for a call in flight here: any other would be searched for in vain.
+ * I5 while the client does not read we do not read either; its replies are bounded, and kept by the dedupe window.
  */
 import {
   decodeClientFrame,
@@ -32,7 +35,7 @@ import {
   type InFlightBudget,
 } from "./in-flight-budget.ts";
 import { ReplyOutbox } from "./reply-outbox.ts";
-import { assertSessionId, refusalOf, StreamCall } from "./stream-call.ts";
+import { assertSessionId, originRefusal, refusalOf, StreamCall } from "./stream-call.ts";
 
 /** The stream below us; grpc-js in production. */
 export interface FrameStream {
@@ -69,6 +72,8 @@ export class ClientStream implements CallSink {
   #helloTimer: Timer | undefined;
   #session: Session | undefined;
   #inFlight = 0;
+  /** By sequence number, for cancellations: the newest transmission of each, until it is answered or cancelled. */
+  readonly #cancellable = new Map<number, StreamCall>();
   #inFlightBytes = 0;
   #paused = false;
   #closed = false;
@@ -91,6 +96,10 @@ export class ClientStream implements CallSink {
 
   get session(): Session | undefined {
     return this.#session;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   get inFlight(): number {
@@ -120,18 +129,19 @@ export class ClientStream implements CallSink {
       throw new PinionError("malformed-frame", "a second Hello on one stream");
     const session = this.#session as Session;
     dispatcher.exchangeTime(frame.hlcUs);
-    if (frame.ackedBelow > session.ackedBelow) session.ackedBelow = frame.ackedBelow;
-    const { calls, cancels } = frame;
-    if (calls.length > 0) {
-      const nowMs = clock.nowMs();
-      // Answers may come at once, and their number may end the stream: the rest is for a retry.
-      for (let i = 0; i < calls.length && !this.#closed; i++) {
-        this.#admit(calls[i] as CallMessage, session, nowMs);
-      }
+    const nowMs = clock.nowMs();
+    session.lastSeenMs = nowMs;
+    const { calls, cancels, ackedBelow } = frame;
+    if (ackedBelow > session.ackedBelow) acknowledge(session, lowestOf(calls, ackedBelow)); // I3
+    // Answers may come at once, and their number may end the stream: the rest is for a retry.
+    for (let i = 0; i < calls.length && !this.#closed; i++) {
+      this.#admit(calls[i] as CallMessage, session, nowMs);
     }
-    for (const seq of cancels) dispatcher.cancel(session, seq);
+    // Where the stream ended meanwhile, calls of the frame were not admitted: nothing of them is acknowledged.
+    if (!this.#closed) acknowledge(session, ackedBelow);
+    for (const seq of cancels) this.#cancel(session, seq);
     if (this.#outbox.blocked && !this.#paused) {
-      this.#paused = true; // I3
+      this.#paused = true; // I5
       this.#stream.pause();
     }
   }
@@ -161,8 +171,7 @@ export class ClientStream implements CallSink {
     if (context.draining) return this.#refuse(message, DRAINING);
     if (this.#inFlight >= context.maxInFlightPerStream)
       return this.#refuse(message, STREAM_OVERLOADED);
-    const refusal =
-      message.idempotencyKey === undefined ? undefined : refusalOf(message.idempotencyKey);
+    const refusal = originRefusal(message) ?? refusalOf(message.idempotencyKey);
     if (refusal !== undefined) {
       return this.#refuse(message, {
         ok: false,
@@ -174,7 +183,12 @@ export class ClientStream implements CallSink {
     const call = new StreamCall(message, session, this, nowMs);
     this.#inFlight++;
     this.#inFlightBytes += argsBytes;
+    this.#cancellable.set(call.seq, call);
     context.dispatcher.submit(call);
+  }
+
+  #cancel(session: Session, seq: number): void {
+    if (this.#cancellable.delete(seq)) this.#context.dispatcher.cancel(session, seq); // I4
   }
 
   #refuse(message: CallMessage, outcome: Outcome): void {
@@ -186,12 +200,22 @@ export class ClientStream implements CallSink {
   reply(call: IncomingCall, outcome: Outcome): void {
     const own = call as StreamCall;
     if (this.#closed || own.answered) return;
-    own.answered = true;
-    this.#inFlight--;
-    this.#inFlightBytes -= own.args.length;
-    this.#context.budget.release(1, own.args.length);
+    this.#release(own);
     if (!own.oneWay) this.#outbox.reply(own.seq, outcome, own.path);
     if (this.#context.draining) this.#context.onAnswered();
+  }
+
+  superseded(call: IncomingCall): void {
+    const own = call as StreamCall;
+    if (!this.#closed && !own.answered) this.#release(own);
+  }
+
+  #release(call: StreamCall): void {
+    call.answered = true;
+    this.#inFlight--;
+    this.#inFlightBytes -= call.args.length;
+    this.#context.budget.release(1, call.args.length);
+    if (this.#cancellable.get(call.seq) === call) this.#cancellable.delete(call.seq);
   }
 
   welcomeAgain(): void {
@@ -243,8 +267,19 @@ export class ClientStream implements CallSink {
     this.#context.budget.release(this.#inFlight, this.#inFlightBytes);
     this.#inFlight = 0;
     this.#inFlightBytes = 0;
+    this.#cancellable.clear();
     this.#context.onClosed(this);
   }
+}
+
+function acknowledge(session: Session, below: number): void {
+  if (below > session.ackedBelow) session.ackedBelow = below;
+}
+
+function lowestOf(calls: readonly CallMessage[], atMost: number): number {
+  let lowest = atMost;
+  for (const call of calls) if (call.seq < lowest) lowest = call.seq;
+  return lowest;
 }
 
 function notReading(bytesMax: number): PinionError {

@@ -14,6 +14,8 @@ export interface Session {
   readonly id: string;
   /** The client has the replies of all its calls with a smaller sequence: their dedupe entries may go (P13). */
   ackedBelow: number;
+  /** Monotonic ms of this process's clock at which the client last said anything; whoever hears of it writes it. */
+  lastSeenMs?: number;
 }
 
 /** The result of a call, encoded: `bytes` is the MessagePack value, or a wire error (core/wire/error-codec) when not `ok`. */
@@ -28,7 +30,11 @@ export interface Outcome {
 }
 
 export interface CallSink {
+  /** Nobody is there to be answered any more: what waits for an outcome need not be kept. */
+  readonly closed?: boolean;
   reply(call: IncomingCall, outcome: Outcome): void;
+  /** The same call came again through this sink and waits in this one's place: it is not answered. */
+  superseded?(call: IncomingCall): void;
 }
 
 export interface IncomingCall {

@@ -122,12 +122,19 @@ class LoopbackConnection implements Connection, CallSink {
     call.lastSent = time;
     this.#clientSession.adoptTime(dispatcher.exchangeTime(time.hlcUs));
     this.#session.ackedBelow = Math.max(this.#session.ackedBelow, this.#clientSession.ackedBelow);
+    this.#session.lastSeenMs = nowMs;
     call.attempts++;
     const message = messageOf(call, nowMs);
     // The caller has its promise before the answer can come: a dispatcher may answer at once.
     queueMicrotask(() => {
-      if (!this.#closed) dispatcher.submit(new StreamCall(message, this.#session, this, nowMs));
+      if (this.#closed) return;
+      dispatcher.submit(new StreamCall(message, this.#session, this, nowMs));
+      if (message.oneWay) this.#listener.onWritten(call);
     });
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   reply(call: IncomingCall, outcome: Outcome): void {

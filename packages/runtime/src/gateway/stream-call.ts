@@ -53,6 +53,18 @@ export class StreamCall implements IncomingCall {
   }
 }
 
+/**
+ * Where a call comes from inside the cluster is for hosts to say: a client that could would get around the dedupe window's
+ * bounds and pass for an actor that calls back. Undefined: fine.
+ */
+export function originRefusal(message: CallMessage): PinionError | undefined {
+  if (message.path === "" && message.chain.length === 0) return undefined;
+  return new PinionError(
+    "invalid-argument",
+    "the fields path and chain of a call are between hosts; a client leaves them empty",
+  );
+}
+
 /** What the dispatcher relies on and the message format does not give. Undefined: fine. */
 export function refusalOf(idempotencyKey: string | undefined): PinionError | undefined {
   if (idempotencyKey === undefined || idempotencyKey.length <= IDEMPOTENCY_KEY_LENGTH_MAX)

@@ -96,7 +96,11 @@ export class UnaryCalls {
       done,
     );
     const message = messageFor(request, seq, args, hlcUs, deadlineMs);
-    dispatcher.submit(new StreamCall(message, session, sink, clock.nowMs()));
+    const nowMs = clock.nowMs();
+    session.lastSeenMs = nowMs;
+    dispatcher.submit(new StreamCall(message, session, sink, nowMs));
+    // Not before: the request itself must not count as one whose reply is there.
+    if (!own && request.ackedBelow > session.ackedBelow) session.ackedBelow = request.ackedBelow;
     return () => {
       if (sink.finished) return;
       sink.abandon();
@@ -112,9 +116,7 @@ export class UnaryCalls {
         "session_id was given without seq: a call's number in its session starts at 1",
       );
     }
-    const session = this.#context.dispatcher.session(request.sessionId);
-    if (request.ackedBelow > session.ackedBelow) session.ackedBelow = request.ackedBelow;
-    return session;
+    return this.#context.dispatcher.session(request.sessionId);
   }
 
   #acknowledge(seq: number): void {
@@ -141,6 +143,10 @@ class UnarySink implements CallSink {
     this.#dispatcher = dispatcher;
     this.#finish = finish;
     this.#done = done;
+  }
+
+  get closed(): boolean {
+    return this.finished;
   }
 
   reply(_call: IncomingCall, outcome: Outcome): void {

@@ -82,6 +82,10 @@ class TracedSink implements CallSink {
     this.#span = span;
   }
 
+  get closed(): boolean {
+    return this.#call.sink.closed ?? false;
+  }
+
   reply(_call: IncomingCall, outcome: Outcome): void {
     this.#span.end(outcome.ok ? undefined : decodeError(outcome.bytes));
     this.#call.sink.reply(this.#call, outcome);

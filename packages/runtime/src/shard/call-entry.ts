@@ -51,12 +51,23 @@ export class CallEntry implements Gated {
     this.#waiting = call;
   }
 
-  /** A retry of the same call waits for the same outcome. A stream that was replaced by a newer one is forgotten. */
+  /**
+   * A retry of the same call waits for the same outcome. It takes the place of an earlier one through the same sink, and of
+   * those whose sink was closed: a client that reconnects again and again leaves no more behind than it has streams.
+   */
   attach(retry: IncomingCall): void {
+    const others: IncomingCall[] = [];
+    for (const call of this.takeWaiting()) {
+      if (call.sink === retry.sink) call.sink.superseded?.(call);
+      else if (call.sink.closed !== true) others.push(call);
+    }
+    this.#waiting = others.length === 0 ? retry : [...others, retry];
+  }
+
+  /** How many callers wait for the outcome. */
+  get waitingCount(): number {
     const waiting = this.#waiting;
-    if (waiting === undefined) this.#waiting = retry;
-    else if (Array.isArray(waiting)) waiting.push(retry);
-    else this.#waiting = [waiting, retry];
+    return waiting === undefined ? 0 : Array.isArray(waiting) ? waiting.length : 1;
   }
 
   get recorded(): boolean {

@@ -93,6 +93,10 @@ class TestConnection implements Connection, ConnectionListener {
     if (!this.#ended) this.#listener.onReply(...args);
   }
 
+  onWritten(...args: Parameters<ConnectionListener["onWritten"]>): void {
+    if (!this.#ended) this.#listener.onWritten(...args);
+  }
+
   onRelocations(...args: Parameters<ConnectionListener["onRelocations"]>): void {
     if (!this.#ended) this.#listener.onRelocations(...args);
   }

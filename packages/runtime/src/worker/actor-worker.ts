@@ -172,13 +172,7 @@ export class ActorWorker implements Dispatcher {
   cancel(session: Session, seq: number): void {
     const error = new PinionError("cancelled", "the caller cancelled this call");
     const matches = (call: IncomingCall): boolean =>
-      call.session.id === session.id && call.seq === seq && call.path === "";
-    for (const turn of this.core.watch.turns()) {
-      if (turn.call !== undefined && matches(turn.call)) {
-        turn.activation.timeUp(turn, error);
-        return;
-      }
-    }
+      call.seq === seq && call.path === "" && call.session.id === session.id;
     for (const { shard } of this.core.shards.values()) {
       const call = shard.dedupe.lookupKey(
         { session: session.id, seq, path: "" },
@@ -186,10 +180,18 @@ export class ActorWorker implements Dispatcher {
         "",
       )?.call;
       if (call === undefined) continue;
-      this.core.catalog
-        .find(call.type, call.namespace, call.branch, call.key)
-        ?.cancel(matches, error);
+      const activation = this.core.catalog.find(call.type, call.namespace, call.branch, call.key);
+      const turn = activation?.turn;
+      if (turn?.call !== undefined && matches(turn.call)) turn.activation.timeUp(turn, error);
+      else activation?.cancel(matches, error);
       return;
+    }
+    // Readonly calls and those with an idempotency key are not in the window by their number.
+    for (const turn of this.core.watch.turns()) {
+      if (turn.call !== undefined && matches(turn.call)) {
+        turn.activation.timeUp(turn, error);
+        return;
+      }
     }
   }
 

@@ -1,0 +1,18 @@
+import { VirtualClock } from "@pinion/core";
+import { describe, expect, it } from "vitest";
+import { Sessions } from "./sessions.ts";
+
+describe("Sessions", () => {
+  it("keeps the clients that are heard of and forgets the silent ones", async () => {
+    const clock = new VirtualClock();
+    const sessions = new Sessions(clock, 1_000);
+    const talking = sessions.get("talking");
+    talking.ackedBelow = 7;
+    sessions.get("silent");
+    await clock.advance(1_500);
+    talking.lastSeenMs = clock.nowMs(); // as the gateway does with every frame
+    await clock.advance(1_000);
+    sessions.expire();
+    expect([sessions.size, sessions.ackedBelow("talking")]).toEqual([1, 7]);
+  });
+});
