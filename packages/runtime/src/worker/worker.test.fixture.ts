@@ -30,6 +30,7 @@ export interface Asked {
   readonly seq?: number;
   readonly idempotencyKey?: string;
   readonly issuedAt?: number;
+  readonly deadlineAtMs?: number;
 }
 
 export interface Answered {
@@ -123,7 +124,7 @@ export class WorkerFixture {
       key: asked.key ?? "a",
       method: asked.method,
       args: encodeArgs(args),
-      deadlineAtMs: Infinity,
+      deadlineAtMs: asked.deadlineAtMs ?? Infinity,
       attempt: 1,
       issuedAt: asked.issuedAt ?? this.clock.wallMs() * 1000,
       consistency: "linearizable",
