@@ -175,7 +175,10 @@ export class LogOracle {
       );
       demandSame(record, expected);
       const at = await log.lsnAt(expected.shard, record.timestamp);
-      demand(at === expected.lsn || (this.#retained !== undefined && i < this.#retainedIndex), `lsnAt(${record.timestamp}) is ${at}, not ${expected.lsn}`);
+      demand(
+        at === expected.lsn || (this.#retained !== undefined && i < this.#retainedIndex),
+        `lsnAt(${record.timestamp}) is ${at}, not ${expected.lsn}`,
+      );
     }
     for (let shard = 0; shard < this.shards; shard++) {
       const beyond = lsn(this.lastLsn(shardId(shard)) + 1);

@@ -2,7 +2,12 @@ export * from "./disk/disk.ts";
 export { lockDataDir, type DataDirLock } from "./disk/data-dir-lock.ts";
 export { RealDisk } from "./disk/real-disk.ts";
 export { SimDisk, type SimCrashOptions, type SimDiskOptions } from "./disk/sim-disk.ts";
-export type { SimFaultRule, SimOperation, SimOperationKind, SimOptions } from "./disk/sim-operations.ts";
+export type {
+  SimFaultRule,
+  SimOperation,
+  SimOperationKind,
+  SimOptions,
+} from "./disk/sim-operations.ts";
 export * from "./kv/kv-store.ts";
 export { LmdbKv } from "./kv/lmdb-kv.ts";
 export { SimKv, type SimKvOptions } from "./kv/sim-kv.ts";
@@ -16,9 +21,19 @@ export {
   type PlatformFeatures,
 } from "./memory/platform-features.ts";
 export { PortableDoor } from "./memory/portable-door.ts";
-export { RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, recordChecksum, sealRecords } from "./memory/seal-records.ts";
+export {
+  RECORD_ALIGN_BYTES,
+  RECORD_HEADER_BYTES,
+  recordChecksum,
+  sealRecords,
+} from "./memory/seal-records.ts";
 export * from "./log/log.ts";
-export { flushPolicy, parseFlushPolicy, describeFlushPolicy, FLUSH_POLICY_FORMS } from "./log/flush-policy.ts";
+export {
+  flushPolicy,
+  parseFlushPolicy,
+  describeFlushPolicy,
+  FLUSH_POLICY_FORMS,
+} from "./log/flush-policy.ts";
 export { openLog, SegmentedLog, type LogStats } from "./log/segmented-log.ts";
 export type { LogOptions, ArchiveOptions } from "./log/log-options.ts";
 export type { FlushKind, FlushStats, HistogramSummary, RefusalReason } from "./log/log-metrics.ts";
