@@ -39,12 +39,13 @@ async function started(): Promise<WorkerFixture> {
 /** The log takes nothing until the function it returns is called. */
 function fillLog(it: WorkerFixture): () => void {
   const { log } = it;
-  const { tryAppend, append } = log;
+  const tryAppend = log.tryAppend.bind(log);
+  const append = log.append.bind(log);
   const room = Promise.withResolvers<void>();
   log.tryAppend = () => undefined;
   log.append = async (input, payload) => {
     await room.promise;
-    return append.call(log, input, payload);
+    return append(input, payload);
   };
   return () => {
     log.tryAppend = tryAppend;
