@@ -20,6 +20,20 @@ export async function openSubCall(
   method: string,
   args: Uint8Array,
 ): Promise<unknown> {
+  turn.callsOpen++;
+  try {
+    return await callAndWait(turn, target, method, args);
+  } finally {
+    turn.callsOpen--;
+  }
+}
+
+async function callAndWait(
+  turn: Turn,
+  target: SubCallTarget,
+  method: string,
+  args: Uint8Array,
+): Promise<unknown> {
   turn.assertRunning();
   const { activation } = turn;
   const { services, shard } = activation;

@@ -172,17 +172,12 @@ function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
 
 /** A call that was made and not awaited is applied or not, and nobody learns which: most often a forgotten `await`. */
 function warnOfOpenCalls(turn: Turn): void {
-  const open = turn.subCalls?.find((s) => !s.settled);
-  if (open === undefined) return;
-  const { activation } = turn;
-  activation.services.warn(
+  if (turn.callsOpen === 0) return;
+  const { actor, services } = turn.activation;
+  services.warn(
     "a method returned before a call it made was answered: is an await missing?",
     undefined,
-    {
-      actor: activation.actor,
-      method: turn.call?.method ?? "",
-      called: `${open.call.type}/${open.call.key} ${open.call.method}`,
-    },
+    { actor, method: turn.call?.method ?? "", open: turn.callsOpen },
   );
 }
 

@@ -50,6 +50,8 @@ export class Turn implements ShardTurn, PreparedTurn {
   /** Part of its overlay is already committed because a reentrant turn entered. */
   partial = false;
   subCalls: SubCall[] | undefined = undefined;
+  /** Calls to other actors made and not answered. */
+  callsOpen = 0;
   reminder: ReminderFiring | undefined = undefined;
   /** What the schedule of the reminder that started this turn becomes. */
   reminderAdvance: ReminderOp | undefined = undefined;
