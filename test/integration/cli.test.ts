@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Program, ROOT, runCommand, type Ended } from "../support/program.ts";
 
 const FREE_PORTS = ["--port", "0", "--admin-port", "0"];
@@ -25,15 +25,23 @@ export const Counter = defineActor("counter", {
 
 let work: string;
 let dataDir: string;
+const dataDirs: string[] = [];
 
 beforeAll(async () => {
   work = await mkdtemp(join(ROOT, "test", "integration", ".cli-"));
 });
-afterAll(() => rm(work, { recursive: true }));
-beforeEach(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), "pinion-cli-test-"));
+afterAll(async () => {
+  for (const dir of [work, ...dataDirs]) await rm(dir, { recursive: true });
 });
-afterEach(() => rm(dataDir, { recursive: true, force: true }));
+beforeEach(async () => {
+  dataDir = await newDataDir();
+});
+
+async function newDataDir(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "pinion-cli-test-"));
+  dataDirs.push(dir);
+  return dir;
+}
 
 async function write(step: number, source = COUNTER): Promise<string> {
   await writeFile(join(work, "step.ts"), `export const STEP = ${step};\n`);
@@ -74,10 +82,15 @@ const hang = (): Program =>
 
 describe("with a host", () => {
   let host: Program;
-  beforeEach(async () => {
-    host = await serve("dev", await write(1));
+  let sharedDir: string;
+  beforeAll(async () => {
+    sharedDir = dataDir = await newDataDir();
+    host = await serve("start", await write(1));
   });
-  afterEach(() => host[Symbol.asyncDispose]());
+  beforeEach(() => {
+    dataDir = sharedDir;
+  });
+  afterAll(() => host[Symbol.asyncDispose]());
 
   test("a call prints its result for people, and as JSON", async () => {
     expect(await pinion("call", "counter/a", "increment", "3")).toMatchObject({
@@ -142,30 +155,30 @@ describe("with a host", () => {
   });
 
   test("actors and inspect show what is there", async () => {
-    await pinion("call", "counter/a", "increment", "3");
-    await pinion("call", "counter/b", "increment");
-    const { lines } = await json("actors", "--type", "counter");
+    await pinion("call", "counter/list-a", "increment", "3");
+    await pinion("call", "counter/list-b", "increment");
+    const { lines } = await json("actors", "--type", "counter", "--prefix", "list-");
     expect(lines).toEqual([
       {
-        id: "counter/a",
+        id: "counter/list-a",
         state: "active",
         storedBytes: null,
         shard: expect.any(Number),
         lsn: expect.any(Number),
       },
-      expect.objectContaining({ id: "counter/b" }),
+      expect.objectContaining({ id: "counter/list-b" }),
     ]);
     expect((await pinion("actors", "--limit", "1")).stderr).toMatch(/there are more/);
-    expect((await json("inspect", "counter/a")).lines).toMatchObject([
+    expect((await json("inspect", "counter/list-a")).lines).toMatchObject([
       {
-        id: "counter/a",
+        id: "counter/list-a",
         activation: "active",
         state: { value: 3, seen: {} },
         turns: [],
         reminders: [],
       },
     ]);
-    expect((await pinion("inspect", "counter/a")).stdout).toMatch(
+    expect((await pinion("inspect", "counter/list-a")).stdout).toMatch(
       /state +\{ value: 3, seen: \{\} \}/,
     );
     expect((await pinion("inspect", "counter/never")).stdout).toMatch(/never written/);
@@ -186,8 +199,11 @@ describe("with a host", () => {
     expect(stderr).toMatch(new RegExp(`data-dir-locked.*process ${host.child.pid}`));
     expect(stderr).toMatch(/pinion stop --data-dir/);
   });
+});
 
-  test("stop waits for a call under way, but not for ever", async () => {
+describe("stop", () => {
+  test("waits for a call under way, but not for ever", async () => {
+    await using host = await serve("start", await write(1));
     await using _caller = hang();
     await expect
       .poll(async () => (await json("inspect", "counter/a")).lines, { timeout: 20_000 })
@@ -198,7 +214,8 @@ describe("with a host", () => {
     expect((await host.ended()).code).toBe(0);
   });
 
-  test("stop stops it in order, and the next start finds everything", async () => {
+  test("ends a host in order, and the next start finds everything", async () => {
+    await using host = await serve("start", await write(1));
     await pinion("call", "counter/a", "increment", "7");
     const { code, lines } = await json("stop");
     expect({ code, lines }).toMatchObject({

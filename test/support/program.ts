@@ -1,7 +1,8 @@
 /**
  * Programs of the repository as processes of their own: run to the end, or started and followed line by line.
  *
- * I1 nothing outlives the test: `using`, or `kill`, ends a program with everything it has started (its process group).
+ * I1 nothing outlives the test: `await using` ends a program; it stays in the test runner's process group, so that whoever
+ *    ends the runner ends it, too. What a program starts ends with it.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -60,7 +61,6 @@ export class Program implements AsyncDisposable {
       cwd,
       env: { ...bare, ...env },
       stdio: [input ? "pipe" : "ignore", "pipe", "pipe"],
-      detached: true, // a process group of its own (I1)
     });
     this.#exited = once(this.child, "close");
     this.child.stdout?.setEncoding("utf8").on("data", (text: string) => {
@@ -98,14 +98,10 @@ export class Program implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const { pid, exitCode, signalCode } = this.child;
-    if (pid === undefined) return;
-    try {
-      process.kill(-pid, "SIGKILL");
-    } catch {
-      // The whole group is gone.
-    }
-    if (exitCode === null && signalCode === null) await this.#exited;
+    const { exitCode, signalCode } = this.child;
+    if (exitCode !== null || signalCode !== null) return;
+    this.child.kill("SIGKILL");
+    await this.#exited;
   }
 
   async #within<T>(promise: Promise<T>, msMax: number, what: string): Promise<T> {
