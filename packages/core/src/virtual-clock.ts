@@ -84,7 +84,7 @@ export class VirtualClock implements Clock {
       next.fn();
       await this.settle();
     }
-    this.#nowMs = endMs;
+    this.#nowMs = Math.max(this.#nowMs, endMs);
   }
 
   /** Lets deferred calls and promise chains run without moving time. */
