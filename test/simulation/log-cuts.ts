@@ -242,6 +242,7 @@ class CutRun {
     for (let i = 0; i < 12 && !log.failure && log === this.#alive; i++) {
       for (let n = 0; n < 100 && !log.failure; n++) this.#append(log);
       await this.#clock.settle();
+      if (log === this.#alive) this.#oracle.sawFlushed(log);
     }
   }
 
