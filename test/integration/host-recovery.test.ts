@@ -80,6 +80,8 @@ it("an embedded host serves its own client and others, and frees everything when
     await using host = await startHost({
       actors: [Counter],
       dataDir: dir.path,
+      port: 0,
+      adminPort: 0,
       logLevel: "silent",
     });
     ({ endpoint } = host);

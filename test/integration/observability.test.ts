@@ -50,6 +50,8 @@ const EXPECTED: Readonly<Record<string, (value: number) => boolean>> = {
   pinion_activations: (n) => n >= 10,
   pinion_sessions: positive,
   pinion_outbox_entries: any,
+  pinion_dedupe_entries: any,
+  pinion_dedupe_bytes: any,
   pinion_waiting_turns: zero,
   pinion_abandoned_turns: zero,
   pinion_checkpoints_total: any,
