@@ -64,7 +64,7 @@ describe.each(["group", "batched(20)", "async"])(
   (policy) => {
     it("loses nothing it called flushed, time after time, on the real disk", async () => {
       await using folder = await temporaryDir();
-    const dir = folder.path;
+      const dir = folder.path;
       const rng = seededRng(policy.length);
       let last = 0;
       for (let life = 0; life < 4; life++) {
