@@ -10,6 +10,8 @@ export class Catalog {
   /** By type, then by namespace, branch and key. The default place has no prefix: the usual look-up builds no string. */
   readonly #byType = new Map<string, Map<string, Activation>>();
   #count = 0;
+  /** Told when there is an activation where there was none. */
+  onFirst: () => void = () => {};
   /** Ends of the list by last use. */
   #newest: Activation | undefined;
   #oldest: Activation | undefined;
@@ -31,7 +33,7 @@ export class Catalog {
     let ofType = this.#byType.get(type);
     if (ofType === undefined) this.#byType.set(type, (ofType = new Map()));
     ofType.set(localKey(namespace, branch, key), activation);
-    this.#count++;
+    if (++this.#count === 1) this.onFirst();
     this.#link(activation);
   }
 

@@ -26,6 +26,8 @@ import { capture, recordOfCaptured, recordOfRecovered, type Captured } from "./a
 
 const SLICE_MS = 1;
 const LOOK_MS = 500;
+/** While nothing has changed, and until the log grows: a host that does nothing costs nothing. */
+const IDLE_LOOK_MS = 5 * 60_000;
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 30_000;
 /** Actors whose records are read and combined at once after a recovery. */
@@ -71,6 +73,7 @@ export class Checkpointer {
   #running: Promise<void> | undefined;
   #wanted = false;
   #stopped = false;
+  #dozing = false;
   #last: LogPosition;
   #retryMs = 0;
   /** For health and metrics. */
@@ -92,6 +95,11 @@ export class Checkpointer {
     if (this.#wanted || this.#stopped) return;
     this.#wanted = true;
     if (this.#running === undefined && this.#retryMs === 0) this.#arm(5);
+  }
+
+  /** The log has grown: from now on it is looked at again. */
+  noticed(): void {
+    if (this.#dozing) this.#arm(LOOK_MS);
   }
 
   /** Bytes of log a restart would have to read. */
@@ -119,6 +127,7 @@ export class Checkpointer {
 
   #arm(delayMs: number): void {
     this.#timer?.cancel();
+    this.#dozing = delayMs === IDLE_LOOK_MS;
     if (this.#stopped) return;
     this.#timer = this.#ports.clock.setTimer(delayMs, () => this.#look());
   }
@@ -132,10 +141,15 @@ export class Checkpointer {
     return false;
   }
 
+  #clean(): boolean {
+    for (const { shard } of this.#ports.shards()) if (shard.dirty.length > 0) return false;
+    return true;
+  }
+
   #look(): void {
     if (this.#ports.log.failure !== undefined) return;
     if (!this.#due()) {
-      this.#arm(LOOK_MS);
+      this.#arm(this.#clean() ? IDLE_LOOK_MS : LOOK_MS);
       return;
     }
     this.#running = this.#once().then(

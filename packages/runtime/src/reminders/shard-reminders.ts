@@ -4,7 +4,8 @@
  *
  * D1 a due time starts at most one turn: the turn's commit moves the schedule on, and until then the reminder is in flight.
  * D2 what was changed since the last checkpoint hides what the store says.
- * D3 due times are wall-clock; the timer looks again at least every `LOOK_MS`, so that a clock set forward is noticed.
+ * D3 due times are wall-clock; the timer looks again after `LOOK_MS`, or a tenth of the time that is left if that is longer, at
+ *    most half a horizon, so that a clock set forward is noticed.
  */
 import { isPinionError, type Clock, type ShardId, type Timer } from "@pinion/core";
 import type { ActorKey, StateStore } from "@pinion/storage";
@@ -161,7 +162,10 @@ export class ShardReminders {
     this.#timer?.cancel();
     // Whole ms: a fraction may round away against a wall clock of this size, and the timer would fire too early for ever.
     const untilDueMs = Math.ceil(this.nextDueMs - this.#ports.clock.wallMs());
-    const waitMs = Math.min(LOOK_MS, Math.max(0, untilDueMs));
+    const lookMs = Math.floor(
+      Math.min(Math.max(LOOK_MS, untilDueMs / 10), this.#ports.horizonMs / 2),
+    );
+    const waitMs = Math.min(lookMs, Math.max(0, untilDueMs));
     this.#timer = this.#ports.clock.setTimer(waitMs, () => this.#look());
   }
 

@@ -78,6 +78,8 @@ export interface ShardPorts {
   readonly outbox: OutboxPorts;
   /** A checkpoint of this shard is wanted soon: an activation waits for it. */
   checkpointWanted(shard: Shard): void;
+  /** There is more to checkpoint than before. */
+  appended(): void;
   /** Admits an entry of this shard's window at its actor's present activation. */
   readmit(entry: CallEntry): void;
 }
@@ -179,6 +181,7 @@ export class Shard {
   #appended(at: Lsn): void {
     const { replication, log } = this.#ports;
     replication.appended(this.id, at);
+    this.#ports.appended();
     // Replies that do not wait for a flush may leave as soon as the record is in the log's buffer.
     if (!log.policy.replyWaits) this.gate.open(replication.committed(this.id));
   }

@@ -191,11 +191,9 @@ export class TestHost implements AsyncDisposable {
 
   /** Starts the host again on what is left, after stopping it in order if it still runs. Faults are gone. */
   async restart(): Promise<void> {
-    if (this.#life !== undefined) {
-      if (this.failure === undefined) await this.stop();
-      else this.kill();
-    }
     this.#points.clear();
+    if (this.failure !== undefined) this.kill();
+    await this.stop();
     await this.#start();
     this.#connector?.attach(this.#loopback());
     // Time enough for the client to notice; its retries come right behind.
@@ -207,9 +205,13 @@ export class TestHost implements AsyncDisposable {
     const life = this.#life;
     if (life === undefined) return;
     this.#connector?.detach();
-    await this.#own(life.worker.stop(0));
-    await this.#own(life.log.close());
-    await this.#own(life.store.close());
+    const stopped = async (): Promise<void> => {
+      await life.worker.stop(0);
+      await life.log.close();
+      await life.store.close();
+    };
+    // A crash on the way leaves nobody who could end.
+    await this.#driven(stopped(), () => this.#life !== life);
     this.#life = undefined;
   }
 

@@ -33,6 +33,8 @@ import type { WorkerOptions } from "./worker-options.ts";
 import { outboxPorts, turnServices, type ServiceHooks } from "./worker-services.ts";
 
 const SWEEP_MS = 1_000;
+/** While no actor is in memory there are only sessions to forget. */
+const IDLE_SWEEP_MS = 5 * 60_000;
 /** Activations ended in one sweep: the rest wait a second, so that a sweep stays short. */
 const SWEEP_MAX = 5_000;
 
@@ -96,6 +98,7 @@ export class ActorWorker implements Dispatcher {
         limits: options.dedupe,
         outbox: outboxPorts(core, hooks),
         checkpointWanted: () => this.checkpointer.want(),
+        appended: () => this.checkpointer.noticed(),
         readmit: (entry) => this.#admission.readmit(entry),
       });
       const reminders = new ShardReminders(shard.id, {
@@ -150,6 +153,7 @@ export class ActorWorker implements Dispatcher {
     const redelivered = core.outboxSize;
     for (const { shard } of core.shards.values()) shard.outbox.redeliver();
     this.checkpointer.start();
+    core.catalog.onFirst = () => this.#armSweep();
     this.#armSweep();
     this.recovery = {
       records: recovered.records,
@@ -250,12 +254,16 @@ export class ActorWorker implements Dispatcher {
   }
 
   #quiet(): void {
+    this.core.catalog.onFirst = () => {};
     this.#sweepTimer?.cancel();
     for (const { reminders } of this.core.shards.values()) reminders.stop();
   }
 
   #armSweep(): void {
-    this.#sweepTimer = this.core.ports.clock.setTimer(SWEEP_MS, () => {
+    this.#sweepTimer?.cancel();
+    const { catalog, ports } = this.core;
+    const delayMs = catalog.size > 0 ? SWEEP_MS : IDLE_SWEEP_MS;
+    this.#sweepTimer = ports.clock.setTimer(delayMs, () => {
       this.#sweep();
       this.#armSweep();
     });
