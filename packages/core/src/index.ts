@@ -5,6 +5,7 @@ export * from "./errors.ts";
 export * from "./hybrid-clock.ts";
 export * from "./lsn.ts";
 export * from "./rng.ts";
+export * from "./sequence-map.ts";
 export * from "./telemetry.ts";
 export * from "./virtual-clock.ts";
 export * from "./nearest-names.ts";

@@ -21,6 +21,7 @@ import {
   messageOf,
   PinionError,
   PROTOCOL_VERSION,
+  SequenceMap,
   type CallMessage,
   type Clock,
   type Hello,
@@ -73,7 +74,7 @@ export class ClientStream implements CallSink {
   #session: Session | undefined;
   #inFlight = 0;
   /** By sequence number, for cancellations: the newest transmission of each, until it is answered or cancelled. */
-  readonly #cancellable = new Map<number, StreamCall>();
+  readonly #cancellable = new SequenceMap<StreamCall>();
   #inFlightBytes = 0;
   #paused = false;
   #closed = false;

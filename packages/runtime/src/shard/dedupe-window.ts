@@ -13,6 +13,7 @@
  * I2 a call of a session this shard does not know, first sent longer ago than sessions live, is `outcome-unknown` too.
  * I3 the bytes kept are bounded per session and per shard; beyond, new calls are refused as `overloaded`.
  */
+import { SequenceMap } from "@pinion/core";
 import type { IncomingCall } from "../gateway/dispatcher.ts";
 import { callKeyText, type CallKey } from "../records/call-key.ts";
 import type { CallEntry } from "./call-entry.ts";
@@ -26,7 +27,7 @@ export interface DedupeLimits {
 
 export interface SessionWindow {
   readonly id: string;
-  readonly entries: Map<number, CallEntry>;
+  readonly entries: SequenceMap<CallEntry>;
   /** Calls up to here are answered and forgotten. */
   floor: number;
   bytes: number;
@@ -142,27 +143,20 @@ export class DedupeWindow {
   #session(id: string, wallMs: number): SessionWindow {
     let session = this.#sessions.get(id);
     if (session === undefined) {
-      session = { id, entries: new Map(), floor: 0, bytes: 0, lastSeenMs: wallMs };
+      session = { id, entries: new SequenceMap(), floor: 0, bytes: 0, lastSeenMs: wallMs };
       this.#sessions.set(id, session);
     }
     return session;
   }
 
-  /** Entries are in the order their calls came, which is nearly that of sequences: what is acknowledged is at the front. */
   #acknowledge(session: SessionWindow, floor: number): void {
     session.floor = floor;
-    let strangers = 0;
-    for (const [seq, entry] of session.entries) {
-      if (seq > floor) {
-        // A few calls overtake each other on different actors; a long tail of newer ones ends the search.
-        if (++strangers > 8) break;
-        continue;
-      }
-      if (!entry.recorded) continue;
-      session.entries.delete(seq);
+    session.entries.deleteUpTo(floor, (entry) => {
+      if (!entry.recorded) return false;
       session.bytes -= entry.bytes();
       this.#bytes -= entry.bytes();
-    }
+      return true;
+    });
   }
 
   /**

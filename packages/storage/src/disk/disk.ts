@@ -15,7 +15,7 @@
  */
 
 export interface Disk {
-  /** Creates a file that must not exist. `allocateBytes` reserves its space (fallocate) so that later writes need no metadata. */
+  /** Creates a file that must not exist. `allocateBytes` of it are zeros on the disk, so that later writes change data only. */
   create(path: string, options?: { allocateBytes?: number }): Promise<DiskFile>;
   /** Opens an existing file. @throws `not-found` */
   open(path: string, options?: { readOnly?: boolean }): Promise<DiskFile>;

@@ -5,7 +5,9 @@
  * I1 one write is under way at a time; regions are written in the order of their positions.
  * I2 a failed write or sync ends the log: nothing is retried, nothing more is written. The page cache may have dropped what
  *    the failed sync was for, so a later success would prove nothing.
- * I3 a flush starts at the end of the event-loop turn that asked for it, so that everything appended in that turn is in it.
+ * I3 a flush starts at the end of the event-loop turn that asked for it, or in the middle once half of what is usually under way
+ *    has come and the disk has nothing to do: it works while the other half is made, and callers fall into two groups
+ *    that take turns (docs/decisions/0022).
  * I4 memory is two buffers of `stagingBytes`; one grows for a record that is larger, for that record's write only.
  */
 import { PinionError, fromSystemError, type Clock, type Lsn, type Timer } from "@pinion/core";
@@ -49,6 +51,11 @@ export interface LogWriterOptions {
 /** What `async` hands to the kernel at once. */
 const ASYNC_WRITE_BYTES = 64 * 1024;
 
+/** Fewer records than this are not worth a flush of their own: one costs about as much as making them. */
+const EARLY_RECORDS_MIN = 32;
+/** What is left after each flush of the number of records once seen under way. */
+const UNDER_WAY_DECAY = 0.98;
+
 /** Reasons not to take an append, as bits: one test on the fast path. */
 const CLOSED = 1;
 const GATED = 2;
@@ -73,6 +80,7 @@ export class LogWriter {
   readonly #countToFlush: number;
   readonly #bytesToFlush: number;
   readonly #onePerFlush: boolean;
+  readonly #startsEarly: boolean;
   readonly #queue: AppendQueue;
   #filling: StagingBuffer;
   /** The other buffer, unless it is being written. */
@@ -81,6 +89,10 @@ export class LogWriter {
   /** Why the next flush starts; undefined when nothing asks for one. */
   #due: FlushKind | undefined;
   #flushing = false;
+  /** Records that ask for a flush at once (I3). */
+  #earlyRecords = EARLY_RECORDS_MIN;
+  /** Records written and waiting at the end of a flush: the most of late. */
+  #underWay = 0;
   #flushed: Promise<void> = Promise.resolve();
   #deferred = false;
   #waitTimer: Timer | undefined;
@@ -101,6 +113,7 @@ export class LogWriter {
     this.#countToFlush = policy.records;
     this.#bytesToFlush = durable ? stagingBytes / 2 : Math.min(ASYNC_WRITE_BYTES, stagingBytes / 2);
     this.#onePerFlush = policy.name === "sync";
+    this.#startsEarly = policy.replyWaits && !this.#onePerFlush;
     this.#prepareAt = options.prepareAt;
     this.#queue = new AppendQueue(options.appendQueueMax);
     this.#filling = new StagingBuffer(stagingBytes, shardCount);
@@ -113,12 +126,12 @@ export class LogWriter {
     return { segment: this.#filling.segment.sequence, offset: this.#filling.fileOffset };
   }
 
-  /** Records and bytes that no write has taken yet. */
   /** When the last write ended, on the clock. */
   get lastFlushMs(): number {
     return this.#lastFlushMs;
   }
 
+  /** Records and bytes that no write has taken yet. */
   get waiting(): { records: number; bytes: number } {
     return { records: this.#filling.records, bytes: this.#filling.used };
   }
@@ -126,7 +139,10 @@ export class LogWriter {
   /** @returns undefined when there is no room now. @throws `log-closed`, `record-too-large`, `invalid-argument` */
   tryAppend(input: AppendInput, payload: Uint8Array): Lsn | undefined {
     if (this.#barred !== 0) return this.#refuseBarred();
-    return this.#append(input, payload);
+    const lsn = this.#append(input, payload);
+    // Here and not where waiting appends are given room: a flush gives them room itself.
+    if (this.#filling.records >= this.#earlyRecords && this.#startsEarly) this.#startFlush();
+    return lsn;
   }
 
   /** @throws as `tryAppend`, and `overloaded` when too many wait already */
@@ -348,11 +364,17 @@ export class LogWriter {
       // The other buffer is empty now.
       this.roomCame();
       await written;
+      this.#learn(stage.records + this.#filling.records);
       stage.reset(this.#options.stagingBytes);
       this.#spare = stage;
     } else if (kind === "forced" && this.#flusher.unsynced) {
       await this.#flusher.sync(kind);
     }
+  }
+
+  #learn(underWay: number): void {
+    this.#underWay = Math.max(underWay, this.#underWay * UNDER_WAY_DECAY);
+    this.#earlyRecords = Math.max(EARLY_RECORDS_MIN, this.#underWay / 2);
   }
 
   /** Without a pause between the end of one flush and the decision about the next: what is appended later finds none under way. */

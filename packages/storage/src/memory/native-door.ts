@@ -14,7 +14,10 @@ export interface NativeDoor {
   /** Why the addon is not in use, for `pinion doctor`; undefined when it is. */
   readonly degraded: string | undefined;
 
-  /** Reserves `byteCount` bytes from `offset` on, so that writing them later can neither run out of space nor change the size. */
+  /**
+   * Reserves `byteCount` bytes from `offset` on and makes them durable zeros where there was no file yet, so that writing them
+   * later can neither run out of space nor change anything but data. Off the event loop; 64 MiB take about 25 ms on a fast disk.
+   */
   allocate(fd: number, offset: number, byteCount: number): Promise<void>;
 
   /** Writes all of `bytes` at `offset` and, with `sync`, flushes the file's data (fdatasync): one trip off the event loop. */

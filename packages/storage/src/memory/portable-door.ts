@@ -50,6 +50,7 @@ export class PortableDoor implements NativeDoor {
     for (let at = Math.max(offset, size); at < end; at += ZEROS.length) {
       await writeAll(fd, ZEROS.subarray(0, Math.min(ZEROS.length, end - at)), at);
     }
+    await flush(fd);
   }
 
   async writeAndFlush(fd: number, bytes: Uint8Array, offset: number, sync: boolean): Promise<void> {
