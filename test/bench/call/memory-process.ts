@@ -1,15 +1,14 @@
 /**
- * A host whose memory is measured: one worker in the process's main thread, garbage collection exposed, every pause kept.
- * argv: data directory, idle time after which an actor leaves memory. Asked for its "target", its "memory" after a full
- * collection, the number of "active" actors, or its garbage collection "pauses" since it was last asked.
+ * A host whose memory is measured: one worker in the process's main thread, garbage collection exposed. argv: data directory,
+ * idle time after which an actor leaves memory. Asked for its "target", its "memory" after a full collection, or the number
+ * of "active" actors.
  */
 import { readFileSync } from "node:fs";
-import { PerformanceObserver } from "node:perf_hooks";
 import { startHost, type HostStatus } from "@pinion/runtime";
 import { serveQuestions } from "./child.ts";
 import { Counter } from "./counter.ts";
 
-export type MemoryQuestion = "target" | "memory" | "active" | "pauses";
+export type MemoryQuestion = "target" | "memory" | "active";
 
 export interface MemoryReport {
   /** Of V8's heap and of what hangs on it. */
@@ -28,11 +27,6 @@ const host = await startHost({
   idleDeactivationMs: Number(idleMs),
 });
 
-let pauses: number[] = [];
-new PerformanceObserver((list) => {
-  for (const { duration } of list.getEntries()) pauses.push(duration);
-}).observe({ entryTypes: ["gc"] });
-
 function memory(): MemoryReport {
   for (let i = 0; i < 3; i++) globalThis.gc?.(); // finalizers of one round are garbage of the next
   const { heapUsed, external } = process.memoryUsage();
@@ -48,17 +42,10 @@ async function active(): Promise<number> {
   return workers.reduce((sum, { status }) => sum + (status?.activations ?? 0), 0);
 }
 
-function takePauses(): readonly number[] {
-  const taken = pauses;
-  pauses = [];
-  return taken;
-}
-
 serveQuestions(
   async (what: MemoryQuestion) => {
     if (what === "target") return host.endpoint;
-    if (what === "memory") return memory();
-    return what === "active" ? active() : takePauses();
+    return what === "memory" ? memory() : active();
   },
   () => host.stop({ graceMs: 1_000 }),
 );

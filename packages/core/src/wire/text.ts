@@ -2,7 +2,7 @@
  * UTF-8 text out of a received buffer.
  *
  * Short ASCII is built in JavaScript, because a call into native code costs more than the characters. Names (actor types,
- * methods, map keys) repeat endlessly, so they go through a direct-mapped cache: one hash, one comparison with the bytes,
+ * methods, map keys) repeat endlessly, so they go through a cache with two places for each hash: one hash, one comparison with the bytes,
  * no allocation on a hit.
  *
  * I1 a cached text is returned only after every byte of it was compared.
@@ -58,13 +58,14 @@ function shortAscii(bytes: Uint8Array, start: number, end: number): string | und
 }
 
 export class TextCache {
+  /** Pairs: what was used last, and what it took the place of. */
   readonly #slots: string[];
   readonly #mask: number;
 
-  /** @param slotCount a power of two. */
+  /** @param slotCount a power of two, at least 2. */
   constructor(slotCount: number) {
     this.#slots = Array.from<string>({ length: slotCount }).fill("");
-    this.#mask = slotCount - 1;
+    this.#mask = slotCount - 2;
   }
 
   /** Text of `bytes[start … end)`. @throws InvalidUtf8 */
@@ -75,17 +76,23 @@ export class TextCache {
     let hash = length;
     for (let i = start; i < end; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
     const slot = (hash ^ (hash >>> 15)) & this.#mask;
-    const cached = this.#slots[slot] as string;
-    if (cached.length === length) {
-      let i = 0;
-      while (i < length && cached.charCodeAt(i) === bytes[start + i]) i++;
-      if (i === length) return cached; // I1
-    }
+    const first = this.#slots[slot] as string;
+    if (isText(first, bytes, start, length)) return first; // I1
+    const second = this.#slots[slot + 1] as string;
+    this.#slots[slot + 1] = first;
+    if (isText(second, bytes, start, length)) return (this.#slots[slot] = second); // I1
     const text = readText(bytes, start, end);
-    // Only ASCII has one byte a unit, which is what the comparison above relies on.
-    if (text.length === length) this.#slots[slot] = internalized(text);
+    // Only ASCII has one byte a unit, which is what the comparison relies on.
+    this.#slots[slot] = text.length === length ? internalized(text) : "";
     return text;
   }
+}
+
+function isText(text: string, bytes: Uint8Array, start: number, length: number): boolean {
+  if (text.length !== length) return false;
+  let i = 0;
+  while (i < length && text.charCodeAt(i) === bytes[start + i]) i++;
+  return i === length;
 }
 
 /** The engine's own copy of a property name: object keys made of it need no further look-up. */
