@@ -12,6 +12,7 @@ export * from "./nearest-names.ts";
 export * from "./options/index.ts";
 export * from "./wire/byte-writer.ts";
 export * from "./wire/error-codec.ts";
+export { InvalidUtf8, TextCache } from "./wire/text.ts";
 export * from "./wire/values.ts";
 export * from "./wire/client-frame-codec.ts";
 export * from "./wire/host-frame-codec.ts";

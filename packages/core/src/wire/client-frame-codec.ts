@@ -76,7 +76,7 @@ const CONSISTENCIES: readonly Consistency[] = ["linearizable", "quorum", "eventu
 
 /** Actor types, methods, namespaces and branches; keys apart, because there may be many. */
 const names = new TextCache(512);
-const keys = new TextCache(16_384);
+const keys = new TextCache(16_384, false);
 
 // ---------------------------------------------------------------- writing
 

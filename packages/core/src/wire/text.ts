@@ -61,11 +61,16 @@ export class TextCache {
   /** Pairs: what was used last, and what it took the place of. */
   readonly #slots: string[];
   readonly #mask: number;
+  readonly #properties: boolean;
 
-  /** @param slotCount a power of two, at least 2. */
-  constructor(slotCount: number) {
+  /**
+   * @param slotCount a power of two, at least 2.
+   * @param properties texts become names of properties: newcomers cost more, property access with them less.
+   */
+  constructor(slotCount: number, properties = true) {
     this.#slots = Array.from<string>({ length: slotCount }).fill("");
     this.#mask = slotCount - 2;
+    this.#properties = properties;
   }
 
   /** Text of `bytes[start … end)`. @throws InvalidUtf8 */
@@ -83,8 +88,8 @@ export class TextCache {
     if (isText(second, bytes, start, length)) return (this.#slots[slot] = second); // I1
     const text = readText(bytes, start, end);
     // Only ASCII has one byte a unit, which is what the comparison relies on.
-    this.#slots[slot] = text.length === length ? internalized(text) : "";
-    return text;
+    if (text.length !== length) return text;
+    return (this.#slots[slot] = this.#properties ? internalized(text) : text);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Awaited calls from a turn to another actor (protocol.md A, `await ctx.call`).
  */
-import { decodeError, decodeValue, formatActorId, NO_LSN, PinionError, sleep } from "@pinion/core";
+import { decodeError, decodeValue, formatActorId, PinionError, sleep } from "@pinion/core";
 import { RecordKind } from "@pinion/storage";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import { writeOpen } from "../records/runtime-records.ts";
@@ -94,10 +94,7 @@ async function open(turn: Turn): Promise<void> {
       actor: activation.actor,
       call: callKeyOf(call),
       digest: turn.entry?.digest ?? 0,
-      idempotency:
-        call.idempotencyKey === undefined
-          ? undefined
-          : { key: call.idempotencyKey, expiresMs: turn.entry?.expiresMs ?? 0 },
+      idempotency: turn.entry?.idempotency,
       method: call.method,
       args: call.args,
       attempt: turn.attempt,
@@ -107,9 +104,12 @@ async function open(turn: Turn): Promise<void> {
       chain: call.chain,
     }),
   );
-  const at = await shard.append(RecordKind.open, payload);
+  await shard.append(RecordKind.open, payload, (at) => {
+    // A turn that ended while its record waited for room has its outcome in the log: recovery drops the record.
+    if (turn.ended || turn.recording) return;
+    turn.openLsn = at;
+    shard.opened(turn, at);
+  });
   turn.assertRunning();
-  turn.openLsn = at === NO_LSN ? NO_LSN : at;
-  shard.opened(turn, at);
-  await shard.whenCommitted(at);
+  await shard.whenCommitted(turn.openLsn);
 }

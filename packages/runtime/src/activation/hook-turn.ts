@@ -82,8 +82,10 @@ async function commitHook(turn: Turn): Promise<void> {
       partial: false,
     }),
   );
-  activation.lastLsn = await shard.append(RecordKind.commit, payload);
-  activation.base = base;
-  activation.stored = true;
-  shard.changed(activation);
+  await shard.append(RecordKind.commit, payload, (at) => {
+    activation.lastLsn = at;
+    activation.base = base;
+    activation.stored = true;
+    shard.changed(activation);
+  });
 }

@@ -45,11 +45,18 @@ export class Mailbox<T> {
 
   /** Takes out the first item that matches; the rest keep their order. */
   take(matches: (item: T) => boolean): T | undefined {
-    const items = this.drain();
-    const index = items.findIndex(matches);
-    const taken = index < 0 ? undefined : items.splice(index, 1)[0];
-    for (const item of items) this.push(item);
-    return taken;
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let i = 0; i < this.#length; i++) {
+      const item = slots[(this.#head + i) & mask] as T;
+      if (!matches(item)) continue;
+      for (let n = i + 1; n < this.#length; n++)
+        slots[(this.#head + n - 1) & mask] = slots[(this.#head + n) & mask];
+      this.#length--;
+      slots[(this.#head + this.#length) & mask] = undefined;
+      return item;
+    }
+    return undefined;
   }
 
   /** Empties the mailbox and returns what was in it, in order. */

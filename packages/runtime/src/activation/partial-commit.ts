@@ -25,7 +25,7 @@ export function commitPartial(turn: Turn): void {
       call: callKeyOf(turn.call as NonNullable<Turn["call"]>),
       digest: turn.entry?.digest ?? 0,
       ackedBelow: 0,
-      idempotency: undefined,
+      idempotency: turn.entry?.idempotency,
       stateVersion: activation.type.stateVersion,
       delta,
       whole,

@@ -230,10 +230,7 @@ function commitTurn(
     call: callKeyOf(call),
     digest: entry?.digest ?? 0,
     ackedBelow: call.session.ackedBelow,
-    idempotency:
-      call.idempotencyKey === undefined
-        ? undefined
-        : { key: call.idempotencyKey, expiresMs: entry?.expiresMs ?? 0 },
+    idempotency: entry?.idempotency,
     stateVersion: activation.type.stateVersion,
     delta,
     whole,
@@ -301,17 +298,15 @@ function refused(
     .append(
       RecordKind.commit,
       shard.encodeCopy((w) => writeCommit(w, record)),
-    )
-    .then(
       (at) => publish(turn, ok, outcome, next, record, at),
-      (error: unknown) => {
-        endTurn(turn, false);
-        activation.turnEnded(turn);
-        activation.services.warn("a turn was lost with its log", error, {
-          actor: activation.actor,
-        });
-      },
-    );
+    )
+    .catch((error: unknown) => {
+      endTurn(turn, false);
+      activation.turnEnded(turn);
+      activation.services.warn("a turn was lost with its log", error, {
+        actor: activation.actor,
+      });
+    });
 }
 
 /** The record is appended: its effects are the actor's new present. */
@@ -343,7 +338,7 @@ function publish(
       record.outbox,
       at,
     );
-  if (turn.openLsn !== NO_LSN) shard.closed(turn, at);
+  if (turn.openLsn !== NO_LSN || turn.partial) shard.closed(turn, at);
   activation.turnEnded(turn);
 }
 

@@ -25,7 +25,7 @@ import type { Shard, ShardMember } from "../shard/shard.ts";
 import { capture, recordOfCaptured, recordOfRecovered, type Captured } from "./actor-records.ts";
 
 const SLICE_MS = 1;
-const LOOK_MS = 500;
+const LOOK_MS_MAX = 500;
 /** While nothing has changed, and until the log grows: a host that does nothing costs nothing. */
 const IDLE_LOOK_MS = 5 * 60_000;
 const RETRY_MS_MIN = 500;
@@ -69,6 +69,7 @@ interface Frozen {
 export class Checkpointer {
   readonly #ports: CheckpointerPorts;
   readonly #options: CheckpointerOptions;
+  readonly #lookMs: number;
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
   #wanted = false;
@@ -83,11 +84,12 @@ export class Checkpointer {
   constructor(ports: CheckpointerPorts, options: CheckpointerOptions) {
     this.#ports = ports;
     this.#options = options;
+    this.#lookMs = Math.min(LOOK_MS_MAX, options.dirtyMs);
     this.#last = ports.log.position();
   }
 
   start(): void {
-    this.#arm(LOOK_MS);
+    this.#arm(this.#lookMs);
   }
 
   /** Somebody waits for a checkpoint: soon, and together with whoever asks meanwhile. */
@@ -99,7 +101,7 @@ export class Checkpointer {
 
   /** The log has grown: from now on it is looked at again. */
   noticed(): void {
-    if (this.#dozing) this.#arm(LOOK_MS);
+    if (this.#dozing) this.#arm(this.#lookMs);
   }
 
   /** Bytes of log a restart would have to read. */
@@ -149,7 +151,7 @@ export class Checkpointer {
   #look(): void {
     if (this.#ports.log.failure !== undefined) return;
     if (!this.#due()) {
-      this.#arm(this.#clean() ? IDLE_LOOK_MS : LOOK_MS);
+      this.#arm(this.#clean() ? IDLE_LOOK_MS : this.#lookMs);
       return;
     }
     this.#running = this.#once().then(
@@ -157,7 +159,7 @@ export class Checkpointer {
         this.#running = undefined;
         this.#retryMs = 0;
         this.lastError = undefined;
-        this.#arm(this.#wanted ? 5 : LOOK_MS);
+        this.#arm(this.#wanted ? 5 : this.#lookMs);
       },
       (error: unknown) => {
         this.#running = undefined;
@@ -178,6 +180,7 @@ export class Checkpointer {
     const frozen: Frozen[] = [];
     try {
       for (const target of this.#ports.shards()) {
+        while (!target.shard.settled) await this.#yield();
         // Each shard has an LSN of its own, so the loop may breathe between two of them.
         frozen.push(freeze(target, position));
         await this.#yield();

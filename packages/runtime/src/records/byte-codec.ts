@@ -4,7 +4,7 @@
  *
  * I1 a reader never reads past its bytes: anything malformed is `corruption`, whatever the input.
  */
-import { PinionError } from "@pinion/core";
+import { InvalidUtf8, PinionError, TextCache } from "@pinion/core";
 
 const START_BYTES = 64 * 1024;
 const RELEASE_ABOVE_BYTES = 4 * 1024 * 1024;
@@ -105,6 +105,11 @@ export class ByteWriter {
   }
 }
 
+/** Up to here a loop is faster than a view and a copy. */
+const LOOP_BYTES_MAX = 64;
+/** Ids of actors and sessions: nearly every record repeats some. */
+const texts = new TextCache(16_384, false);
+
 export class ByteReader {
   readonly #bytes: Buffer;
   #at = 0;
@@ -112,7 +117,9 @@ export class ByteReader {
 
   /** @param what names the record in errors */
   constructor(bytes: Uint8Array, what: string) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = Buffer.isBuffer(bytes)
+      ? bytes
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#what = what;
   }
 
@@ -162,17 +169,24 @@ export class ByteReader {
   bytes(): Uint8Array {
     const length = this.varint();
     this.#need(length);
-    const copy = new Uint8Array(this.#bytes.subarray(this.#at, this.#at + length));
+    const start = this.#at;
     this.#at += length;
+    const copy = new Uint8Array(length);
+    if (length > LOOP_BYTES_MAX) copy.set(this.#bytes.subarray(start, this.#at));
+    else for (let i = 0; i < length; i++) copy[i] = this.#bytes[start + i] as number;
     return copy;
   }
 
   text(): string {
     const length = this.varint();
     this.#need(length);
-    const text = this.#bytes.toString("utf8", this.#at, this.#at + length);
+    const start = this.#at;
     this.#at += length;
-    return text;
+    try {
+      return texts.read(this.#bytes, start, this.#at);
+    } catch (error) {
+      throw error instanceof InvalidUtf8 ? this.fail("text that is not UTF-8") : error;
+    }
   }
 
   /** Reads a list; a count larger than the bytes left is refused before anything is allocated. */

@@ -65,6 +65,12 @@ export interface ReminderCancel {
 }
 export type ReminderOp = ReminderSet | ReminderCancel;
 
+/** A key the caller chose, and until when it holds, ms since the epoch. */
+export interface Idempotency {
+  readonly key: string;
+  readonly expiresMs: number;
+}
+
 export const NO_OUTBOX: readonly OutboxEntry[] = Object.freeze([]);
 export const NO_REMINDERS: readonly ReminderOp[] = Object.freeze([]);
 
@@ -74,7 +80,7 @@ export interface CommitRecord {
   readonly digest: number;
   /** The session's client has the answers of its calls with a smaller sequence: recovery need not keep them. */
   readonly ackedBelow: number;
-  readonly idempotency: { readonly key: string; readonly expiresMs: number } | undefined;
+  readonly idempotency: Idempotency | undefined;
   readonly stateVersion: number;
   readonly delta: Uint8Array | undefined;
   readonly whole: boolean;
@@ -91,7 +97,7 @@ export interface OpenRecord {
   readonly actor: ActorKey;
   readonly call: CallKey;
   readonly digest: number;
-  readonly idempotency: { readonly key: string; readonly expiresMs: number } | undefined;
+  readonly idempotency: Idempotency | undefined;
   readonly method: string;
   readonly args: Uint8Array;
   /** 1 for the first run. */

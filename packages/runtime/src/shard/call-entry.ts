@@ -10,7 +10,7 @@ import { NO_LSN, type Lsn } from "@pinion/core";
 import type { ReminderFiring } from "../definition/actor-context.ts";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import type { CallKey } from "../records/call-key.ts";
-import type { ReminderOp } from "../records/runtime-records.ts";
+import type { Idempotency, ReminderOp } from "../records/runtime-records.ts";
 import type { ReminderState } from "../reminders/reminder-state.ts";
 import type { Gated } from "./output-gate.ts";
 
@@ -95,6 +95,14 @@ export class CallEntry implements Gated {
   refuse(outcome: Outcome): void {
     this.outcome = outcome;
     this.release();
+  }
+
+  /** What the records of its call say of its idempotency key. */
+  get idempotency(): Idempotency | undefined {
+    const { idempotencyKey } = this.call;
+    return idempotencyKey === undefined
+      ? undefined
+      : { key: idempotencyKey, expiresMs: this.expiresMs };
   }
 
   /** Bytes the entry keeps in memory, for the window's bound. */

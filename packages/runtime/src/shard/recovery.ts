@@ -93,8 +93,7 @@ export async function recoverShards(
     records++;
   }
   for (const { shard } of recovered.values()) {
-    shard.gate.open(log.appended(shard.id));
-    shard.dedupe.recovered(shard.clock.wallMs());
+    shard.recovered();
   }
   forgetAnswered([...recovered.values()].map((r) => r.shard));
   return { shards: recovered, records, lastTimestamp };
@@ -130,6 +129,7 @@ function apply(all: Recovering, target: RecoveredShard, record: LogRecord): void
           actor: open.actor,
           key: open.call,
           digest: open.digest,
+          idempotency: open.idempotency,
         });
         return;
       }
@@ -168,8 +168,8 @@ function applyCommit(
     shard.remindersRecovered.push({ actor: commit.actor, ops: commit.reminders });
   }
   if (commit.call === undefined) return;
-  const text = callKeyText(commit.call);
   if (commit.partial) {
+    const text = callKeyText(commit.call);
     const before = shard.opens.get(text);
     shard.opens.set(text, {
       open: before?.open,
@@ -178,10 +178,11 @@ function applyCommit(
       actor: commit.actor,
       key: commit.call,
       digest: commit.digest,
+      idempotency: commit.idempotency,
     });
     return;
   }
-  shard.opens.delete(text);
+  if (shard.opens.size > 0) shard.opens.delete(callKeyText(commit.call));
   if (commit.outcome !== undefined && !commit.call.session.startsWith("@")) {
     const entry = recoveredEntry(commit.call, commit.digest, record.lsn, {
       ok: commit.ok,
@@ -225,7 +226,7 @@ function forgetAnswered(shards: readonly Shard[]): void {
   const asking = new Set<string>();
   for (const shard of shards) {
     for (const [key, open] of shard.opens) {
-      const known = shard.dedupe.lookupKey(open.key, open.open?.idempotency?.key, open.actor);
+      const known = shard.dedupe.lookupKey(open.key, open.idempotency?.key, open.actor);
       const answered = known?.recorded === true || shard.dedupe.isAcknowledged(open.key);
       if (answered) shard.opens.delete(key);
       else asking.add(key);

@@ -172,6 +172,8 @@ function writeOpenCall(w: ByteWriter, call: OpenCall): void {
   const open = new ByteWriter();
   if (call.open !== undefined) writeOpen(open, call.open);
   w.bytes(open.view());
+  w.text(call.idempotency?.key ?? "");
+  w.varint(call.idempotency?.expiresMs ?? 0);
 }
 
 function readOpenCall(r: ByteReader): OpenCall {
@@ -181,6 +183,8 @@ function readOpenCall(r: ByteReader): OpenCall {
   const key: CallKey = { session: r.text(), seq: r.varint(), path: r.text() };
   const digest = r.u32();
   const open = r.bytes();
+  const idempotencyKey = r.text();
+  const expiresMs = r.varint();
   return {
     lsn: at,
     interruptible,
@@ -188,37 +192,48 @@ function readOpenCall(r: ByteReader): OpenCall {
     key,
     digest,
     open: open.length === 0 ? undefined : readOpen(open),
+    idempotency: idempotencyKey === "" ? undefined : { key: idempotencyKey, expiresMs },
   };
 }
 
+const NO_BYTES = new Uint8Array(0);
+const NO_CHAIN: readonly string[] = Object.freeze([]);
 const nobody = { reply: (): void => {} };
 
 /** A session as recovery knows it: its client will say again what it has acknowledged. */
 const recoveredSession = (id: string): Session => ({ id, ackedBelow: 0 });
 
-/** A call without its envelope: only its identity matters any more. */
-export function recoveredCall(key: CallKey, fields: Partial<IncomingCall> = {}): IncomingCall {
-  return {
-    session: recoveredSession(key.session),
-    seq: key.seq,
-    path: key.path,
-    namespace: "",
-    branch: "",
-    type: "",
-    key: "",
-    method: "",
-    args: new Uint8Array(0),
-    deadlineAtMs: Infinity,
-    attempt: 1,
-    issuedAt: 0,
-    consistency: "linearizable",
-    idempotencyKey: undefined,
-    idempotencyTtlMs: 0,
-    traceparent: undefined,
-    chain: [],
-    sink: nobody,
-    ...fields,
-  };
+/** A call without its envelope: only its identity matters any more. A class, because recovery makes one for each record. */
+class RecoveredCall implements IncomingCall {
+  readonly session: Session;
+  readonly seq: number;
+  readonly path: string;
+  readonly namespace = "";
+  readonly branch = "";
+  readonly type = "";
+  readonly key = "";
+  readonly method = "";
+  readonly args = NO_BYTES;
+  readonly deadlineAtMs = Infinity;
+  readonly attempt = 1;
+  readonly issuedAt = 0;
+  readonly consistency = "linearizable";
+  readonly idempotencyKey = undefined;
+  readonly idempotencyTtlMs = 0;
+  readonly traceparent = undefined;
+  readonly chain = NO_CHAIN;
+  readonly sink = nobody;
+
+  constructor(key: CallKey) {
+    this.session = recoveredSession(key.session);
+    this.seq = key.seq;
+    this.path = key.path;
+  }
+}
+
+/** A call that is run again. */
+export function recoveredCall(key: CallKey, fields: Partial<IncomingCall>): IncomingCall {
+  return Object.assign({}, new RecoveredCall(key), fields);
 }
 
 /** An entry whose outcome the log or the store holds. */
@@ -228,7 +243,7 @@ export function recoveredEntry(
   at: Lsn,
   outcome: Outcome,
 ): CallEntry {
-  const entry = new CallEntry(recoveredCall(call), digest);
+  const entry = new CallEntry(new RecoveredCall(call), digest);
   entry.takeWaiting();
   entry.outcome = outcome;
   entry.lsn = at;

@@ -20,7 +20,7 @@ import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import { actorKeyOf } from "../records/actor-key.ts";
 import { ByteWriter } from "../records/byte-codec.ts";
 import { callKeyText, type CallKey } from "../records/call-key.ts";
-import type { OpenRecord, ReminderOp } from "../records/runtime-records.ts";
+import type { Idempotency, OpenRecord, ReminderOp } from "../records/runtime-records.ts";
 import type { ReminderState } from "../reminders/reminder-state.ts";
 import type { Replication } from "../replication/replication.ts";
 import type { StateVersion } from "../state-value/index.ts";
@@ -67,6 +67,7 @@ export interface OpenCall {
   readonly actor: ActorKey;
   readonly key: CallKey;
   readonly digest: number;
+  readonly idempotency: Idempotency | undefined;
 }
 
 export interface ShardPorts {
@@ -113,6 +114,8 @@ export class Shard {
   /** Everything up to here is in the store. */
   appliedLsn: Lsn = NO_LSN;
   readonly #ports: ShardPorts;
+  /** Records of this shard that were appended and told to it: its last LSN, since LSNs have no gaps. */
+  #known = 0;
   readonly #writer = new ByteWriter();
   readonly #waitingForApply: { lsn: Lsn; resolve: () => void; reject: (e: Error) => void }[] = [];
 
@@ -166,19 +169,36 @@ export class Shard {
     return at;
   }
 
-  /** Waits for room. `payload` must be the caller's own. */
-  async append(kind: RecordKind, payload: Uint8Array): Promise<Lsn> {
-    const now = this.tryAppend(kind, payload);
-    if (now !== undefined) return now;
-    const at = await this.#ports.log.append(
-      { shard: this.id, term: this.term, kind, timestamp: this.#ports.hlc.tick() },
-      payload,
-    );
-    this.#appended(at);
-    return at;
+  /**
+   * Waits for room. `payload` must be the caller's own.
+   * @param publish makes the record's effects the shard's present; nothing is captured between the append and this (S1)
+   */
+  async append(kind: RecordKind, payload: Uint8Array, publish: (at: Lsn) => void): Promise<void> {
+    let at = this.tryAppend(kind, payload);
+    if (at === undefined) {
+      at = await this.#ports.log.append(
+        { shard: this.id, term: this.term, kind, timestamp: this.#ports.hlc.tick() },
+        payload,
+      );
+      this.#appended(at);
+    }
+    publish(at);
+  }
+
+  /** False between the append of a record that had to wait for room and its effects: for a moment, S1 does not hold. */
+  get settled(): boolean {
+    return this.appendedLsn === this.#known;
+  }
+
+  /** After recovery: everything in the log has been applied. */
+  recovered(): void {
+    this.#known = this.appendedLsn;
+    this.gate.open(this.appendedLsn);
+    this.dedupe.recovered(this.clock.wallMs());
   }
 
   #appended(at: Lsn): void {
+    this.#known++;
     const { replication, log } = this.#ports;
     replication.appended(this.id, at);
     this.#ports.appended();
@@ -235,10 +255,7 @@ export class Shard {
       actor: turn.member.actor,
       call: callKeyOf(call),
       digest: turn.entry?.digest ?? 0,
-      idempotency:
-        call.idempotencyKey === undefined
-          ? undefined
-          : { key: call.idempotencyKey, expiresMs: turn.entry?.expiresMs ?? 0 },
+      idempotency: turn.entry?.idempotency,
       method: call.method,
       args: call.args,
       attempt: turn.attempt,
@@ -254,6 +271,7 @@ export class Shard {
       actor: open.actor,
       key: open.call,
       digest: open.digest,
+      idempotency: open.idempotency,
     });
   }
 
@@ -267,6 +285,7 @@ export class Shard {
       actor: turn.member.actor,
       key,
       digest: turn.entry?.digest ?? 0,
+      idempotency: turn.entry?.idempotency,
     });
   }
 

@@ -130,11 +130,11 @@ function rerun(core: WorkerCore, hooks: RerunHooks, owned: OwnedShard, cut: Open
     args: open?.args ?? new Uint8Array(0),
     issuedAt: open?.issuedAt ?? 0,
     chain: open?.chain ?? [],
-    idempotencyKey: open?.idempotency?.key,
+    idempotencyKey: cut.idempotency?.key,
   });
   const entry = new CallEntry(call, cut.digest);
   entry.takeWaiting();
-  entry.expiresMs = open?.idempotency?.expiresMs ?? 0;
+  entry.expiresMs = cut.idempotency?.expiresMs ?? 0;
   const reminder = reminderOf(owned, cut);
   if (cut.key.session.startsWith(REMINDER_SESSION) && reminder === undefined) {
     // Its schedule has moved on meanwhile: the due time had its effect.
@@ -158,7 +158,7 @@ function rerun(core: WorkerCore, hooks: RerunHooks, owned: OwnedShard, cut: Open
     return reminder?.(turn) ?? true;
   };
   if (!cut.key.session.startsWith("@")) {
-    shard.dedupe.add(cut.key, open?.idempotency?.key, cut.actor, entry, core.ports.clock.wallMs());
+    shard.dedupe.add(cut.key, cut.idempotency?.key, cut.actor, entry, core.ports.clock.wallMs());
   }
   entry.tryAgain = () => {
     if (core.closing || core.failure !== undefined) return false;

@@ -104,8 +104,8 @@ export function outboxPorts(core: WorkerCore, hooks: ServiceHooks): OutboxPorts 
     rng,
     sendEnvelope: (item, path) => {
       const target = parseActorKey(item.entry.target);
-      return {
-        ...recoveredCall({ session: item.call.session, seq: item.call.seq, path }),
+      const key = { session: item.call.session, seq: item.call.seq, path };
+      return recoveredCall(key, {
         session: hooks.session(item.call.session),
         namespace: target.namespace,
         branch: target.branch,
@@ -115,7 +115,7 @@ export function outboxPorts(core: WorkerCore, hooks: ServiceHooks): OutboxPorts 
         args: item.entry.args,
         attempt: item.attempts,
         issuedAt: core.hlc.last,
-      };
+      });
     },
     submit: (call) => hooks.submit(call),
     runEffect: (item) => runEffect(core, item),

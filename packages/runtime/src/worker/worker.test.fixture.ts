@@ -6,6 +6,7 @@ import {
   noTelemetry,
   seededRng,
   VirtualClock,
+  type Telemetry,
 } from "@pinion/core";
 import {
   flushPolicy,
@@ -31,6 +32,7 @@ export interface Asked {
   readonly idempotencyKey?: string;
   readonly issuedAt?: number;
   readonly deadlineAtMs?: number;
+  readonly traceparent?: string;
 }
 
 export interface Answered {
@@ -59,7 +61,11 @@ export class WorkerFixture {
     this.state = new SimKv({ rng: this.#rng.fork("state"), clock, latencyMs: 1 });
   }
 
-  async start(options: Partial<WorkerOptions> = {}, flush = flushPolicy.group): Promise<void> {
+  async start(
+    options: Partial<WorkerOptions> = {},
+    flush = flushPolicy.group,
+    telemetry: Telemetry = noTelemetry,
+  ): Promise<void> {
     const { clock } = this;
     this.log = await this.driven(
       openLog({
@@ -80,7 +86,7 @@ export class WorkerFixture {
         log: this.log,
         store: new KvStateStore(this.state, { clock }),
         replication: new MajorityOfOne(this.log),
-        telemetry: noTelemetry,
+        telemetry,
         monitor: { enter: () => {}, resume: () => {}, leave: () => {} },
         logger: { warn: (message) => this.warnings.push(message) },
       },
@@ -130,7 +136,7 @@ export class WorkerFixture {
       consistency: "linearizable",
       idempotencyKey: asked.idempotencyKey,
       idempotencyTtlMs: 60_000,
-      traceparent: undefined,
+      traceparent: asked.traceparent,
       chain: [],
       sink: {
         reply: (_call: IncomingCall, outcome: Outcome) =>
