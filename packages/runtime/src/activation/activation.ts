@@ -223,17 +223,10 @@ export class Activation implements ShardMember {
     abandonTurn(turn, error);
   }
 
-  /** The caller gave up. */
-  cancel(matches: (call: IncomingCall) => boolean, error: PinionError): boolean {
+  /** The caller gave up on a call that may be waiting. */
+  cancelWaiting(matches: (call: IncomingCall) => boolean, error: PinionError): void {
     const queued = this.#mailbox?.take((entry) => matches(entry.call));
-    if (queued !== undefined) {
-      this.shard.refuse(queued, refusedOutcome(error));
-      return true;
-    }
-    const turn = this.turn;
-    if (turn?.call === undefined || !matches(turn.call)) return false;
-    turn.abort(error);
-    return true;
+    if (queued !== undefined) this.shard.refuse(queued, refusedOutcome(error));
   }
 
   /** Nothing that waits will run here. */
@@ -245,8 +238,7 @@ export class Activation implements ShardMember {
 
   /** Takes a waiting call back and fails it. */
   withdraw(call: IncomingCall, error: PinionError): void {
-    const entry = this.#mailbox?.take((e) => e.call === call);
-    if (entry !== undefined) this.shard.refuse(entry, refusedOutcome(error));
+    this.cancelWaiting((waiting) => waiting === call, error);
   }
 
   /** @throws `unknown-actor-type`, `unknown-method`, with the nearest names */

@@ -5,7 +5,7 @@ import { decodeError, decodeValue, formatActorId, PinionError, sleep } from "@pi
 import { RecordKind } from "@pinion/storage";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import { writeOpen } from "../records/runtime-records.ts";
-import { callKeyOf } from "../shard/call-entry.ts";
+import { callKeyOf, type CallEntry } from "../shard/call-entry.ts";
 import { SubCall, subCallEnvelope, type SubCallTarget } from "./sub-call.ts";
 import type { Turn } from "./turn.ts";
 
@@ -89,12 +89,13 @@ async function open(turn: Turn): Promise<void> {
   const { activation } = turn;
   const { shard } = activation;
   const call = turn.call as IncomingCall;
+  const entry = turn.entry as CallEntry; // readonly turns and hooks do not get here
   const payload = shard.encodeCopy((w) =>
     writeOpen(w, {
       actor: activation.actor,
       call: callKeyOf(call),
-      digest: turn.entry?.digest ?? 0,
-      idempotency: turn.entry?.idempotency,
+      digest: entry.digest,
+      idempotency: entry.idempotency,
       method: call.method,
       args: call.args,
       attempt: turn.attempt,

@@ -5,10 +5,10 @@ import { Mailbox } from "./mailbox.ts";
 describe("Mailbox", () => {
   it("behaves like a bounded list (property)", () => {
     const op = fc.oneof(
-      fc.record({ op: fc.constant("push" as const), n: fc.nat(50) }),
-      fc.record({ op: fc.constant("unshift" as const), n: fc.nat(50) }),
-      fc.record({ op: fc.constant("shift" as const), n: fc.constant(0) }),
-      fc.record({ op: fc.constant("take" as const), n: fc.nat(50) }),
+      { weight: 3, arbitrary: fc.record({ op: fc.constant("push" as const), n: fc.nat(50) }) },
+      { weight: 3, arbitrary: fc.record({ op: fc.constant("unshift" as const), n: fc.nat(50) }) },
+      { weight: 2, arbitrary: fc.record({ op: fc.constant("shift" as const), n: fc.constant(0) }) },
+      { weight: 2, arbitrary: fc.record({ op: fc.constant("take" as const), n: fc.nat(50) }) },
     );
     fc.assert(
       fc.property(fc.array(op, { maxLength: 200 }), (ops) => {

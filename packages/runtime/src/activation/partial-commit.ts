@@ -14,18 +14,19 @@ import type { Turn } from "./turn.ts";
 export function commitPartial(turn: Turn): void {
   const { activation } = turn;
   const { shard } = activation;
-  if (turn.draft === undefined || turn.call === undefined) {
+  const { draft, entry } = turn;
+  if (draft === undefined || entry === undefined) {
     activation.drafting = undefined;
     return;
   }
-  const { delta, whole, base } = turn.draft.finish({ whole: !activation.stored });
+  const { delta, whole, base } = draft.finish({ whole: !activation.stored });
   const payload = shard.encode((w) =>
     writeCommit(w, {
       actor: activation.actor,
-      call: callKeyOf(turn.call as NonNullable<Turn["call"]>),
-      digest: turn.entry?.digest ?? 0,
+      call: callKeyOf(entry.call),
+      digest: entry.digest,
       ackedBelow: 0,
-      idempotency: turn.entry?.idempotency,
+      idempotency: entry.idempotency,
       stateVersion: activation.type.stateVersion,
       delta,
       whole,
@@ -40,7 +41,7 @@ export function commitPartial(turn: Turn): void {
   const at = shard.tryAppend(RecordKind.commit, payload);
   if (at === undefined) throw logRefuses(shard);
   // What the outer turn still holds of the old draft throws from now on: a write to it would vanish.
-  turn.draft.revoke();
+  draft.revoke();
   turn.draft = undefined;
   turn.partial = true;
   activation.drafting = undefined;

@@ -75,10 +75,12 @@ export class TurnContext implements ActorContext<unknown, unknown> {
   }
 
   now(): number {
+    this.#turn.assertRunning();
     return this.#turn.nowMs;
   }
 
   random(): number {
+    this.#turn.assertRunning();
     return this.#turn.random();
   }
 

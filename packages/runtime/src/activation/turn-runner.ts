@@ -177,7 +177,7 @@ function warnOfOpenCalls(turn: Turn): void {
   services.warn(
     "a method returned before a call it made was answered: is an await missing?",
     undefined,
-    { actor, method: turn.call?.method ?? "", open: turn.callsOpen },
+    { actor, method: (turn.call as IncomingCall).method, open: turn.callsOpen },
   );
 }
 
@@ -214,6 +214,7 @@ function reminderOps(turn: Turn, ok: boolean): readonly ReminderOp[] {
   return turn.reminderAdvance === undefined ? own : [turn.reminderAdvance, ...own];
 }
 
+/** Of a turn that a call started: others are not recorded under a call id. */
 function commitTurn(
   turn: Turn,
   ok: boolean,
@@ -222,15 +223,16 @@ function commitTurn(
   delta: Uint8Array | undefined,
   whole: boolean,
 ): void {
-  const { activation, entry } = turn;
+  const { activation } = turn;
+  const entry = turn.entry as CallEntry;
   const call = turn.call as IncomingCall;
   const { shard } = activation;
   const record: CommitRecord = {
     actor: activation.actor,
     call: callKeyOf(call),
-    digest: entry?.digest ?? 0,
+    digest: entry.digest,
     ackedBelow: call.session.ackedBelow,
-    idempotency: entry?.idempotency,
+    idempotency: entry.idempotency,
     stateVersion: activation.type.stateVersion,
     delta,
     whole,
@@ -287,7 +289,7 @@ function refused(
   const { shard } = activation;
   if (turn.openLsn === NO_LSN && !turn.partial) {
     endTurn(turn, false);
-    if (entry !== undefined) shard.refuse(entry, refusedOutcome(logRefuses(shard)));
+    shard.refuse(entry as CallEntry, refusedOutcome(logRefuses(shard)));
     activation.turnEnded(turn);
     return;
   }
@@ -330,7 +332,7 @@ function publish(
   if (record.reminders.length > 0)
     activation.services.remindersChanged(activation, record.reminders);
   endTurn(turn, ok);
-  if (entry !== undefined) shard.recorded(entry, outcome, at);
+  shard.recorded(entry as CallEntry, outcome, at);
   if (record.outbox.length > 0)
     shard.outbox.add(
       activation.actor,

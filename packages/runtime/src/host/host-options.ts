@@ -141,7 +141,7 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
     archiveDir: optionalPath("Folder to which finished log segments are copied."),
     checkpointLogBytes: bytes(
       "Log written since the last checkpoint that starts the next: less means a faster restart and more writing.",
-      256 * MIB,
+      128 * MIB,
       { min: MIB, max: 1024 * GIB },
     ),
     checkpointDirtyMs: ms("Longest time a change waits for a checkpoint.", MINUTE, {

@@ -187,7 +187,7 @@ export class ActorWorker implements Dispatcher {
       const activation = this.core.catalog.find(call.type, call.namespace, call.branch, call.key);
       const turn = activation?.turn;
       if (turn?.call !== undefined && matches(turn.call)) turn.activation.timeUp(turn, error);
-      else activation?.cancel(matches, error);
+      else activation?.cancelWaiting(matches, error);
       return;
     }
     // Readonly calls and those with an idempotency key are not in the window by their number.

@@ -33,6 +33,8 @@ export interface Asked {
   readonly issuedAt?: number;
   readonly deadlineAtMs?: number;
   readonly traceparent?: string;
+  /** Instead of `args`: as they came over the wire. */
+  readonly rawArgs?: Uint8Array;
 }
 
 export interface Answered {
@@ -129,7 +131,7 @@ export class WorkerFixture {
       type: asked.type ?? "thing",
       key: asked.key ?? "a",
       method: asked.method,
-      args: encodeArgs(args),
+      args: asked.rawArgs ?? encodeArgs(args),
       deadlineAtMs: asked.deadlineAtMs ?? Infinity,
       attempt: 1,
       issuedAt: asked.issuedAt ?? this.clock.wallMs() * 1000,
