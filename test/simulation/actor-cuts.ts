@@ -116,7 +116,7 @@ class World {
   /** One life of the worker. Returns the hardware after its end, or undefined when the world ended in order. */
   async #live(life: Life): Promise<Hardware | undefined> {
     const last = this.#life >= this.#options.cuts;
-    const cutAt = last ? Infinity : 1 + this.#rng.below(this.#rng.chance(0.3) ? 12 : 150);
+    const cutAt = last ? Infinity : 1 + this.#rng.below(this.#rng.pick([12, 150, 150, 600]));
     let operations = 0;
     onOperation(life.hardware, () => {
       // Now and then only the process dies: what was written stays readable, synced or not.

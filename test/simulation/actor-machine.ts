@@ -36,11 +36,20 @@ export interface Machine {
 }
 
 export function newHardware(rng: Rng, clock: VirtualClock): Hardware {
-  const latencyMs = (): number => 0.05 + rng.float() * (OPERATION_MS_MAX - 0.05);
+  const between = (fromMs: number, toMs: number): number => fromMs + rng.float() * (toMs - fromMs);
+  // For a while the disk is slow and the stores are fast, or the other way round: each must wait for the other where it should.
+  let faster: "disk" | "stores" | undefined;
+  let operations = 0;
+  const latencyOf = (device: "disk" | "stores") => (): number => {
+    if (operations++ % 100 === 0) faster = rng.pick(["disk", "stores", undefined]);
+    if (faster === undefined) return between(0.05, OPERATION_MS_MAX);
+    return faster === device ? between(0.02, 0.06) : between(0.7, OPERATION_MS_MAX);
+  };
+  const [disk, stores] = [latencyOf("disk"), latencyOf("stores")];
   return {
-    disk: new SimDisk({ rng: rng.fork("disk"), clock, latencyMs }),
-    index: new SimKv({ rng: rng.fork("index"), clock, latencyMs, name: "index" }),
-    state: new SimKv({ rng: rng.fork("state"), clock, latencyMs, name: "state" }),
+    disk: new SimDisk({ rng: rng.fork("disk"), clock, latencyMs: disk }),
+    index: new SimKv({ rng: rng.fork("index"), clock, latencyMs: stores, name: "index" }),
+    state: new SimKv({ rng: rng.fork("state"), clock, latencyMs: stores, name: "state" }),
   };
 }
 

@@ -26,5 +26,10 @@ export function overloaded(message: string, retryAfterMs: number): PinionError {
 
 /** Why the log does not take a record: a full disk or an archive that is behind is named, so that somebody does something. */
 export function logRefuses(shard: { readonly log: Log }): PinionError {
-  return shard.log.backpressure() ?? overloaded("the log cannot take more right now", 10);
+  const why = shard.log.backpressure();
+  if (why === undefined) return overloaded("the log cannot take more right now", 10);
+  if (why.code !== "io-error") return why;
+  // The next segment could not be made, and the log tries again: what is written is not in doubt, so asking again may help.
+  const { message, details } = why;
+  return new PinionError("io-error", message, { details, cause: why, retry: "backoff" });
 }
