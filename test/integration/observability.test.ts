@@ -52,6 +52,7 @@ const EXPECTED: Readonly<Record<string, (value: number) => boolean>> = {
   pinion_outbox_entries: any,
   pinion_dedupe_entries: any,
   pinion_dedupe_bytes: any,
+  pinion_pending_calls: zero,
   pinion_waiting_turns: zero,
   pinion_abandoned_turns: zero,
   pinion_checkpoints_total: any,

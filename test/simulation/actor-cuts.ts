@@ -46,6 +46,9 @@ export interface CutOptions {
 /** Runs one world. Throws, naming policy and seed, when an invariant is broken. */
 export async function runActorCuts(options: CutOptions): Promise<CutReport> {
   const world = new World(options);
+  const { stackTraceLimit } = Error;
+  // Recorded errors hold stacks, which differ from one way of running this to another: their bytes would move everything.
+  Error.stackTraceLimit = 0;
   try {
     return await world.run();
   } catch (error) {
@@ -53,6 +56,8 @@ export async function runActorCuts(options: CutOptions): Promise<CutReport> {
       `policy ${options.policy.name}, seed ${options.seed}: ${(error as Error).message}`,
       { cause: error },
     );
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 

@@ -12,7 +12,7 @@
 import { decodeError, decodeValue, encodeArgs, type PinionError } from "@pinion/core";
 import type { FlushPolicy } from "@pinion/storage";
 import { OPERATION_MS_MAX, type Machine } from "./actor-machine.ts";
-import { ALL_PLACES, placeText, tracesOf, type Op, type Place } from "./actor-ops.ts";
+import { ALL_PLACES, placeText, tracesOf, type Op, type Place, type Trace } from "./actor-ops.ts";
 
 /** A flush under way, the next one, and a segment being prepared: each a handful of operations. */
 const FLUSH_MS_MAX = 12 * OPERATION_MS_MAX;
@@ -169,9 +169,11 @@ export class ActorOracle {
     const missing: Op[] = [];
     for (const op of this.#ops()) {
       if (op.answer?.ok !== true || op.lost || op.answer.life >= machine.life) continue;
-      const own = tracesOf(op).find((t) => t.mark === op.id);
-      if (own !== undefined && !states.get(placeText(own.at))?.applied.has(own.mark))
-        missing.push(op);
+      const gone = (t: Trace): boolean => !states.get(placeText(t.at))?.applied.has(t.mark);
+      const traces = tracesOf(op);
+      // A reentrant turn is committed in parts, of which a cut may take the later ones.
+      const inParts = !this.strict && op.place.type === "pal";
+      if (traces.some((t) => (inParts || t.mark === op.id) && gone(t))) missing.push(op);
     }
     if (this.strict) {
       for (const op of missing)

@@ -1,7 +1,14 @@
 /**
  * Awaited calls from a turn to another actor (protocol.md A, `await ctx.call`).
  */
-import { decodeError, decodeValue, formatActorId, PinionError, sleep } from "@pinion/core";
+import {
+  decodeError,
+  decodeValue,
+  formatActorId,
+  PinionError,
+  sleep,
+  type Lsn,
+} from "@pinion/core";
 import { RecordKind } from "@pinion/storage";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import { writeOpen } from "../records/runtime-records.ts";
@@ -105,12 +112,13 @@ async function open(turn: Turn): Promise<void> {
       chain: call.chain,
     }),
   );
-  await shard.append(RecordKind.open, payload, (at) => {
-    // A turn that ended while its record waited for room has its outcome in the log: recovery drops the record.
-    if (turn.ended || turn.recording) return;
+  const publish = (at: Lsn): void => {
+    // The turn ended in the same moment: recovery drops the record.
+    if (turn.ended) return;
     turn.openLsn = at;
     shard.opened(turn, at);
-  });
+  };
+  await shard.append(RecordKind.open, payload, publish, () => turn.signal);
   turn.assertRunning();
   await shard.whenCommitted(turn.openLsn);
 }

@@ -344,6 +344,8 @@ function publish(
   activation.turnEnded(turn);
 }
 
+const overError = (): PinionError => new PinionError("interrupted", "this turn is over");
+
 /** From here on the turn changes nothing. Whoever calls this finishes with `activation.turnEnded`. */
 export function endTurn(turn: Turn, ok: boolean): void {
   turn.ended = true;
@@ -352,6 +354,8 @@ export function endTurn(turn: Turn, ok: boolean): void {
     turn.span.end();
   }
   turn.draft?.revoke();
+  // Its open record waits for room: a record of a turn that is over must not be written, or the next start would run it.
+  if (turn.opening !== undefined && turn.openLsn === NO_LSN) turn.abort(overError());
   const { activation } = turn;
   if (turn.suspended) activation.services.unwatch(turn);
   activation.services.turnFinished(turn, ok);

@@ -19,6 +19,11 @@ export function observeWorker(worker: ActorWorker, telemetry: Telemetry): void {
       () => sumOver(worker, (shard) => shard.dedupe.bytes),
     ],
     ["pinion_outbox_entries", "Sends and effects not delivered yet", () => core.outboxSize],
+    [
+      "pinion_pending_calls",
+      "Calls that change something, admitted and not recorded: in mailboxes, or running",
+      () => sumOver(worker, (shard) => shard.pending),
+    ],
     ["pinion_waiting_turns", "Turns that have yielded and not ended", () => core.watch.size],
     [
       "pinion_abandoned_turns",

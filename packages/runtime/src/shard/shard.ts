@@ -172,13 +172,20 @@ export class Shard {
   /**
    * Waits for room. `payload` must be the caller's own.
    * @param publish makes the record's effects the shard's present; nothing is captured between the append and this (S1)
+   * @param signal asked for when there is no room: aborting it gives up the wait, and the record is not written
    */
-  async append(kind: RecordKind, payload: Uint8Array, publish: (at: Lsn) => void): Promise<void> {
+  async append(
+    kind: RecordKind,
+    payload: Uint8Array,
+    publish: (at: Lsn) => void,
+    signal?: () => AbortSignal,
+  ): Promise<void> {
     let at = this.tryAppend(kind, payload);
     if (at === undefined) {
       at = await this.#ports.log.append(
         { shard: this.id, term: this.term, kind, timestamp: this.#ports.hlc.tick() },
         payload,
+        signal?.(),
       );
       this.#appended(at);
     }

@@ -34,7 +34,7 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
   const failed = telemetry.counter("pinion_turns_total", "Turns that ended", { result: "error" });
   const seconds = telemetry.histogram(
     "pinion_turn_seconds",
-    "Time from the start of a turn to its end",
+    "Time from start to end of turns that awaited something",
   );
   return {
     clock,
