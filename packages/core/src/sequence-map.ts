@@ -11,7 +11,8 @@
  * I3 every operation takes constant or logarithmic time, amortised, whatever the order of numbers.
  */
 
-const START_SLOTS = 16; // a power of two: positions wrap with a mask
+/** A power of two: positions wrap with a mask. V8 keeps the numbers of so few on its own heap. */
+const START_SLOTS = 8;
 /** A newcomer passes at most this many younger numbers. */
 const OUT_OF_ORDER_MAX = 64;
 

@@ -5,7 +5,7 @@
  * D1 a due time starts at most one turn: the turn's commit moves the schedule on, and until then the reminder is in flight.
  * D2 what was changed since the last checkpoint hides what the store says.
  * D3 due times are wall-clock; the timer looks again after `LOOK_MS`, or a tenth of the time that is left if that is longer, at
- *    most half a horizon, so that a clock set forward is noticed.
+ *    most half a horizon or `LOOK_MS_MAX`, so that a clock set forward is noticed. After a failed read it looks after `LOOK_MS`.
  */
 import { isPinionError, type Clock, type ShardId, type Timer } from "@pinion/core";
 import type { ActorKey, StateStore } from "@pinion/storage";
@@ -14,6 +14,7 @@ import { decodeReminder, type ReminderState } from "./reminder-state.ts";
 import { fireAt, type Firing } from "./schedule.ts";
 
 const LOOK_MS = 10_000;
+const LOOK_MS_MAX = 2 * 60_000;
 const LOAD_PAGE = 1_000;
 /** Pause before a refused due time is tried again. */
 const RETRY_MS = 100;
@@ -47,6 +48,7 @@ export class ShardReminders {
   #timer: Timer | undefined;
   #running = false;
   #loading = false;
+  #loadFailed = false;
   #inFlight = 0;
 
   constructor(shard: ShardId, ports: ReminderPorts) {
@@ -153,6 +155,10 @@ export class ShardReminders {
         if (page.length < LOAD_PAGE) break;
       }
       this.#loadedUpToMs = upToMs;
+      this.#loadFailed = false;
+    } catch (error) {
+      this.#loadFailed = true;
+      throw error;
     } finally {
       this.#loading = false;
     }
@@ -162,9 +168,8 @@ export class ShardReminders {
     this.#timer?.cancel();
     // Whole ms: a fraction may round away against a wall clock of this size, and the timer would fire too early for ever.
     const untilDueMs = Math.ceil(this.nextDueMs - this.#ports.clock.wallMs());
-    const lookMs = Math.floor(
-      Math.min(Math.max(LOOK_MS, untilDueMs / 10), this.#ports.horizonMs / 2),
-    );
+    const calmMs = this.#loadFailed ? 0 : Math.min(untilDueMs / 10, LOOK_MS_MAX);
+    const lookMs = Math.floor(Math.min(Math.max(LOOK_MS, calmMs), this.#ports.horizonMs / 2));
     const waitMs = Math.min(lookMs, Math.max(0, untilDueMs));
     this.#timer = this.#ports.clock.setTimer(waitMs, () => this.#look());
   }
@@ -183,8 +188,10 @@ export class ShardReminders {
     if (nowMs + this.#ports.horizonMs / 2 > this.#loadedUpToMs) {
       this.#loadHorizon().then(
         () => this.#running && this.#arm(),
-        (error: unknown) =>
-          this.#ports.warn("due reminders could not be read", error, { shard: this.#shard }),
+        (error: unknown) => {
+          this.#ports.warn("due reminders could not be read", error, { shard: this.#shard });
+          if (this.#running) this.#arm();
+        },
       );
     }
     this.#arm();

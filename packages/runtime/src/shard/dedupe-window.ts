@@ -66,7 +66,10 @@ export class DedupeWindow {
   /** What is known of this call. `nothing` means it may run: `add` it. */
   lookup(call: IncomingCall, actor: string, wallMs: number): Lookup {
     if (call.idempotencyKey !== undefined) {
-      const known = this.#other(idempotencyText(actor, call.idempotencyKey));
+      const text = idempotencyText(actor, call.idempotencyKey);
+      const kept = this.#others.get(text);
+      if (kept !== undefined && isOver(kept, wallMs)) this.forgetOther(text);
+      const known = this.#other(text);
       return known === NOTHING && this.#bytes > this.#limits.shardBytesMax ? FULL : known;
     }
     if (call.path !== "")
@@ -175,7 +178,7 @@ export class DedupeWindow {
       expired++;
     }
     for (const [key, entry] of this.#others) {
-      if (entry.expiresMs === 0 || entry.expiresMs > wallMs || !entry.recorded) continue;
+      if (!isOver(entry, wallMs)) continue;
       this.#bytes -= entry.bytes();
       this.#others.delete(key);
       expired++;
@@ -242,6 +245,11 @@ export class DedupeWindow {
     this.#bytes += entry.bytes();
     this.#others.set(key, entry);
   }
+}
+
+/** The lifetime of its idempotency key is over. */
+function isOver(entry: CallEntry, wallMs: number): boolean {
+  return entry.recorded && entry.expiresMs > 0 && entry.expiresMs <= wallMs;
 }
 
 /** Keys are the caller's choice, so they are scoped by actor. */

@@ -122,10 +122,12 @@ function apply(all: Recovering, target: RecoveredShard, record: LogRecord): void
         return;
       case RecordKind.open: {
         const open = readOpen(record.payload);
-        target.shard.opens.set(callKeyText(open.call), {
+        const key = callKeyText(open.call);
+        target.shard.opens.set(key, {
           open,
           lsn: record.lsn,
-          interruptible: false,
+          // It may have been committed in part before it called anybody.
+          interruptible: target.shard.opens.get(key)?.interruptible ?? false,
           actor: open.actor,
           key: open.call,
           digest: open.digest,

@@ -23,7 +23,9 @@ import { CallEntry } from "./call-entry.ts";
 import type { OutboxItem } from "./outbox.ts";
 import type { OpenCall, Shard } from "./shard.ts";
 
-const VERSION = 1;
+/** 2: open calls say which idempotency key they hold. */
+const VERSION = 2;
+const OLDEST_VERSION = 1;
 
 /** Everything a shard must remember, as of its last appended record. */
 export function captureFacts(shard: Shard, position: LogPosition): Map<string, Uint8Array> {
@@ -117,7 +119,8 @@ function restoreOpen(shard: Shard, open: OpenCall): void {
 function factReader(name: string, value: Uint8Array): ByteReader {
   const r = new ByteReader(value, `shard fact "${name}"`);
   const version = r.u8();
-  if (version !== VERSION) throw r.fail(`fact version ${version} is not known here`);
+  if (version < OLDEST_VERSION || version > VERSION)
+    throw r.fail(`fact version ${version} is not known here`);
   return r;
 }
 
@@ -183,8 +186,8 @@ function readOpenCall(r: ByteReader): OpenCall {
   const key: CallKey = { session: r.text(), seq: r.varint(), path: r.text() };
   const digest = r.u32();
   const open = r.bytes();
-  const idempotencyKey = r.text();
-  const expiresMs = r.varint();
+  const idempotencyKey = r.done ? "" : r.text();
+  const expiresMs = r.done ? 0 : r.varint();
   return {
     lsn: at,
     interruptible,

@@ -53,6 +53,7 @@ export class ActorWorker implements Dispatcher {
   readonly #sessions: Sessions;
   readonly #failureListeners: ((error: PinionError) => void)[] = [];
   #sweepTimer: Timer | undefined;
+  #sweepDozes = false;
 
   /** @param definitions actor types this worker runs; names must differ. @throws `invalid-argument` */
   constructor(ports: WorkerPorts, options: WorkerOptions, definitions: readonly ActorDefinition[]) {
@@ -153,7 +154,9 @@ export class ActorWorker implements Dispatcher {
     const redelivered = core.outboxSize;
     for (const { shard } of core.shards.values()) shard.outbox.redeliver();
     this.checkpointer.start();
-    core.catalog.onFirst = () => this.#armSweep();
+    core.catalog.onFirst = () => {
+      if (this.#sweepDozes) this.#armSweep();
+    };
     this.#armSweep();
     this.recovery = {
       records: recovered.records,
@@ -262,7 +265,8 @@ export class ActorWorker implements Dispatcher {
   #armSweep(): void {
     this.#sweepTimer?.cancel();
     const { catalog, ports } = this.core;
-    const delayMs = catalog.size > 0 ? SWEEP_MS : IDLE_SWEEP_MS;
+    this.#sweepDozes = catalog.size === 0;
+    const delayMs = this.#sweepDozes ? IDLE_SWEEP_MS : SWEEP_MS;
     this.#sweepTimer = ports.clock.setTimer(delayMs, () => {
       this.#sweep();
       this.#armSweep();

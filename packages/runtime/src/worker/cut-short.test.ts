@@ -1,4 +1,5 @@
 /** What becomes of turns when the log is full, a crash cuts them off half recorded, or the host was down for long. */
+import { RecordKind } from "@pinion/storage";
 import { describe, expect, test } from "vitest";
 import { defineActor } from "../definition/define-actor.ts";
 import { WorkerFixture, type Answered } from "./worker.test.fixture.ts";
@@ -25,6 +26,12 @@ const Thing = defineActor("thing", {
       await ctx.get(Other, "o").add(by);
       await gate.promise;
       return ctx.state.n;
+    },
+    async waitThenCall(ctx, by: number): Promise<void> {
+      ctx.state.n += by;
+      await gate.promise;
+      await ctx.get(Other, "o").add(by);
+      await new Promise(() => {});
     },
     async wait(ctx, by: number): Promise<number> {
       ctx.state.n += by;
@@ -123,6 +130,22 @@ describe("a turn that was committed in part", () => {
     expect(opensOf(it)).toBe(0);
   });
 
+  test("is not run again after a crash because it called somebody later", async () => {
+    const it = await started();
+    void it.send({ method: "waitThenCall", args: [1], seq: 900 });
+    await it.clock.advance(5);
+    expect(await it.ask({ method: "add", args: [10] })).toMatchObject({ value: 11 });
+    gate.resolve();
+    await it.clock.advance(50);
+    expect(opensOf(it)).toBe(1);
+    it.kill();
+    await it.start();
+    expect(await it.ask({ method: "waitThenCall", args: [1], seq: 900 })).toMatchObject({
+      code: "interrupted",
+    });
+    expect(await it.ask({ method: "add", args: [0] })).toMatchObject({ value: 11 });
+  });
+
   test("keeps its idempotency key: after a crash the retry of another session is told, and it does not run again", async () => {
     const it = await started();
     const call = { method: "wait", args: [1], idempotencyKey: "k" };
@@ -167,4 +190,76 @@ test("a session does not grow old while the host is down", async () => {
   await it.start({ dedupe });
   await it.clock.advance(sessionExpiryMs * 0.3);
   expect(await it.ask(asked)).toMatchObject({ value: 1 });
+});
+
+describe("what is rarely looked at", () => {
+  const Broken = defineActor("broken", {
+    state: () => ({}),
+    onActivate() {
+      throw new RangeError("never");
+    },
+    methods: { touch: () => {} },
+  });
+
+  test("sessions expire while actors come and go too fast for the sweep of an idle worker", async () => {
+    const it = new WorkerFixture([Broken]);
+    const sessionExpiryMs = 60_000;
+    await it.start({ dedupe: { sessionBytesMax: 1e6, shardBytesMax: 1e7, sessionExpiryMs } });
+    for (let i = 0; i < 600; i++) {
+      await it.ask({ type: "broken", method: "touch", session: `s${i}` });
+      await it.clock.advance(500);
+    }
+    expect(it.worker.sessionCount).toBeLessThan(300);
+  });
+
+  test("an idempotency key is over at its time, also where nobody sweeps", async () => {
+    const it = await started();
+    const call = { method: "add", args: [1], idempotencyKey: "k" };
+    await it.ask(call);
+    it.kill();
+    await it.clock.advance(70_000);
+    await it.start();
+    expect(await it.ask({ ...call, session: "other" })).toMatchObject({ value: 2 });
+  });
+
+  test("a change after an idle hour is in a checkpoint within its bound", async () => {
+    const it = await started();
+    const dirtyMs = 2_000;
+    it.kill();
+    await it.start({ checkpoint: { logBytes: 1e9, dirtyMs, segmentBytes: 1024 * 1024 } });
+    await it.ask({ method: "add", args: [1] });
+    for (let hour = 0; hour < 2; hour++) {
+      await it.clock.advance(3_600_000);
+      const before = it.worker.checkpointer.completed;
+      await it.ask({ method: "add", args: [1] });
+      await it.clock.advance(dirtyMs * 2);
+      expect(it.worker.checkpointer.completed).toBe(before + 1);
+    }
+  });
+});
+
+test("a checkpoint waits for what is appended and not applied yet", async () => {
+  const it = await started();
+  await it.ask({ method: "add", args: [1] });
+  const [owned] = it.worker.core.shards.values();
+  const { shard } = owned as NonNullable<typeof owned>;
+  const held = Promise.withResolvers<void>();
+  // As where a record has waited for room: its place in the log is known before its effects are.
+  shard.tryAppend = () => undefined;
+  const append = it.log.append.bind(it.log);
+  it.log.append = async (...args) => {
+    const at = await append(...args);
+    await held.promise;
+    return at;
+  };
+  let published = false;
+  const appended = shard.append(RecordKind.probe, new Uint8Array(0), () => (published = true));
+  let publishedBefore: boolean | undefined;
+  const checkpoint = it.worker.checkpointer.run().then(() => (publishedBefore = published));
+  await it.clock.advance(100);
+  expect(publishedBefore).toBeUndefined();
+  held.resolve();
+  await it.driven(Promise.all([appended, checkpoint]));
+  expect(publishedBefore).toBe(true);
+  expect(shard.appliedLsn).toBe(shard.appendedLsn);
 });
