@@ -11,6 +11,7 @@ import {
   type NativeDoor,
 } from "@pinion/storage";
 import { describe, expect, it } from "vitest";
+import { runProgram } from "../support/program.ts";
 import { temporaryDir } from "../support/temporary-dir.ts";
 
 const APPENDER = fileURLToPath(new URL("./fixtures/log-appender.ts", import.meta.url));
@@ -78,5 +79,14 @@ describe.each(["group", "batched(20)", "async"])(
       }
       expect(last).toBeGreaterThan(100);
     });
+  },
+);
+
+it.each(["group", "batched(100)", "batchedOrPeriodic(1000, 20ms)", "periodic(20ms)"])(
+  "keeps a process that has nothing else to do until its records are on disk (%s)",
+  async (policy) => {
+    await using dir = await temporaryDir();
+    const ended = await runProgram("test/integration/fixtures/log-alone.ts", [dir.path, policy]);
+    expect([ended.stdout, ended.stderr, ended.code]).toEqual(["flushed 3\n", "", 0]);
   },
 );

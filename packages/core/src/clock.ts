@@ -16,8 +16,11 @@ export interface Clock {
   nowMs(): number;
   /** Milliseconds since the epoch; may jump. */
   wallMs(): number;
-  /** Runs `fn` once, no earlier than `delayMs` (≥ 0) from now. Does not keep a process alive. */
-  setTimer(delayMs: number, fn: () => void): Timer;
+  /**
+   * Runs `fn` once, no earlier than `delayMs` (≥ 0) from now.
+   * @param keepsProcess the process must not end before: somebody's data waits for it. Default: it may.
+   */
+  setTimer(delayMs: number, fn: () => void, keepsProcess?: boolean): Timer;
   /** Runs `fn` after the input and microtasks of this event-loop turn. What is batched per turn hangs here. */
   defer(fn: () => void): void;
 }
@@ -29,8 +32,10 @@ class RealTimer implements Timer {
   #handle: NodeJS.Timeout | undefined;
   readonly #dueMs: number;
   readonly #fn: () => void;
+  readonly #keepsProcess: boolean;
 
-  constructor(delayMs: number, fn: () => void) {
+  constructor(delayMs: number, fn: () => void, keepsProcess: boolean) {
+    this.#keepsProcess = keepsProcess;
     this.#dueMs = performance.now() + delayMs;
     this.#fn = fn;
     this.#arm(delayMs);
@@ -44,7 +49,7 @@ class RealTimer implements Timer {
       if (left > 0) this.#arm(Math.ceil(left));
       else this.#fn();
     }, wait);
-    this.#handle.unref();
+    if (!this.#keepsProcess) this.#handle.unref();
   }
 
   cancel(): void {
@@ -56,7 +61,8 @@ class RealTimer implements Timer {
 export const systemClock: Clock = Object.freeze({
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
-  setTimer: (delayMs: number, fn: () => void) => new RealTimer(delayMs, fn),
+  setTimer: (delayMs: number, fn: () => void, keepsProcess = false) =>
+    new RealTimer(delayMs, fn, keepsProcess),
   defer: (fn: () => void) => void setImmediate(fn),
 });
 

@@ -58,6 +58,8 @@ export interface HostOptions {
   readonly idleDeactivationMs: number;
   /** Actors kept in memory; beyond it the one used longest ago leaves. */
   readonly activationsMax: number;
+  /** Client processes a worker knows at once; a new one more is answered `overloaded`. */
+  readonly sessionsMax: number;
   /** Calls of all clients of a worker that may be unanswered; more are answered `overloaded`. */
   readonly inFlightCallsMax: number;
   /** Changing calls of one shard that may be admitted and not yet logged; more are answered `overloaded`. */
@@ -166,6 +168,11 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
     activationsMax: count(
       "Actors kept in memory; beyond it the one used longest ago leaves.",
       200_000,
+      { min: 1, max: 100_000_000 },
+    ),
+    sessionsMax: count(
+      "Client processes a worker knows at once; a new one more is answered `overloaded`. Silent ones are forgotten after twice `sessionExpiryMs`.",
+      100_000,
       { min: 1, max: 100_000_000 },
     ),
     inFlightCallsMax: count(

@@ -45,6 +45,7 @@ export function settingsOf(options: HostOptions): HostSettings {
       pendingPerShardMax: options.pendingPerShardMax,
       outboxMax: options.outboxMax,
       activationsMax: options.activationsMax,
+      sessionsMax: options.sessionsMax,
       maxClockSkewMs: options.maxClockSkewMs,
       poisoned: new Set(),
     },

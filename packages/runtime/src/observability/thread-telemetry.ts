@@ -1,7 +1,15 @@
 /** The `Telemetry` of one thread: metrics in a `MetricSet`, spans through OpenTelemetry. */
-import type { Counter, Gauge, Histogram, Labels, Span, Telemetry } from "@pinion/core";
+import {
+  startSpan,
+  tracingEnabled,
+  type Counter,
+  type Gauge,
+  type Histogram,
+  type Labels,
+  type Span,
+  type Telemetry,
+} from "@pinion/core";
 import { MetricSet } from "./metric-set.ts";
-import { startSpan, tracingEnabled } from "./otel-spans.ts";
 
 export class ThreadTelemetry implements Telemetry {
   readonly metrics = new MetricSet();

@@ -66,7 +66,7 @@ export class ActorWorker implements Dispatcher {
     }
     const hlc = new HybridClock(ports.clock, { maxClockSkewMs: options.maxClockSkewMs });
     this.core = new WorkerCore(ports, options, hlc, types);
-    this.#sessions = new Sessions(ports.clock, options.dedupe.sessionExpiryMs);
+    this.#sessions = new Sessions(ports.clock, options.dedupe.sessionExpiryMs, options.sessionsMax);
     const hooks: ServiceHooks = {
       submit: (call) => this.#admission.submit(call),
       session: (id) => this.#sessions.get(id),
@@ -169,7 +169,7 @@ export class ActorWorker implements Dispatcher {
   // --- Dispatcher -------------------------------------------------------------------------------------------------------
 
   session(id: string): Session {
-    return this.#sessions.get(id);
+    return this.#sessions.admit(id);
   }
 
   submit(call: IncomingCall): void {

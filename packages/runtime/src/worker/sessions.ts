@@ -2,7 +2,7 @@
  * Sessions of client processes as this worker knows them. Shared by a client's streams, so that what it acknowledges on one counts
  * for all; forgotten after the same silence as their dedupe windows.
  */
-import type { Clock } from "@pinion/core";
+import { PinionError, type Clock } from "@pinion/core";
 import type { Session } from "../gateway/dispatcher.ts";
 
 class KnownSession implements Session {
@@ -19,11 +19,14 @@ class KnownSession implements Session {
 export class Sessions {
   readonly #clock: Clock;
   readonly #expiryMs: number;
+  readonly #max: number;
   readonly #sessions = new Map<string, KnownSession>();
 
-  constructor(clock: Clock, expiryMs: number) {
+  /** @param max sessions of clients kept at once */
+  constructor(clock: Clock, expiryMs: number, max: number) {
     this.#clock = clock;
     this.#expiryMs = expiryMs;
+    this.#max = max;
   }
 
   get size(): number {
@@ -39,6 +42,21 @@ export class Sessions {
       this.#sessions.set(id, session);
     }
     return session;
+  }
+
+  /**
+   * As `get`, for a client that connects. None is forgotten to make room: its retries would run again.
+   * @throws `overloaded`
+   */
+  admit(id: string): Session {
+    if (this.#sessions.size >= this.#max && !this.#sessions.has(id)) {
+      throw new PinionError(
+        "overloaded",
+        `this worker knows ${this.#max} client processes (sessionsMax); those that are silent are forgotten after a while`,
+        { retryAfterMs: 1_000, details: { sessionsMax: this.#max } },
+      );
+    }
+    return this.get(id);
   }
 
   ackedBelow(id: string): number {

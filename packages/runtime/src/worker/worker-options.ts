@@ -15,6 +15,8 @@ export interface WorkerOptions {
   readonly outboxMax: number;
   /** Activations kept in memory; beyond, the one used longest ago ends. */
   readonly activationsMax: number;
+  /** Sessions of clients that are known at once. Beyond: `overloaded` for new ones. */
+  readonly sessionsMax: number;
   readonly maxClockSkewMs: number;
   /** Calls and hooks that blocked the event loop twice: refused for good. Keys by `callKeyText` and `hookKeyText`. */
   readonly poisoned: ReadonlySet<string>;
@@ -33,6 +35,7 @@ export const WORKER_DEFAULTS: WorkerOptions = Object.freeze({
   pendingPerShardMax: 20_000,
   outboxMax: 200_000,
   activationsMax: 200_000,
+  sessionsMax: 100_000,
   maxClockSkewMs: 10_000,
   poisoned: new Set<string>(),
 });

@@ -421,10 +421,12 @@ export class LogWriter {
   #armWait(stage: StagingBuffer): void {
     const leftMs = stage.firstAtMs + this.#options.policy.waitMs - this.#clock.nowMs();
     if (leftMs <= 0) return this.#ask("periodic");
-    this.#waitTimer ??= this.#clock.setTimer(leftMs, () => {
+    const look = (): void => {
       this.#waitTimer = undefined;
       if (this.#filling.records > 0 && !this.#flushing) this.#armWait(this.#filling);
-    });
+    };
+    // A process that has nothing else to do must not end before its records are on disk.
+    this.#waitTimer ??= this.#clock.setTimer(leftMs, look, true);
   }
 
   /** One timer for many flushes: it looks when it fires how long the log has been idle. */

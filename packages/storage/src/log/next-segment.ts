@@ -62,10 +62,12 @@ export class NextSegment implements SegmentSource {
     } catch (e) {
       this.#error = fromSystemError(e, "preparing the next log segment");
       if (this.#stopped) return;
-      this.#retry = this.#clock.setTimer(this.#retryMs, () => {
+      const again = (): void => {
         this.#retry = undefined;
         this.prepare();
-      });
+      };
+      // Appends may wait for it.
+      this.#retry = this.#clock.setTimer(this.#retryMs, again, true);
       this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
       return;
     }
