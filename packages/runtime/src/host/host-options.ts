@@ -58,7 +58,7 @@ export interface HostOptions {
   readonly idleDeactivationMs: number;
   /** Actors kept in memory; beyond it the one used longest ago leaves. */
   readonly activationsMax: number;
-  /** Client processes a worker knows at once; a new one more is answered `overloaded`. */
+  /** Client processes a worker knows at once; a new one more is answered `overloaded`. Silent ones are forgotten after twice `sessionExpiryMs`. */
   readonly sessionsMax: number;
   /** Calls of all clients of a worker that may be unanswered; more are answered `overloaded`. */
   readonly inFlightCallsMax: number;
