@@ -116,13 +116,13 @@ describe.each<[string, () => NativeDoor]>([
 
   it("reserves space that reads as zeros, and keeps what is there", async () => {
     await door.writeAndFlush(fd, Buffer.from("abc"), 0, false);
-    await door.allocate(fd, 0, 3 << 20);
+    await door.allocate(fd, 0, 3 << 20, true);
     expect(fstatSync(fd).size).toBe(3 << 20);
     expect(fstatSync(fd).blocks * 512).toBeGreaterThanOrEqual(3 << 20);
     const bytes = content();
     expect(bytes.toString("utf8", 0, 3)).toBe("abc");
     expect(bytes.subarray(3).every((byte) => byte === 0)).toBe(true);
-    await door.allocate(fd, 1 << 20, 4096);
+    await door.allocate(fd, 1 << 20, 4096, false);
     expect(fstatSync(fd).size).toBe(3 << 20);
   });
 
@@ -217,7 +217,7 @@ describe.each<[string, () => NativeDoor]>([
       code: "EBADF",
       syscall: "write",
     });
-    expect(systemCode(await rejection(door.allocate(readOnly, 0, 4096)))).toBe("EBADF");
+    expect(systemCode(await rejection(door.allocate(readOnly, 0, 4096, false)))).toBe("EBADF");
     closeSync(readOnly);
     expect(systemCode(await rejection(door.flush(999_999)))).toBe("EBADF");
     await door.writeAndFlush(fd, Buffer.from("still alive"), 0, true);

@@ -157,7 +157,7 @@ export async function measureFlush(dir: string, clock: Clock): Promise<FlushLate
     const file = await open(join(probe, "flush"), "w");
     try {
       const door = nativeDoor();
-      await door.allocate(file.fd, 0, PROBE_BYTES);
+      await door.allocate(file.fd, 0, PROBE_BYTES, true);
       await door.writeAndFlush(file.fd, new Uint8Array(PROBE_BYTES), 0, true);
       return await flushRepeatedly(clock, (i) =>
         door.writeAndFlush(

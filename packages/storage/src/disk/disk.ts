@@ -14,9 +14,16 @@
  * Errors are `PinionError`s: `disk-full`, `disk-read-only`, `io-error`, `not-found`.
  */
 
+export interface CreateOptions {
+  /** Zeros whose space is reserved, so that later writes need none. */
+  readonly allocateBytes?: number;
+  /** The zeros are on the disk, so that flushing later writes changes data only. */
+  readonly written?: boolean;
+}
+
 export interface Disk {
-  /** Creates a file that must not exist. `allocateBytes` of it are zeros on the disk, so that later writes change data only. */
-  create(path: string, options?: { allocateBytes?: number }): Promise<DiskFile>;
+  /** Creates a file that must not exist. */
+  create(path: string, options?: CreateOptions): Promise<DiskFile>;
   /** Opens an existing file. @throws `not-found` */
   open(path: string, options?: { readOnly?: boolean }): Promise<DiskFile>;
   /** Names in a folder, sorted; empty if it does not exist. */

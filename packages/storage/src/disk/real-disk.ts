@@ -13,7 +13,7 @@ import { assert, systemCode } from "@pinion/core";
 import type { NativeDoor } from "../memory/native-door.ts";
 import { nativeDoor } from "../memory/open-native-door.ts";
 import { diskError } from "./disk-error.ts";
-import type { Disk, DiskFile } from "./disk.ts";
+import type { CreateOptions, Disk, DiskFile } from "./disk.ts";
 
 async function syncFolder(dir: string): Promise<void> {
   const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -113,12 +113,12 @@ export class RealDisk implements Disk {
     this.#door = door;
   }
 
-  async create(path: string, options: { allocateBytes?: number } = {}): Promise<DiskFile> {
+  async create(path: string, options: CreateOptions = {}): Promise<DiskFile> {
     const handle = await attempt("create", path, () => open(path, "wx+"));
-    const { allocateBytes = 0 } = options;
+    const { allocateBytes = 0, written = false } = options;
     if (allocateBytes > 0) {
       try {
-        await this.#door.allocate(handle.fd, 0, allocateBytes);
+        await this.#door.allocate(handle.fd, 0, allocateBytes, written);
       } catch (e) {
         // The space that was reserved before the disk was full must not stay taken by a file nobody knows.
         await handle.close().catch(() => {});

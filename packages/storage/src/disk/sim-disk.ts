@@ -14,7 +14,7 @@
  */
 import { assert, type Rng } from "@pinion/core";
 import { diskError, systemError } from "./disk-error.ts";
-import type { Disk, DiskFile } from "./disk.ts";
+import type { CreateOptions, Disk, DiskFile } from "./disk.ts";
 import { sealed, SimDiskFile, type SimWrite } from "./sim-disk-file.ts";
 import { SimFileImage } from "./sim-file-image.ts";
 import { normalPath, SimNames } from "./sim-names.ts";
@@ -148,7 +148,7 @@ export class SimDisk implements Disk {
     return this.#names.all().map(([path]) => path);
   }
 
-  create(path: string, options: { allocateBytes?: number } = {}): Promise<DiskFile> {
+  create(path: string, options: CreateOptions = {}): Promise<DiskFile> {
     return this.#named("create", path, (at) => {
       const { allocateBytes = 0 } = options;
       this.#needWritable("create", at);

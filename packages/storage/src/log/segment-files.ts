@@ -36,6 +36,8 @@ export interface SegmentFilesOptions {
   readonly newGeneration: () => number;
   readonly segmentBytes: number;
   readonly sparesMax: number;
+  /** Records are flushed as they come: files are written once before, which makes each flush cheaper. */
+  readonly flushed: boolean;
 }
 
 /** What is in the directory. */
@@ -53,6 +55,7 @@ export class SegmentFiles {
   /** A number for a new life of a file: 48 bits, never the same twice. */
   readonly newGeneration: () => number;
   readonly #sparesMax: number;
+  readonly #flushed: boolean;
   /** Names of spare files, of `segmentBytes` as far as is known. */
   readonly #spares: string[] = [];
 
@@ -62,6 +65,7 @@ export class SegmentFiles {
     this.segmentBytes = options.segmentBytes;
     this.newGeneration = options.newGeneration;
     this.#sparesMax = options.sparesMax;
+    this.#flushed = options.flushed;
   }
 
   get spareCount(): number {
@@ -188,7 +192,7 @@ export class SegmentFiles {
     }
     // What an earlier attempt may have left under this name is worthless.
     await this.disk.remove(path);
-    return this.disk.create(path, { allocateBytes: fileBytes });
+    return this.disk.create(path, { allocateBytes: fileBytes, written: this.#flushed });
   }
 
   async #discard(file: DiskFile, path: string): Promise<void> {

@@ -52,7 +52,8 @@ export async function openLog(options: LogOptions): Promise<SegmentedLog> {
   const resolved = resolveLogOptions(options);
   const { disk, dir, newGeneration, segmentBytes, sparesMax, kv, worker, shardCount, clock } =
     resolved;
-  const files = new SegmentFiles({ disk, dir, newGeneration, segmentBytes, sparesMax });
+  const flushed = resolved.flush.name !== "async";
+  const files = new SegmentFiles({ disk, dir, newGeneration, segmentBytes, sparesMax, flushed });
   const index = new LogIndex(kv, worker, shardCount);
   const nowUs = (): number => Math.floor(clock.wallMs() * 1000);
   const opened = await openLogDirectory({ files, index, shardCount, worker, nowUs });

@@ -76,8 +76,8 @@ export class AddonDoor implements NativeDoor {
     addon.start((count) => this.#complete(count), this.#results);
   }
 
-  allocate(fd: number, offset: number, byteCount: number): Promise<void> {
-    return this.#start(BULK_LANE, KIND_ALLOCATE, fd, byteCount, offset, 0, false);
+  allocate(fd: number, offset: number, byteCount: number, written: boolean): Promise<void> {
+    return this.#start(BULK_LANE, KIND_ALLOCATE, fd, byteCount, offset, 0, written);
   }
 
   writeAndFlush(fd: number, bytes: Uint8Array, offset: number, sync: boolean): Promise<void> {

@@ -15,10 +15,11 @@ export interface NativeDoor {
   readonly degraded: string | undefined;
 
   /**
-   * Reserves `byteCount` bytes from `offset` on and makes them durable zeros where there was no file yet, so that writing them
-   * later can neither run out of space nor change anything but data. Off the event loop; 64 MiB take about 25 ms on a fast disk.
+   * Reserves `byteCount` bytes from `offset` on, so that writing them later can neither run out of space nor change the size.
+   * @param written they are durable zeros where there was no file yet, so that flushing them later changes data only: 64 MiB
+   *   take about 25 ms on a fast disk
    */
-  allocate(fd: number, offset: number, byteCount: number): Promise<void>;
+  allocate(fd: number, offset: number, byteCount: number, written: boolean): Promise<void>;
 
   /** Writes all of `bytes` at `offset` and, with `sync`, flushes the file's data (fdatasync): one trip off the event loop. */
   writeAndFlush(fd: number, bytes: Uint8Array, offset: number, sync: boolean): Promise<void>;

@@ -43,14 +43,14 @@ export class PortableDoor implements NativeDoor {
     this.degraded = degraded;
   }
 
-  async allocate(fd: number, offset: number, byteCount: number): Promise<void> {
+  async allocate(fd: number, offset: number, byteCount: number, written: boolean): Promise<void> {
     const end = offset + byteCount;
     const { size } = await fileStat(fd);
     // What lies before the end of the file stays as it is: a hole in it is not filled.
     for (let at = Math.max(offset, size); at < end; at += ZEROS.length) {
       await writeAll(fd, ZEROS.subarray(0, Math.min(ZEROS.length, end - at)), at);
     }
-    await flush(fd);
+    if (written) await flush(fd);
   }
 
   async writeAndFlush(fd: number, bytes: Uint8Array, offset: number, sync: boolean): Promise<void> {
