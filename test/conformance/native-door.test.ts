@@ -149,6 +149,18 @@ describe.each<[string, () => NativeDoor]>([
     );
   });
 
+  it.each([
+    ["many small records", Array.from({ length: 9000 }, (_, i) => i % 200)],
+    ["records larger than any piece", [1_500_000, 0, 524_256, 524_257, 3]],
+  ])("seals and writes %s at once", async (_, lengths) => {
+    const own = unsealedRecords(lengths, 6);
+    const reference = own.slice();
+    sealRecords(reference, reference.length, 9, 4096);
+    await door.sealAndWrite(fd, own, 4096, true, 9);
+    expect(Buffer.compare(own, reference)).toBe(0);
+    expect(Buffer.compare(content().subarray(4096), reference)).toBe(0);
+  });
+
   it("has checksums that depend on generation, offset and every bit of a record", () => {
     const record = unsealedRecords([21], 3);
     const sum = recordChecksum(record, 0, 21, 7, 4096);
@@ -170,12 +182,17 @@ describe.each<[string, () => NativeDoor]>([
         return bytes;
       },
     ],
-  ])("refuses to seal %s, and writes nothing", async (_, damage) => {
+  ])("refuses to seal %s, and writes nothing from there on", async (_, damage) => {
     const bytes = damage(unsealedRecords([5, 24], 4));
     expect(await rejection(door.sealAndWrite(fd, bytes, 0, true, 1))).toMatchObject({
       code: "internal",
     });
     expect(content().length).toBe(0);
+    const long = Buffer.concat([unsealedRecords([600_000, 600_000], 5), bytes]);
+    expect(await rejection(door.sealAndWrite(fd, long, 0, true, 1))).toMatchObject({
+      code: "internal",
+    });
+    expect(content().length).toBeLessThanOrEqual(long.length - bytes.length);
   });
 
   it("computes CRC32C, also piece by piece and at any alignment", () => {

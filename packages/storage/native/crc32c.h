@@ -4,6 +4,9 @@
  * checksum over a fixed number of zero bytes. Without the instruction, found out when the addon is loaded: a table and a
  * byte at a time.
  *
+ * The next round is prefetched, also beyond the end (a prefetch cannot fault): the processor does not see three streams by
+ * itself, and bytes that another core has just written come at 24 instead of 9 GB/s.
+ *
  * crc_init() comes first, once per process.
  */
 #ifndef PINION_CRC32C_H
@@ -24,6 +27,7 @@
 #define POLYNOMIAL 0x82f63b78u /* reflected Castagnoli */
 #define LONG_BYTES 1360u       /* 3 × 1,360 = 4,080: one 4 KiB page is one long round and two words */
 #define SHORT_BYTES 168u       /* 3 × 168 = 504: what is left of a 512-byte sector */
+#define LINE_BYTES 64u         /* of the cache */
 
 static uint32_t byte_table[256];
 static uint32_t long_table[4][256];
@@ -83,6 +87,9 @@ CRC_TARGET static inline uint32_t crc_rounds(uint32_t a, const uint8_t **at, siz
   while (n >= 3 * bytes) {
     uint32_t b = 0, c = 0;
     for (size_t i = 0; i < bytes; i += 8) {
+      if (i % LINE_BYTES == 0) {
+        for (size_t stream = 3; stream < 6; stream++) __builtin_prefetch(p + stream * bytes + i);
+      }
       a = CRC_WORD(a, load64(p + i));
       b = CRC_WORD(b, load64(p + i + bytes));
       c = CRC_WORD(c, load64(p + i + 2 * bytes));

@@ -2,8 +2,8 @@
  * Writes filled staging buffers to their segments and moves the log's progress (`LogWriter` decides when).
  *
  * I1 under a durable policy each region is written and flushed in one trip, in order: segment k is flushed before k + 1 begins.
- * I2 under `async` a full segment is flushed beside the writes to the next one, and before the one after that begins. So at
- *    most two segments can hold anything that is not flushed.
+ * I2 under `async` full segments are flushed beside the writes, in order. Writes wait while `UNFLUSHED_SEGMENTS_MAX` full ones are
+ *    not flushed: that bounds what a power cut takes, and what is read and written again after it.
  * I3 a claim states what was flushed before its write was issued.
  */
 import type { Clock } from "@pinion/core";
@@ -17,6 +17,9 @@ export interface SegmentObserver {
   /** Everything of the segment, up to `end`, is flushed, and nothing more will be written to it. */
   finished(sequence: number, end: number): void;
 }
+
+/** Full segments that are not flushed yet. More than one, because writing is faster than most disks in a burst. */
+const UNFLUSHED_SEGMENTS_MAX = 4;
 
 export interface FlusherOptions {
   readonly clock: Clock;
@@ -34,8 +37,8 @@ export class Flusher {
   readonly #options: FlusherOptions;
   /** The segment that was written last. */
   #segment: WritableSegment;
-  /** Under `async`: the sync of the full segment before it. Never rejects. */
-  #fullSegmentSync: Promise<void> | undefined;
+  /** Under `async`: syncs of full segments that have not ended, oldest first. None rejects. */
+  readonly #fullSyncs: Promise<void>[] = [];
   #unsynced = false;
   #unvouched = false;
 
@@ -62,7 +65,7 @@ export class Flusher {
       const region = regions[i]!;
       if (region.opening) await this.#nextSegment(region.segment, region.opening.previous.end);
       // What is synced must not leave an older hole behind it.
-      if (synced && this.#fullSegmentSync) await this.#fullSegmentSync;
+      if (synced && this.#fullSyncs.length > 0) await this.settle();
       if (this.#options.progress.failure) throw this.#options.progress.failure;
       const endsSegment = regions[i + 1]?.opening !== undefined;
       await this.#writeRegion(stage, region, synced, endsSegment ? "segment-end" : kind);
@@ -71,7 +74,7 @@ export class Flusher {
 
   /** Flushes what was written without a flush. */
   async sync(kind: FlushKind): Promise<void> {
-    await this.#fullSegmentSync;
+    await this.settle();
     const { clock, progress, metrics } = this.#options;
     const startMs = clock.nowMs();
     const mark = progress.mark();
@@ -82,9 +85,9 @@ export class Flusher {
     progress.flushedUpTo(mark);
   }
 
-  /** Waits for the sync that runs beside the writes, if any. */
+  /** Waits for the syncs that run beside the writes, if any. */
   async settle(): Promise<void> {
-    await this.#fullSegmentSync;
+    await this.#fullSyncs.at(-1);
   }
 
   async #writeRegion(
@@ -122,15 +125,23 @@ export class Flusher {
       this.#options.observer.finished(full.sequence, end);
       return;
     }
-    await this.#fullSegmentSync;
-    this.#fullSegmentSync = this.#syncFull(full, end);
+    while (this.#fullSyncs.length >= UNFLUSHED_SEGMENTS_MAX) await this.#fullSyncs[0];
+    this.#fullSyncs.push(this.#syncFull(full, end, this.#fullSyncs.at(-1)));
   }
 
-  async #syncFull(full: WritableSegment, end: number): Promise<void> {
+  /** Flushes a segment that is written to its end, after the one before it. */
+  async #syncFull(
+    full: WritableSegment,
+    end: number,
+    before: Promise<void> | undefined,
+  ): Promise<void> {
     const { clock, progress, metrics, observer } = this.#options;
     const mark = progress.lastingMark();
-    const startMs = clock.nowMs();
     try {
+      await before;
+      // What lies behind a segment that could not be flushed never counts as flushed.
+      if (progress.failure) return;
+      const startMs = clock.nowMs();
       await full.file.sync();
       metrics.flushedEarlierWrites("segment-end", clock.nowMs() - startMs);
       this.#unvouched = true;
@@ -138,6 +149,8 @@ export class Flusher {
       progress.flushedUpTo(mark);
     } catch (e) {
       this.#options.onFailure(e);
+    } finally {
+      void this.#fullSyncs.shift();
     }
   }
 }

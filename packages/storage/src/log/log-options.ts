@@ -42,7 +42,7 @@ export interface LogOptions {
   readonly segmentBytes?: number;
   /** Size of each of the two staging buffers, a multiple of 8, 16 KiB … 256 MiB. Default 8 MiB. */
   readonly stagingBytes?: number;
-  /** Share of a segment that is full when the next one is prepared. Default 0.8, 0 … 1; 0 once that came too late. */
+  /** Share of a segment that is full when the next one is prepared. Default 0.8, 0 … 1; once that came too late, four are kept ready. */
   readonly prepareAt?: number;
   /** Pause after a flush before a marker vouches for it. Default 10 ms, 1 … 10,000. */
   readonly idleMarkerMs?: number;

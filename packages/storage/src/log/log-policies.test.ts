@@ -1,5 +1,6 @@
 import { lsn } from "@pinion/core";
 import { describe, expect, it } from "vitest";
+import { SimDisk } from "../disk/sim-disk.ts";
 import { flushPolicy } from "./flush-policy.ts";
 import {
   A,
@@ -27,6 +28,44 @@ function append(log: SegmentedLog, count: number): void {
 
 const totalFlushes = (log: SegmentedLog): number =>
   Object.values(log.stats().flushes).reduce((sum, count) => sum + count, 0);
+
+const SYNC_MS = 1000;
+
+/**
+ * A log under `async` on a disk that takes `SYNC_MS` for each flush of a file but its first, which makes the file. After a crash
+ * the disk is fast.
+ */
+async function slowlySynced(): Promise<{ machine: LogMachine; log: SegmentedLog }> {
+  const machine = new LogMachine();
+  const made = new Set<string>();
+  let opened = false;
+  const disk = new SimDisk({
+    rng: machine.rng,
+    clock: machine.clock,
+    latencyMs: ({ kind, path }) => {
+      if (kind !== "sync") return 0;
+      if (opened && machine.disk === disk && made.has(path)) return SYNC_MS;
+      made.add(path);
+      return 0;
+    },
+  });
+  machine.disk = disk;
+  const log = await machine.open({ flush: flushPolicy.async });
+  opened = true;
+  return { machine, log };
+}
+
+/** Appends until nothing but time helps. */
+async function appendUntilStuck(machine: LogMachine, log: SegmentedLog): Promise<void> {
+  for (let refused = 0, i = 0; refused < 10; i++) {
+    if (log.tryAppend(input(), payloadOf(i)) !== undefined) {
+      refused = 0;
+    } else {
+      refused++;
+      await machine.clock.settle();
+    }
+  }
+}
 
 describe("group", () => {
   it("puts everything appended in one turn into one flush", async () => {
@@ -192,6 +231,53 @@ describe("async", () => {
     expect(log.stats().flushes["segment-end"]).toBe(1);
     expect(log.flushed(A)).toBeGreaterThan(0);
     expect(log.flushed(A)).toBeLessThan(log.appended(A));
+  });
+
+  it("goes on while a few full segments wait for a slow disk, then waits for the oldest", async () => {
+    const { machine, log } = await slowlySynced();
+    await appendUntilStuck(machine, log);
+    // Five are written to their ends, what follows is in memory.
+    expect(log.stats().activeSegment).toBe(5);
+    expect(log.flushed(A)).toBe(0);
+    await machine.clock.advance(SYNC_MS);
+    await appendUntilStuck(machine, log);
+    expect(log.stats().activeSegment).toBe(6);
+    expect(log.flushed(A)).toBeGreaterThan(300);
+    expect(log.flushed(A)).toBeLessThan(1000);
+    machine.crash(0);
+    const kept = await lsns(await machine.open());
+    expect(kept).toEqual(upTo(kept.length));
+    expect(kept.length).toBeGreaterThanOrEqual(log.flushed(A));
+  });
+
+  it("never calls a segment flushed behind one whose flush failed", async () => {
+    const { machine, log } = await slowlySynced();
+    await appendUntilStuck(machine, log);
+    machine.disk.fail({ kind: "sync", nth: 2, error: "EIO" });
+    await machine.clock.advance(10 * SYNC_MS);
+    expect(log.failure).toMatchObject({ code: "io-error" });
+    expect(log.stats().flushes["segment-end"]).toBe(1);
+    machine.crash(0);
+    const kept = await lsns(await machine.open());
+    expect(kept).toEqual(upTo(kept.length));
+    expect(kept.length).toBeGreaterThanOrEqual(log.flushed(A));
+  });
+
+  it("waits for all full segments before it calls a later record flushed", async () => {
+    const { machine, log } = await slowlySynced();
+    for (let i = 0; log.position().segment < 4; i++) {
+      if (log.tryAppend(input(), payloadOf(i)) === undefined) await machine.clock.settle();
+    }
+    const last = log.appended(A);
+    const flushed = log.whenFlushed(A, last);
+    log.requestFlush();
+    // Three full segments, then its own.
+    await machine.clock.advance(3.5 * SYNC_MS);
+    expect(log.flushed(A)).toBeLessThan(last);
+    await machine.clock.advance(SYNC_MS);
+    await flushed;
+    machine.crash(0);
+    expect(await lsns(await machine.open())).toEqual(upTo(last));
   });
 
   it("flushes everything when it is closed", async () => {

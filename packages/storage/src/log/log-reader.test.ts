@@ -208,9 +208,9 @@ describe("a reader", () => {
 
   it("keeps only a bounded number of files open", async () => {
     const log = await longLog(new LogMachine());
-    const before = log.stats().openFiles;
     for (let n = 1; n <= 1000; n += 50) await log.read(A, lsn(n));
     expect(log.stats().segments).toBeGreaterThan(3);
+    const before = log.stats().openFiles;
     const few = await new LogMachine().open({ segmentBytes: 65_536, idleFilesMax: 1 });
     await appendFlushed(few, 2000);
     for (let n = 1; n <= 2000; n += 100) await few.read(A, lsn(n));

@@ -23,7 +23,7 @@ import { SEGMENT_TAIL_BYTES, StagingBuffer, type WritableSegment } from "./stagi
 
 /** Where the writer's segments come from. */
 export interface SegmentSource {
-  /** A segment that is ready to be written; undefined while there is none. */
+  /** A segment that is ready to be written; undefined while there is none: then one is on its way. */
   take(): WritableSegment | undefined;
   /** The current segment fills up: get the next one ready. Harmless when repeated. */
   prepare(): void;
@@ -98,7 +98,7 @@ export class LogWriter {
   #waitTimer: Timer | undefined;
   #idleTimer: Timer | undefined;
   #lastFlushMs = 0;
-  #prepareAt: number;
+  readonly #prepareAt: number;
   #stopping: Promise<void> | undefined;
 
   constructor(options: LogWriterOptions) {
@@ -293,9 +293,6 @@ export class LogWriter {
     const { segments } = this.#options;
     const next = segments.take();
     if (next === undefined) {
-      // Appends come faster than a file is made: from now on the next one is made as soon as this one is in use.
-      this.#prepareAt = 0;
-      segments.prepare();
       if (stage.records > 0) this.#ask("buffer-full");
       return this.#refuse("no-segment");
     }

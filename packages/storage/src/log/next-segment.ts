@@ -1,7 +1,8 @@
 /**
  * Gets the next segment ready before the current one is full, so that no append waits for a file to be created.
  *
- * I1 at most one segment is prepared, and it is taken before the next is prepared.
+ * I1 segments are made one after the other, in order. One is kept ready; once that came too late, four, and the next is begun as
+ *    soon as one is taken: a disk that is busy with full segments takes longer for a new one than the writer for filling one.
  * I2 a failure here is not the log's end: nothing was promised yet. A full disk means backpressure; it is tried again with
  *    growing pauses, and room that comes back is noticed.
  */
@@ -9,6 +10,7 @@ import { fromSystemError, type Clock, type PinionError, type Timer } from "@pini
 import type { SegmentSource } from "./log-writer.ts";
 import type { WritableSegment } from "./staging-buffer.ts";
 
+const READY_WHEN_LATE = 4;
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5000;
 
@@ -16,7 +18,8 @@ export class NextSegment implements SegmentSource {
   readonly #create: () => Promise<WritableSegment>;
   readonly #clock: Clock;
   readonly #onReady: () => void;
-  #ready: WritableSegment | undefined;
+  readonly #ready: WritableSegment[] = [];
+  #wanted = 1;
   #creating: Promise<void> | undefined;
   #retry: Timer | undefined;
   #retryMs = RETRY_MS_MIN;
@@ -36,14 +39,19 @@ export class NextSegment implements SegmentSource {
   }
 
   take(): WritableSegment | undefined {
-    const segment = this.#ready;
-    this.#ready = undefined;
+    const segment = this.#ready.shift();
+    if (segment === undefined) this.#wanted = READY_WHEN_LATE;
+    if (this.#wanted > 1) this.prepare();
     return segment;
   }
 
   prepare(): void {
-    if (this.#ready || this.#creating || this.#retry || this.#stopped) return;
-    this.#creating = this.#attempt().finally(() => (this.#creating = undefined));
+    if (this.#ready.length >= this.#wanted || this.#creating || this.#retry || this.#stopped)
+      return;
+    this.#creating = this.#attempt().finally(() => {
+      this.#creating = undefined;
+      if (this.#wanted > 1) this.prepare();
+    });
   }
 
   /** Closes what was prepared; its file stays, for the next opening to use. */
@@ -51,12 +59,12 @@ export class NextSegment implements SegmentSource {
     this.#stopped = true;
     this.#retry?.cancel();
     await this.#creating;
-    await this.take()?.file.close();
+    for (const { file } of this.#ready.splice(0)) await file.close();
   }
 
   async #attempt(): Promise<void> {
     try {
-      this.#ready = await this.#create();
+      this.#ready.push(await this.#create());
       this.#error = undefined;
       this.#retryMs = RETRY_MS_MIN;
     } catch (e) {

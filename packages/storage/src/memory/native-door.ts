@@ -26,7 +26,7 @@ export interface NativeDoor {
 
   /**
    * As `writeAndFlush`, after filling in the checksums of the log records that `bytes` consists of (seal-records.ts).
-   * A buffer that is not a run of whole records rejects with code `internal` and writes nothing.
+   * A buffer that is not a run of whole records rejects with code `internal`; at most records before the mistake are written.
    */
   sealAndWrite(
     fd: number,
