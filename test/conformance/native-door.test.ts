@@ -124,6 +124,15 @@ describe.each<[string, () => NativeDoor]>([
     expect(bytes.subarray(3).every((byte) => byte === 0)).toBe(true);
     await door.allocate(fd, 1 << 20, 4096, false);
     expect(fstatSync(fd).size).toBe(3 << 20);
+    // The same promise without writing, behind the end.
+    await door.allocate(fd, 3 << 20, 1 << 20, false);
+    expect(fstatSync(fd).size).toBe(4 << 20);
+    expect(fstatSync(fd).blocks * 512).toBeGreaterThanOrEqual(4 << 20);
+    expect(
+      content()
+        .subarray(3 << 20)
+        .every((byte) => byte === 0),
+    ).toBe(true);
   });
 
   it("fills in the same checksums as the reference, byte for byte", async () => {

@@ -71,18 +71,16 @@ export class UnaryCalls {
     const args = argsOf(request);
     const refusal = refusalOf(request.idempotencyKey);
     if (refusal !== undefined) throw refusal;
-    const refused = this.#context.draining
-      ? DRAINING
-      : budget.take(args.length)
-        ? undefined
-        : OVERLOADED;
+    const own = request.sessionId === "";
+    const draining = this.#context.draining;
+    // May throw: nothing is taken from the budget before.
+    const session = own || draining ? this.#session : this.#foreignSession(request);
+    const refused = draining ? DRAINING : budget.take(args.length) ? undefined : OVERLOADED;
     if (refused !== undefined) {
       done({ ok: false, error: decodeError(refused.bytes), bytes: refused.bytes });
       return () => {};
     }
     const hlcUs = dispatcher.exchangeTime(request.hlcUs);
-    const own = request.sessionId === "";
-    const session = own ? this.#session : this.#foreignSession(request);
     const seq = own ? this.#nextSeq++ : request.seq;
     if (own) this.#open.add(seq);
     const finish = (): void => {

@@ -58,7 +58,7 @@ export interface HostOptions {
   readonly idleDeactivationMs: number;
   /** Actors kept in memory; beyond it the one used longest ago leaves. */
   readonly activationsMax: number;
-  /** Client processes a worker knows at once; a new one more is answered `overloaded`. Silent ones are forgotten after twice `sessionExpiryMs`. */
+  /** Client processes that have changed something and that a worker knows at once; a changing call of one more is answered `overloaded`. Silent ones are forgotten after twice `sessionExpiryMs`. */
   readonly sessionsMax: number;
   /** Calls of all clients of a worker that may be unanswered; more are answered `overloaded`. */
   readonly inFlightCallsMax: number;
@@ -171,7 +171,7 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
       { min: 1, max: 100_000_000 },
     ),
     sessionsMax: count(
-      "Client processes a worker knows at once; a new one more is answered `overloaded`. Silent ones are forgotten after twice `sessionExpiryMs`.",
+      "Client processes that have changed something and that a worker knows at once; a changing call of one more is answered `overloaded`. Silent ones are forgotten after twice `sessionExpiryMs`.",
       100_000,
       { min: 1, max: 100_000_000 },
     ),

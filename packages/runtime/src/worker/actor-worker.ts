@@ -72,7 +72,7 @@ export class ActorWorker implements Dispatcher {
       session: (id) => this.#sessions.get(id),
       activationEnded: (activation) => this.core.catalog.remove(activation),
     };
-    this.#admission = new Admission(this.core, turnServices(this.core, hooks));
+    this.#admission = new Admission(this.core, turnServices(this.core, hooks), this.#sessions);
     this.checkpointer = new Checkpointer(
       {
         clock: ports.clock,

@@ -13,6 +13,7 @@ import { actorKeyOf } from "../records/actor-key.ts";
 import { CallEntry, callKeyOf } from "../shard/call-entry.ts";
 import { overloaded, refusedOutcome } from "../shard/outcome.ts";
 import { requestDigest } from "./request-digest.ts";
+import type { Sessions } from "./sessions.ts";
 import type { WorkerCore } from "./worker-core.ts";
 
 const IDEMPOTENCY_TTL_MS_DEFAULT = 24 * 60 * 60_000;
@@ -22,10 +23,12 @@ const IDEMPOTENCY_KEY_LENGTH_MAX = 128;
 export class Admission {
   readonly #core: WorkerCore;
   readonly #services: TurnServices;
+  readonly #sessions: Pick<Sessions, "changing">;
 
-  constructor(core: WorkerCore, services: TurnServices) {
+  constructor(core: WorkerCore, services: TurnServices, sessions: Pick<Sessions, "changing">) {
     this.#core = core;
     this.#services = services;
+    this.#sessions = sessions;
   }
 
   submit(call: IncomingCall): void {
@@ -85,6 +88,7 @@ export class Admission {
     if (shard.pending >= core.options.pendingPerShardMax)
       throw overloaded("too many calls wait for their turn", 20);
     if (core.outboxFull(shard)) throw overloaded("too many sends wait for delivery", 50);
+    this.#sessions.changing(call.session);
     const entry = new CallEntry(call, digest);
     if (call.idempotencyKey !== undefined)
       entry.expiresMs = Math.ceil(wallMs) + (call.idempotencyTtlMs || IDEMPOTENCY_TTL_MS_DEFAULT);

@@ -9,10 +9,11 @@
  * | `batched(n)` | at n records, or 10 ms after the first of them | nothing that was answered |
  * | `batchedOrPeriodic(n, ms)` | at n records, or `ms` after the first of them | nothing that was answered |
  * | `periodic(ms)` | `ms` after the first record that waits | the last `ms` plus one flush |
- * | `async` | full segments in the background, on request and at a stop; written to the kernel at 64 KiB or after 10 ms | what the kernel had not written back, at most five segments |
+ * | `async` | full segments in the background, on request and at a stop; written to the kernel at 64 KiB or after 10 ms | what the kernel had not written back and what waits in memory: at most five segments and two staging buffers |
  *
  * The last two let replies go at once. A process that is killed while the machine lives on loses only what had not
- * been written: nothing that was answered for the first four, at most the wait for the last two.
+ * been written: nothing that was answered for the first four; for the last two what came during the wait, or what fills the two
+ * staging buffers while the disk does not keep up.
  */
 import { PinionError } from "@pinion/core";
 import type { FlushPolicy } from "./log.ts";

@@ -76,6 +76,8 @@ export class Flusher {
   async sync(kind: FlushKind): Promise<void> {
     await this.settle();
     const { clock, progress, metrics } = this.#options;
+    // What lies behind a segment that could not be flushed never counts as flushed.
+    if (progress.failure) throw progress.failure;
     const startMs = clock.nowMs();
     const mark = progress.mark();
     await this.#segment.file.sync();

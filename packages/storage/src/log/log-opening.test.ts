@@ -5,12 +5,15 @@ import { flushPolicy } from "./flush-policy.ts";
 import {
   A,
   appendFlushed,
+  appendUntilStuck,
   B,
   input,
   LogMachine,
   lsns,
   payloadOf,
   readAll,
+  slowlySynced,
+  SYNC_MS,
   upTo,
 } from "./log.test.fixture.ts";
 import { encodeSegmentHeader } from "./segment-header.ts";
@@ -153,6 +156,28 @@ describe("opening and closing again and again", () => {
       .reduce((sum, at) => sum + machine.disk.contents(at).length, 0);
     expect(bytes).toBeLessThan(2 * 65_536 + 20 * 6000);
     expect(await lsns(await machine.open())).toEqual(upTo(60));
+  });
+
+  it("has no unused segments to search after a close in good order", async () => {
+    const { machine, log } = await slowlySynced({ segmentBytes: 1 << 20, stagingBytes: 1 << 18 });
+    await appendUntilStuck(machine, log);
+    expect(machine.segmentPaths().length).toBeGreaterThan(log.stats().activeSegment);
+    const closing = log.close();
+    await machine.clock.advance(20 * SYNC_MS);
+    await closing;
+    expect(machine.segmentPaths().length).toBe(log.stats().activeSegment);
+    machine.kill();
+    const again = await machine.open({ segmentBytes: 1 << 20, stagingBytes: 1 << 18 });
+    expect(await lsns(again)).toEqual(upTo(log.appended(A)));
+  });
+
+  it("opens a log that has filled its disk: spare files make room", async () => {
+    const { machine, log } = await slowlySynced({}, 9 * 65_536 + 1000);
+    await appendUntilStuck(machine, log);
+    machine.kill();
+    const again = await machine.open({ flush: flushPolicy.async });
+    expect(again.appended(A)).toBeGreaterThan(1000);
+    expect(await lsns(again)).toEqual(upTo(again.appended(A)));
   });
 
   it("uses a segment that was prepared and never begun", async () => {

@@ -1,16 +1,18 @@
 import { lsn } from "@pinion/core";
 import { describe, expect, it } from "vitest";
-import { SimDisk } from "../disk/sim-disk.ts";
 import { flushPolicy } from "./flush-policy.ts";
 import {
   A,
   appendFlushed,
+  appendUntilStuck,
   B,
   input,
   LogMachine,
   lsns,
   payloadOf,
   readAll,
+  slowlySynced,
+  SYNC_MS,
   upTo,
 } from "./log.test.fixture.ts";
 import type { FlushPolicy } from "./log.ts";
@@ -28,44 +30,6 @@ function append(log: SegmentedLog, count: number): void {
 
 const totalFlushes = (log: SegmentedLog): number =>
   Object.values(log.stats().flushes).reduce((sum, count) => sum + count, 0);
-
-const SYNC_MS = 1000;
-
-/**
- * A log under `async` on a disk that takes `SYNC_MS` for each flush of a file but its first, which makes the file. After a crash
- * the disk is fast.
- */
-async function slowlySynced(): Promise<{ machine: LogMachine; log: SegmentedLog }> {
-  const machine = new LogMachine();
-  const made = new Set<string>();
-  let opened = false;
-  const disk = new SimDisk({
-    rng: machine.rng,
-    clock: machine.clock,
-    latencyMs: ({ kind, path }) => {
-      if (kind !== "sync") return 0;
-      if (opened && machine.disk === disk && made.has(path)) return SYNC_MS;
-      made.add(path);
-      return 0;
-    },
-  });
-  machine.disk = disk;
-  const log = await machine.open({ flush: flushPolicy.async });
-  opened = true;
-  return { machine, log };
-}
-
-/** Appends until nothing but time helps. */
-async function appendUntilStuck(machine: LogMachine, log: SegmentedLog): Promise<void> {
-  for (let refused = 0, i = 0; refused < 10; i++) {
-    if (log.tryAppend(input(), payloadOf(i)) !== undefined) {
-      refused = 0;
-    } else {
-      refused++;
-      await machine.clock.settle();
-    }
-  }
-}
 
 describe("group", () => {
   it("puts everything appended in one turn into one flush", async () => {
@@ -261,6 +225,24 @@ describe("async", () => {
     const kept = await lsns(await machine.open());
     expect(kept).toEqual(upTo(kept.length));
     expect(kept.length).toBeGreaterThanOrEqual(log.flushed(A));
+  });
+
+  it("flushes nothing on request once the flush of a full segment has failed", async () => {
+    const { machine, log } = await slowlySynced();
+    for (let i = 0; log.position().segment < 2; i++) {
+      if (log.tryAppend(input(), payloadOf(i)) === undefined) await machine.clock.settle();
+    }
+    append(log, 20);
+    await machine.clock.advance(50);
+    expect(log.stats().waitingRecords).toBe(0);
+    machine.disk.fail({ kind: "sync", error: "EIO" });
+    const flushed = log.whenFlushed(A, log.appended(A));
+    flushed.catch(() => {});
+    log.requestFlush();
+    await machine.clock.advance(5 * SYNC_MS);
+    await expect(flushed).rejects.toMatchObject({ code: "log-closed" });
+    expect(log.failure).toMatchObject({ code: "io-error" });
+    expect(log.flushed(A)).toBe(0);
   });
 
   it("waits for all full segments before it calls a later record flushed", async () => {

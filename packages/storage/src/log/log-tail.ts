@@ -173,12 +173,47 @@ async function scanForward(
   }
 }
 
-interface SeenRecord {
-  readonly at: LogPosition;
-  readonly shard: number;
-  readonly lsn: number;
-  readonly timestamp: number;
-  readonly term: number;
+/**
+ * The records before a marker and behind the one before. A claim covers all of them or none, so nothing need be known of a single record: a tail may
+ * hold millions.
+ */
+class SeenBatch {
+  readonly start: LogPosition;
+  /** Where its marker is, once that was read. */
+  end: LogPosition;
+  records = 0;
+  /** Shard, LSN, timestamp and term of the last record of each shard. */
+  readonly #last: number[] = [];
+
+  constructor(start: LogPosition) {
+    this.start = start;
+    this.end = start;
+  }
+
+  /** @param slots where each shard's values are, for the batch that is being read */
+  add(
+    slots: Map<number, number>,
+    shard: number,
+    lsn: number,
+    timestamp: number,
+    term: number,
+  ): void {
+    this.records++;
+    const last = this.#last;
+    let i = slots.get(shard);
+    if (i === undefined) slots.set(shard, (i = last.length));
+    last[i] = shard;
+    last[i + 1] = lsn;
+    last[i + 2] = timestamp;
+    last[i + 3] = term;
+  }
+
+  moveTo(heads: ShardHeads): void {
+    const last = this.#last;
+    for (let i = 0; i < last.length; i += 4) {
+      heads.advance(last[i]!, last[i + 1]!, last[i + 2]!, last[i + 3]!);
+    }
+  }
 }
 
 class TailScan {
@@ -187,8 +222,10 @@ class TailScan {
   #end: LogPosition = LOG_START;
   #vouched: LogPosition = LOG_START;
   readonly #vouchedHeads: ShardHeads;
-  /** What was read since `#vouched`. */
-  #unvouched: SeenRecord[] = [];
+  /** What was read since `#vouched`; the last one may still be without its marker. */
+  readonly #unvouched: SeenBatch[] = [];
+  #open: SeenBatch | undefined;
+  readonly #openSlots = new Map<number, number>();
   /** Where the index says that the log was closed, if it says so of the segment that was read last. */
   #closedAt: LogPosition = LOG_START;
   #scannedBytes = 0;
@@ -202,10 +239,15 @@ class TailScan {
   claim(position: LogPosition): void {
     if (comparePositions(position, this.#vouched) <= 0) return;
     this.#vouched = position;
-    const first = this.#unvouched.findIndex(({ at }) => comparePositions(at, position) >= 0);
-    const covered = this.#unvouched.splice(0, first < 0 ? this.#unvouched.length : first);
-    for (const { shard, lsn, timestamp, term } of covered)
-      this.#vouchedHeads.advance(shard, lsn, timestamp, term);
+    const batches = this.#unvouched;
+    let covered = 0;
+    while (covered < batches.length && comparePositions(batches[covered]!.end, position) <= 0) {
+      const batch = batches[covered]!;
+      if (batch === this.#open) break;
+      batch.moveTo(this.#vouchedHeads);
+      covered++;
+    }
+    batches.splice(0, covered);
   }
 
   /** Reads a segment to its end. @returns whether it ends where `next` says it does */
@@ -276,7 +318,7 @@ class TailScan {
       heads: this.#heads,
       vouched: this.#vouched,
       vouchedHeads: this.#vouchedHeads,
-      unvouchedRecords: this.#unvouched.length,
+      unvouchedRecords: this.#unvouched.reduce((sum, { records }) => sum + records, 0),
       scannedBytes: this.#scannedBytes,
     };
   }
@@ -286,6 +328,11 @@ class TailScan {
       const claim = { segment: parser.claimSegment(), offset: parser.claimOffset() };
       if (comparePositions(claim, at) > 0)
         throw damage("a marker claims more than was written before it", at);
+      const open = this.#open;
+      if (open && comparePositions(claim, open.start) > 0 && comparePositions(claim, at) < 0)
+        throw damage("a marker claims a part of its own batch", at);
+      if (open) open.end = at;
+      this.#open = undefined;
       this.claim(claim);
       return;
     }
@@ -298,9 +345,15 @@ class TailScan {
       throw damage(`shard ${shard} goes on with record ${lsn} instead of ${expected}`, at);
     const { timestamp, term } = parser;
     this.#heads.advance(shard, lsn, timestamp, term);
-    if (comparePositions(at, this.#vouched) >= 0)
-      this.#unvouched.push({ at, shard, lsn, timestamp, term });
-    else this.#vouchedHeads.advance(shard, lsn, timestamp, term);
+    if (comparePositions(at, this.#vouched) < 0) {
+      this.#vouchedHeads.advance(shard, lsn, timestamp, term);
+      return;
+    }
+    if (!this.#open) {
+      this.#unvouched.push((this.#open = new SeenBatch(at)));
+      this.#openSlots.clear();
+    }
+    this.#open.add(this.#openSlots, shard, lsn, timestamp, term);
   }
 
   #refuse(claim: LogPosition, claimedAt: LogPosition | undefined): void {

@@ -10,6 +10,7 @@ import {
 } from "@pinion/core";
 import { SimDisk, type SimDiskOptions } from "../disk/sim-disk.ts";
 import { SimKv } from "../kv/sim-kv.ts";
+import { flushPolicy } from "./flush-policy.ts";
 import type { LogOptions } from "./log-options.ts";
 import { RecordKind, type AppendInput, type Log, type LogRecord } from "./log.ts";
 import { openLog, type SegmentedLog } from "./segmented-log.ts";
@@ -108,4 +109,46 @@ export async function lsns(log: Log, shard: ShardId = A): Promise<number[]> {
 /** 1 … n */
 export function upTo(n: number): number[] {
   return Array.from({ length: n }, (_, i) => i + 1);
+}
+
+export const SYNC_MS = 1000;
+
+/**
+ * A log under `async` on a disk that takes `SYNC_MS` for each flush of a file but its first, which makes the file. After a crash
+ * the disk is fast.
+ */
+export async function slowlySynced(
+  options: Partial<LogOptions> = {},
+  capacityBytes = Infinity,
+): Promise<{ machine: LogMachine; log: SegmentedLog }> {
+  const machine = new LogMachine();
+  const made = new Set<string>();
+  let opened = false;
+  const disk = new SimDisk({
+    rng: machine.rng,
+    clock: machine.clock,
+    capacityBytes,
+    latencyMs: ({ kind, path }) => {
+      if (kind !== "sync") return 0;
+      if (opened && machine.disk === disk && made.has(path)) return SYNC_MS;
+      made.add(path);
+      return 0;
+    },
+  });
+  machine.disk = disk;
+  const log = await machine.open({ flush: flushPolicy.async, ...options });
+  opened = true;
+  return { machine, log };
+}
+
+/** Appends until nothing but time helps. */
+export async function appendUntilStuck(machine: LogMachine, log: SegmentedLog): Promise<void> {
+  for (let refused = 0, i = 0; refused < 10; i++) {
+    if (log.tryAppend(input(), payloadOf(i)) !== undefined) {
+      refused = 0;
+    } else {
+      refused++;
+      await machine.clock.settle();
+    }
+  }
 }

@@ -33,15 +33,16 @@ export class NextSegment implements SegmentSource {
     this.#onReady = onReady;
   }
 
-  /** Why the last attempt failed; undefined when it did not. */
+  /** Why there is none ready and the last attempt failed; undefined when that is not so. */
   get error(): PinionError | undefined {
-    return this.#error;
+    return this.#ready.length === 0 ? this.#error : undefined;
   }
 
   take(): WritableSegment | undefined {
     const segment = this.#ready.shift();
-    if (segment === undefined) this.#wanted = READY_WHEN_LATE;
-    if (this.#wanted > 1) this.prepare();
+    // Late because it takes long, not because it cannot be made.
+    if (segment === undefined && this.#error === undefined) this.#wanted = READY_WHEN_LATE;
+    if (segment === undefined || this.#wanted > 1) this.prepare();
     return segment;
   }
 
@@ -54,12 +55,12 @@ export class NextSegment implements SegmentSource {
     });
   }
 
-  /** Closes what was prepared; its file stays, for the next opening to use. */
-  async stop(): Promise<void> {
+  /** Makes nothing more. @returns what was prepared and never used, in order; the caller's from now on */
+  async stop(): Promise<WritableSegment[]> {
     this.#stopped = true;
     this.#retry?.cancel();
     await this.#creating;
-    for (const { file } of this.#ready.splice(0)) await file.close();
+    return this.#ready.splice(0);
   }
 
   async #attempt(): Promise<void> {
@@ -69,12 +70,14 @@ export class NextSegment implements SegmentSource {
       this.#retryMs = RETRY_MS_MIN;
     } catch (e) {
       this.#error = fromSystemError(e, "preparing the next log segment");
-      if (this.#stopped) return;
+      // What is scarce is not hoarded.
+      this.#wanted = 1;
+      if (this.#stopped || this.#ready.length > 0) return;
       const again = (): void => {
         this.#retry = undefined;
         this.prepare();
       };
-      // Appends may wait for it.
+      // Appends wait for it.
       this.#retry = this.#clock.setTimer(this.#retryMs, again, true);
       this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
       return;

@@ -7,15 +7,16 @@
  * | `<16 digits>.new` | a segment being created or rewritten; worthless after a crash |
  * | `spare-<hex>.free` | a file of full size whose segment is gone, waiting to be used again |
  *
- * A recycled file's blocks are allocated and written already, so flushing what is written into it changes no metadata of the
+ * A recycled file's blocks are allocated and usually written already, so flushing what is written into it changes no metadata of the
  * file system; that makes a flush cheaper than in a growing file (docs/decisions has the figures).
  *
  * I1 a segment gets its final name after its header, and whatever it is created with, were flushed; the name is durable when
  *    `create` and `rewrite` resolve.
  * I2 a failed creation leaves no file behind that is counted as a segment, and returns its space.
- * I3 at most `sparesMax` spare files are kept.
+ * I3 at most `sparesMax` spare files are kept, and none where a full disk has no room for a file that is needed.
  */
-import type { Disk, DiskFile } from "../disk/disk.ts";
+import { isPinionError } from "@pinion/core";
+import type { CreateOptions, Disk, DiskFile } from "../disk/disk.ts";
 import {
   decodeSegmentHeader,
   encodeSegmentHeader,
@@ -142,7 +143,7 @@ export class SegmentFiles {
     const from = await this.disk.open(this.segmentPath(sequence), { readOnly: true });
     let to: DiskFile | undefined;
     try {
-      to = await this.disk.create(unfinished, { allocateBytes: endBytes });
+      to = await this.#createFile(unfinished, { allocateBytes: endBytes });
       const chunk = new Uint8Array(Math.min(COPY_BYTES, endBytes));
       for (let at = 0; at < endBytes; at += chunk.length) {
         const part = chunk.subarray(0, Math.min(chunk.length, endBytes - at));
@@ -192,7 +193,20 @@ export class SegmentFiles {
     }
     // What an earlier attempt may have left under this name is worthless.
     await this.disk.remove(path);
-    return this.disk.create(path, { allocateBytes: fileBytes, written: this.#flushed });
+    return this.#createFile(path, { allocateBytes: fileBytes, written: this.#flushed });
+  }
+
+  /** On a full disk spare files are worth less than the one that is needed now. */
+  async #createFile(path: string, options: CreateOptions): Promise<DiskFile> {
+    for (;;) {
+      try {
+        return await this.disk.create(path, options);
+      } catch (e) {
+        const spare = this.#spares.pop();
+        if (spare === undefined || !isPinionError(e, "disk-full")) throw e;
+        await this.disk.remove(this.path(spare));
+      }
+    }
   }
 
   async #discard(file: DiskFile, path: string): Promise<void> {

@@ -304,14 +304,29 @@ export class SegmentedLog implements Log {
     await this.#writer.stop();
     this.#reader.close();
     this.#progress.stop();
-    await this.#next.stop();
+    const unused = await this.#next.stop();
     await this.#checksummer.stop();
     await this.#archiver?.stop();
     await this.#retention.stop();
-    if (!this.failure) await this.#recordEnd();
+    if (!this.failure) {
+      await this.#recordEnd();
+      await this.#recycle(unused);
+    }
     await this.#catalog.close();
     await this.#handles.closeAll();
     for (const { file } of this.#writable.values()) await file.close();
+  }
+
+  /** So that the next opening need not search them for records. The last first: there is never a gap. */
+  async #recycle(unused: readonly WritableSegment[]): Promise<void> {
+    try {
+      for (const { sequence, fileBytes, file } of unused.toReversed()) {
+        await file.close();
+        await this.#files.recycle(sequence, fileBytes);
+      }
+    } catch {
+      // They stay, and the next opening takes a little longer.
+    }
   }
 
   /** Tells the index where the log ends, so that the next opening need not look behind. */
