@@ -7,7 +7,7 @@
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { percentile, type BenchCase, type BenchContext } from "../harness.ts";
+import { median, percentile, type BenchCase, type BenchContext } from "../harness.ts";
 import type { LoadJob } from "./load.ts";
 import type { MemoryQuestion, MemoryReport } from "./memory-process.ts";
 import { Pair, serverOf } from "./pair.ts";
@@ -16,10 +16,10 @@ const ACTORS = 100_000;
 /** A worker's default bound. */
 const ACTORS_MAX = 200_000;
 /**
- * Actors that come and go one hundred thousand after the other. What is resident goes up and down by some 30 MiB meanwhile (the allocator's and
- * the collector's own business); what deactivated actors leave behind would grow with their number.
+ * Actors come and go, 100,000 after the other, with a full collection after each: what they leave behind grows with their number. What is
+ * resident goes up and down by some 30 MiB besides, which is the allocator's and the collector's own business.
  */
-const GENERATIONS = 8;
+const GENERATIONS = 12;
 const PAUSE_RUN_MS = 10_000;
 const NEVER_IDLE_MS = 3_600_000;
 const SOON_IDLE_MS = 1_000;
@@ -51,12 +51,14 @@ export function memoryCases(context: BenchContext): readonly BenchCase[] {
   return [
     {
       ...bench("deactivated", "B/actor", SOON_IDLE_MS, async () => {
-        const before = await host.memory();
+        const reports: MemoryReport[] = [];
         for (let generation = 0; generation < GENERATIONS; generation++) {
           await host.touch(`idle-${generation}`, actors);
           await host.emptied();
+          reports.push(await host.memory());
         }
-        return growth(before, await host.memory()) / (GENERATIONS * actors);
+        const grown = growth(middle(reports.slice(0, 3)), middle(reports.slice(-3)));
+        return grown / ((GENERATIONS - 3) * actors);
       }),
       rounds: 1,
     },
@@ -85,6 +87,12 @@ export function memoryCases(context: BenchContext): readonly BenchCase[] {
 
 const growth = (before: MemoryReport, after: MemoryReport): number =>
   Math.max(after.heapBytes - before.heapBytes, after.residentBytes - before.residentBytes);
+
+/** Of an odd number of looks. */
+const middle = (reports: readonly MemoryReport[]): MemoryReport => ({
+  heapBytes: median(reports.map(({ heapBytes }) => heapBytes)),
+  residentBytes: median(reports.map(({ residentBytes }) => residentBytes)),
+});
 
 class MemoryHost {
   readonly #pair: Pair;
