@@ -15,6 +15,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ suite: BenchSuite }>>> = {
   crc: () => import("./suites/crc.ts"),
   call: () => import("./suites/call.ts"),
   state: () => import("./suites/state.ts"),
+  ckpt: () => import("./suites/ckpt.ts"),
 };
 
 async function main(): Promise<void> {

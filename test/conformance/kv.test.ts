@@ -6,7 +6,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isPinionError, PinionError, seededRng } from "@pinion/core";
-import { LmdbKv, SimKv, type KvStore, type KvWrite } from "@pinion/storage";
+import {
+  LmdbKv,
+  RealDisk,
+  SegmentKv,
+  SimDisk,
+  SimKv,
+  type KvStore,
+  type KvWrite,
+} from "@pinion/storage";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
@@ -45,6 +53,52 @@ async function simKv(): Promise<KvUnderTest> {
   };
 }
 
+async function segmentKv(): Promise<KvUnderTest> {
+  const dir = await mkdtemp(join(tmpdir(), "pinion-kv-"));
+  const rng = seededRng(4);
+  const open = (): Promise<SegmentKv> =>
+    SegmentKv.open({
+      disk: new RealDisk(),
+      dir: join(dir, "segments"),
+      newGeneration: () => rng.below(2 ** 31),
+    });
+  let kv = await open();
+  return {
+    kv,
+    reopen: async () => {
+      await kv.close();
+      return (kv = await open());
+    },
+    stop: async () => {
+      await kv.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Small segments and hardly any memory, so that everything is read again and cleaned all the time. */
+async function segmentKvInMemory(): Promise<KvUnderTest> {
+  const rng = seededRng(5);
+  const disk = new SimDisk({ rng });
+  const open = (): Promise<SegmentKv> =>
+    SegmentKv.open({
+      disk,
+      dir: "segments",
+      newGeneration: () => rng.below(2 ** 31),
+      segmentPages: 24,
+      cachedPagesMax: 2,
+    });
+  let kv = await open();
+  return {
+    kv,
+    reopen: async () => {
+      await kv.close();
+      return (kv = await open());
+    },
+    stop: () => kv.close(),
+  };
+}
+
 const key = (...bytes: number[]): Uint8Array => Uint8Array.from(bytes);
 const put = (table: string, k: Uint8Array, value: Uint8Array | undefined): KvWrite => ({
   table,
@@ -64,6 +118,8 @@ const compare = (a: Uint8Array, b: Uint8Array): number => Buffer.compare(a, b);
 describe.each([
   ["LmdbKv", lmdbKv],
   ["SimKv", simKv],
+  ["SegmentKv", segmentKv],
+  ["SegmentKv on a simulated disk", segmentKvInMemory],
 ])("%s", (_, make) => {
   let under: KvUnderTest;
   let kv: KvStore;

@@ -1,54 +1,20 @@
 /** What every `StateStore` does, over every `KvStore`. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { isPinionError, lsn, seededRng, shardId, type Rng, type ShardId } from "@pinion/core";
 import {
   crc32c,
   KvStateStore,
-  LmdbKv,
   SimKv,
   type ActorRecord,
-  type KvStore,
   type ShardCheckpoint,
   type StateStore,
 } from "@pinion/storage";
+import {
+  overLmdb,
+  overSegments,
+  overSimKv,
+  type StoreUnderTest,
+} from "./fixtures/key-value-stores.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-
-interface StoreUnderTest {
-  kv: KvStore;
-  reopen(): Promise<void>;
-  stop(): Promise<void>;
-}
-
-async function overLmdb(): Promise<StoreUnderTest> {
-  const dir = await mkdtemp(join(tmpdir(), "pinion-state-"));
-  const path = join(dir, "index.mdb");
-  const under: StoreUnderTest = {
-    kv: await LmdbKv.open(path),
-    reopen: async () => {
-      await under.kv.close();
-      under.kv = await LmdbKv.open(path);
-    },
-    stop: async () => {
-      await under.kv.close();
-      await rm(dir, { recursive: true, force: true });
-    },
-  };
-  return under;
-}
-
-async function overSimKv(): Promise<StoreUnderTest> {
-  let kv = new SimKv({ rng: seededRng(1) });
-  const under: StoreUnderTest = {
-    kv,
-    reopen: async () => {
-      under.kv = kv = kv.crash({ survivalRate: 0 });
-    },
-    stop: () => kv.close(),
-  };
-  return under;
-}
 
 const SHARD = shardId(3);
 const record = (
@@ -106,6 +72,7 @@ function plain(value: unknown): unknown {
 describe.each([
   ["LmdbKv", overLmdb],
   ["SimKv", overSimKv],
+  ["SegmentKv", overSegments],
 ])("KvStateStore over %s", (_, make) => {
   let under: StoreUnderTest;
   let store: StateStore;

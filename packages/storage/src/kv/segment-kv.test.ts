@@ -1,0 +1,181 @@
+import { setImmediate } from "node:timers/promises";
+import { isPinionError, seededRng, type Rng } from "@pinion/core";
+import { describe, expect, it } from "vitest";
+import { SimDisk } from "../disk/sim-disk.ts";
+import { SegmentKv, type SegmentKvOptions } from "./segment-kv.ts";
+import type { KvWrite } from "./kv-store.ts";
+
+class Machine {
+  readonly rng: Rng;
+  disk: SimDisk;
+
+  constructor(seed: number) {
+    this.rng = seededRng(seed);
+    this.disk = new SimDisk({ rng: this.rng });
+  }
+
+  open(options: Partial<SegmentKvOptions> = {}): Promise<SegmentKv> {
+    return SegmentKv.open({
+      disk: this.disk,
+      dir: "segments",
+      newGeneration: () => this.rng.below(2 ** 31),
+      segmentPages: 32,
+      cachedPagesMax: 16,
+      ...options,
+    });
+  }
+}
+
+type Model = Map<string, string>;
+
+const bytesOf = (text: string): Uint8Array => Buffer.from(text, "latin1");
+
+/** Some writes, among few keys, of values small and large; applied to `model`, too. */
+function someWrites(rng: Rng, model: Model, count: number, keys = 200): KvWrite[] {
+  return Array.from({ length: count }, () => {
+    const key = `key ${rng.below(keys)}`;
+    if (rng.below(4) === 0) {
+      model.delete(key);
+      return { table: "t", key: bytesOf(key), value: undefined };
+    }
+    const length = rng.below(10) === 0 ? rng.below(20_000) : rng.below(400);
+    const text = String.fromCharCode(97 + rng.below(26)).repeat(length);
+    model.set(key, text);
+    return { table: "t", key: bytesOf(key), value: bytesOf(text) };
+  });
+}
+
+async function contentOf(kv: SegmentKv): Promise<Model> {
+  const entries = await kv.range("t", { limit: Infinity });
+  return new Map(
+    entries.map(({ key, value }) => [
+      Buffer.from(key).toString("latin1"),
+      Buffer.from(value).toString("latin1"),
+    ]),
+  );
+}
+
+const sorted = (model: Model): [string, string][] =>
+  [...model].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+
+describe("a store in segments", () => {
+  it.each(Array.from({ length: 40 }, (_, i) => i + 1))(
+    "has after a cut exactly what some commit left, and none that resolved is missing (seed %i)",
+    async (seed) => {
+      const machine = new Machine(seed);
+      const { rng } = machine;
+      let model: Model = new Map();
+      for (let life = 0; life < 6; life++) {
+        const kv = await machine.open();
+        expect(sorted(await contentOf(kv))).toEqual(sorted(model));
+        const cutAt = machine.disk.operationCount + 1 + rng.below(60);
+        let crashed: SimDisk | undefined;
+        machine.disk.onOperation = ({ index }) => {
+          if (index === cutAt) crashed = machine.disk.crash();
+        };
+        let next: Model = model;
+        const commits = async (): Promise<void> => {
+          for (;;) {
+            next = new Map(model);
+            await kv.commit(someWrites(rng, next, 1 + rng.below(40)));
+            model = next;
+          }
+        };
+        const cut = new Promise<void>((resolve) => {
+          const look = async (): Promise<void> => {
+            while (!crashed) await setImmediate();
+            resolve();
+          };
+          void look();
+        });
+        await Promise.race([commits(), cut]);
+        machine.disk = crashed as SimDisk;
+        const found = sorted(await contentOf(await machine.open()));
+        // The commit under way is there or not; as a whole.
+        if (JSON.stringify(found) === JSON.stringify(sorted(next))) model = next;
+        expect(found).toEqual(sorted(model));
+      }
+    },
+  );
+
+  it("keeps its space in proportion to what is live", async () => {
+    const machine = new Machine(1);
+    const kv = await machine.open({ segmentPages: 256 });
+    const model: Model = new Map();
+    for (let i = 0; i < 400; i++) await kv.commit(someWrites(machine.rng, model, 30, 3000));
+    const { livePages, segments, cleanedPages, writtenPages } = kv.stats();
+    expect(cleanedPages).toBeGreaterThan(0);
+    expect(writtenPages).toBeGreaterThan(10 * (livePages as number));
+    expect(segments * 256).toBeLessThan(1.6 * (livePages as number) + 3 * 256);
+    expect(sorted(await contentOf(kv))).toEqual(sorted(model));
+    await kv.close();
+    expect(sorted(await contentOf(await machine.open({ segmentPages: 256 })))).toEqual(
+      sorted(model),
+    );
+  });
+
+  it("goes on after a full disk as if the commit had never been tried", async () => {
+    const machine = new Machine(2);
+    let kv = await machine.open();
+    let model: Model = new Map();
+    await kv.commit(someWrites(machine.rng, model, 50));
+    for (const error of ["ENOSPC", "EIO"] as const) {
+      for (let nth = 1; nth < 4; nth++) {
+        for (const kind of ["write", "sync"] as const) {
+          machine.disk.fail({ kind, nth, error });
+          const next = new Map(model);
+          const failed = await kv.commit(someWrites(machine.rng, next, 60)).then(
+            () => undefined,
+            (e: unknown) => e,
+          );
+          machine.disk.clearFaults();
+          if (failed === undefined) model = next;
+          else expect(isPinionError(failed)).toBe(true);
+          expect(sorted(await contentOf(kv))).toEqual(sorted(model));
+          await kv.commit(someWrites(machine.rng, model, 20));
+          expect(sorted(await contentOf(kv))).toEqual(sorted(model));
+          await kv.close();
+          kv = await machine.open();
+          expect(sorted(await contentOf(kv))).toEqual(sorted(model));
+        }
+      }
+    }
+  });
+
+  it("answers reads of any number while commits go on, each from one commit", async () => {
+    const machine = new Machine(3);
+    const kv = await machine.open({ cachedPagesMax: 4 });
+    const put = (n: number): KvWrite[] =>
+      Array.from({ length: 100 }, (_, i) => ({
+        table: "t",
+        key: bytesOf(`k${i}`),
+        value: bytesOf(`${n} ${"x".repeat((n * 37 + i) % 300)}`),
+      }));
+    await kv.commit(put(0));
+    let done = false;
+    const readers = Array.from({ length: 5 }, async () => {
+      while (!done) {
+        await setImmediate();
+        const seen = new Set([...(await contentOf(kv)).values()].map((text) => text.split(" ")[0]));
+        expect(seen.size).toBe(1);
+        const pair = await kv.getMany([
+          { table: "t", key: bytesOf("k1") },
+          { table: "t", key: bytesOf("k98") },
+        ]);
+        expect(
+          new Set(
+            pair.map(
+              (b) =>
+                Buffer.from(b as Uint8Array)
+                  .toString()
+                  .split(" ")[0],
+            ),
+          ).size,
+        ).toBe(1);
+      }
+    });
+    for (let n = 1; n <= 60; n++) await kv.commit(put(n));
+    done = true;
+    await Promise.all(readers);
+  });
+});

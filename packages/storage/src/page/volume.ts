@@ -1,0 +1,224 @@
+/**
+ * A volume: numbered pages that are written copy-on-write. Reads see the last published checkpoint; one writer at a time collects
+ * the pages of the next and publishes them together with the map that leads to them.
+ *
+ * V1 published pages do not change; who has read one may keep it.
+ * V2 a writer that is given up leaves no trace.
+ * V3 pages in memory are bounded by `cachedPagesMax`: the least recently used go.
+ * V4 `version` grows with every publish. Who follows references over several pages and finds it changed starts again.
+ */
+import { assert } from "@pinion/core";
+import type { VolumeRoot } from "../segment/batch-format.ts";
+import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
+import type { ShardSegments } from "../segment/shard-segments.ts";
+import { PageKind, type PageEntry, type PageName } from "../segment/page-entry.ts";
+import { EMPTY_MAP, MapWriter, PageMap } from "./page-map.ts";
+
+export interface VolumeOptions {
+  readonly segments: Pick<ShardSegments, "read">;
+  readonly volume: number;
+  readonly root: VolumeRoot | undefined;
+  readonly cachedPagesMax: number;
+}
+
+export class Volume {
+  readonly id: number;
+  readonly map: PageMap;
+  readonly #segments: Pick<ShardSegments, "read">;
+  readonly #cachedPagesMax: number;
+  /** Least recently used first. */
+  readonly #cache = new Map<number, Uint8Array>();
+  #pageCount: number;
+  #treeRoot: number;
+
+  constructor({ segments, volume, root, cachedPagesMax }: VolumeOptions) {
+    this.id = volume;
+    this.#segments = segments;
+    this.#cachedPagesMax = cachedPagesMax;
+    this.#pageCount = root?.pageCount ?? 1;
+    this.#treeRoot = root?.treeRoot ?? 0;
+    this.map = new PageMap(
+      (level, index, entry) => segments.read(this.#name(PageKind.map, level, index), entry),
+      root?.map ?? EMPTY_MAP,
+    );
+  }
+
+  get version(): number {
+    return this.map.version;
+  }
+
+  /** Page numbers below this have been given out; 0 never is. */
+  get pageCount(): number {
+    return this.#pageCount;
+  }
+
+  get treeRoot(): number {
+    return this.#treeRoot;
+  }
+
+  /** A published page; undefined if there is none. @throws `corruption`, `io-error` */
+  async read(page: number): Promise<Uint8Array | undefined> {
+    const cached = this.cached(page);
+    if (cached !== undefined) return cached;
+    for (;;) {
+      const version = this.version;
+      const entry = await this.map.lookup(page);
+      if (entry === undefined) return undefined;
+      let bytes: Uint8Array;
+      try {
+        bytes = await this.#segments.read(this.#name(PageKind.data, 0, page), entry);
+      } catch (e) {
+        // Its segment may have been cleaned away meanwhile.
+        if (this.version !== version) continue;
+        throw e;
+      }
+      if (this.version !== version) continue;
+      this.#keep(page, bytes);
+      return bytes;
+    }
+  }
+
+  /** A page that is in memory. */
+  cached(page: number): Uint8Array | undefined {
+    const bytes = this.#cache.get(page);
+    if (bytes !== undefined) {
+      this.#cache.delete(page);
+      this.#cache.set(page, bytes);
+    }
+    return bytes;
+  }
+
+  #keep(page: number, bytes: Uint8Array): void {
+    this.#cache.delete(page);
+    this.#cache.set(page, bytes);
+    if (this.#cache.size <= this.#cachedPagesMax) return;
+    for (const oldest of this.#cache.keys()) {
+      this.#cache.delete(oldest);
+      if (this.#cache.size <= this.#cachedPagesMax) return;
+    }
+  }
+
+  #name(kind: PageName["kind"], level: number, index: number): PageName {
+    return { volume: this.id, kind, level, index };
+  }
+
+  /** For `VolumeWriter.publish`. */
+  adopt(root: VolumeRoot, pages: ReadonlyMap<number, Uint8Array | undefined>): void {
+    this.#pageCount = root.pageCount;
+    this.#treeRoot = root.treeRoot;
+    for (const [page, bytes] of pages) {
+      if (bytes === undefined) this.#cache.delete(page);
+      else this.#keep(page, bytes);
+    }
+  }
+}
+
+/** What a finished writer has changed, for whoever counts live pages. */
+export interface VolumeChange {
+  readonly root: VolumeRoot;
+  readonly added: readonly PageEntry[];
+  readonly replaced: readonly PageEntry[];
+}
+
+/** Pages on their way into the next checkpoint of a volume (V2). */
+export class VolumeWriter {
+  readonly #volume: Volume;
+  readonly #map: MapWriter;
+  /** Undefined: given back. */
+  readonly #pages = new Map<number, Uint8Array | undefined>();
+  /** Numbers that were given back, by now or in earlier checkpoints. */
+  readonly #free: number[];
+  #pageCount: number;
+  treeRoot: number;
+
+  /** @param free page numbers below `pageCount` that have no page; taken over */
+  constructor(volume: Volume, free: number[]) {
+    this.#volume = volume;
+    this.#map = new MapWriter(volume.map);
+    this.#free = free;
+    this.#pageCount = volume.pageCount;
+    this.treeRoot = volume.treeRoot;
+  }
+
+  get changedPages(): number {
+    return this.#pages.size;
+  }
+
+  /** A page as this writer left it, or as published. */
+  async read(page: number): Promise<Uint8Array | undefined> {
+    return this.#pages.has(page) ? this.#pages.get(page) : this.#volume.read(page);
+  }
+
+  /** @param bytes 4,096, the writer's from now on */
+  write(page: number, bytes: Uint8Array): void {
+    assert(page > 0 && page < this.#pageCount, `page ${page} was never given out`);
+    this.#pages.set(page, bytes);
+  }
+
+  /** A page number for a new page. */
+  allocate(): number {
+    return this.#free.pop() ?? this.#pageCount++;
+  }
+
+  /** `count` consecutive numbers, so that the pages are read in one go. */
+  allocateRun(count: number): number {
+    const first = this.#pageCount;
+    this.#pageCount += count;
+    return first;
+  }
+
+  release(page: number): void {
+    this.#pages.set(page, undefined);
+    this.#free.push(page);
+  }
+
+  /** The page is written again as it is: to empty its segment. */
+  async rewrite(page: number): Promise<void> {
+    if (this.#pages.has(page)) return;
+    const bytes = await this.#volume.read(page);
+    if (bytes !== undefined && !this.#pages.has(page)) this.#pages.set(page, bytes);
+  }
+
+  /** As `rewrite`, for the nodes of the map that lead to `page`. */
+  async rewriteMap(page: number): Promise<void> {
+    await this.#map.touch(page);
+  }
+
+  /**
+   * Gives every changed page and map node its place.
+   * @param breathe called between pages; a promise lets the event loop go on
+   */
+  async place(
+    checkpoint: CheckpointWriter,
+    breathe: () => Promise<void> | undefined,
+  ): Promise<VolumeChange> {
+    const added: PageEntry[] = [];
+    const replaced: PageEntry[] = [];
+    const { id } = this.#volume;
+    for (const page of [...this.#pages.keys()].sort((a, b) => a - b)) {
+      await this.#map.touch(page);
+      const bytes = this.#pages.get(page);
+      const entry =
+        bytes && checkpoint.add({ volume: id, kind: PageKind.data, level: 0, index: page }, bytes);
+      const before = this.#map.set(page, entry);
+      if (entry !== undefined) added.push(entry);
+      if (before !== undefined) replaced.push(before);
+      if (checkpoint.undrained > 0) await checkpoint.drain();
+      await breathe();
+    }
+    const map = this.#map.finish((level, index, bytes) => {
+      const entry = checkpoint.add({ volume: id, kind: PageKind.map, level, index }, bytes);
+      added.push(entry);
+      return entry;
+    });
+    replaced.push(...this.#map.replaced);
+    const root = { volume: id, map, pageCount: this.#pageCount, treeRoot: this.treeRoot };
+    return { root, added, replaced };
+  }
+
+  /** From now on readers see it: the checkpoint is durable. */
+  publish({ root }: VolumeChange): void {
+    this.#map.publish(root.map);
+    this.#volume.adopt(root, this.#pages);
+  }
+}

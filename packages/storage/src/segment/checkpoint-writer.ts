@@ -1,0 +1,168 @@
+/**
+ * One checkpoint on its way into the segments: gives every page its place, collects pages into parts, and hands full parts on to be
+ * written. Pure but for its ports; what it has planned counts for nothing before the root record is durable.
+ *
+ * W1 a part lies in one segment: its header, its pages and, in the last part, the root record.
+ * W2 the checksum of a page covers its place, so a page is placed once and its entry stands from then on.
+ */
+import { assert } from "@pinion/core";
+import {
+  encodePartHeader,
+  encodeRootRecord,
+  PART_PAGES_MAX,
+  type CheckpointId,
+  type ListedPage,
+  type RootRecord,
+  type VolumeRoot,
+} from "./batch-format.ts";
+import { PAGE_BYTES, pageChecksum, type PageEntry, type PageName } from "./page-entry.ts";
+
+/** Where the next part goes. */
+export interface Place {
+  readonly segment: number;
+  readonly page: number;
+}
+
+/** Where the next part goes that may not go before `place`: it needs a header, a page and a root record. */
+export function placeFrom({ segment, page }: Place, segmentPages: number): Place {
+  return page + 3 <= segmentPages ? { segment, page } : { segment: segment + 1, page: 1 };
+}
+
+export interface PlannedPart {
+  readonly checkpoint: CheckpointId;
+  readonly sequence: number;
+  readonly place: Place;
+  readonly listed: ListedPage[];
+  readonly contents: Uint8Array[];
+  root: readonly VolumeRoot[] | undefined;
+}
+
+export function encodePart(part: PlannedPart, generation: number): Uint8Array {
+  const { checkpoint, sequence, place, listed, contents, root } = part;
+  const pages = 1 + contents.length + (root === undefined ? 0 : 1);
+  const bytes = new Uint8Array(pages * PAGE_BYTES);
+  const header = { checkpoint, sequence, endsWithRoot: root !== undefined, pages: listed };
+  bytes.set(encodePartHeader(header, generation, place.page));
+  for (let i = 0; i < contents.length; i++)
+    bytes.set(contents[i] as Uint8Array, (1 + i) * PAGE_BYTES);
+  if (root !== undefined) {
+    const record = { checkpoint, sequence, volumes: root };
+    bytes.set(
+      encodeRootRecord(record, generation, place.page + pages - 1),
+      (pages - 1) * PAGE_BYTES,
+    );
+  }
+  return bytes;
+}
+
+export interface WriterPorts {
+  write(part: PlannedPart): Promise<void>;
+  finished(next: Place, root: RootRecord): void;
+  /** It has failed, and may be whole all the same: the next keeps away from its place and its numbers (G2). */
+  doubtful(segment: number, sequence: number): void;
+  ended(): void;
+}
+
+/** One checkpoint on its way into the segments. Ends with `finish` or `abandon`. */
+export class CheckpointWriter {
+  readonly #checkpoint: CheckpointId;
+  readonly #ports: WriterPorts;
+  readonly #segmentPages: number;
+  #part: PlannedPart;
+  readonly #full: PlannedPart[] = [];
+  #pages = 0;
+
+  constructor(checkpoint: CheckpointId, place: Place, segmentPages: number, ports: WriterPorts) {
+    this.#checkpoint = checkpoint;
+    this.#ports = ports;
+    this.#segmentPages = segmentPages;
+    this.#part = this.#newPart(checkpoint.first, place);
+  }
+
+  /** Pages given so far. */
+  get pages(): number {
+    return this.#pages;
+  }
+
+  /**
+   * Gives a version of a page its place.
+   * @param bytes 4,096; must not change until the next `drain` or the end
+   */
+  add(name: PageName, bytes: Uint8Array): PageEntry {
+    assert(bytes.length === PAGE_BYTES, `a page of ${bytes.length} bytes`);
+    if (this.#part.listed.length >= PART_PAGES_MAX || this.#left() < 1) this.#turn();
+    const { place, listed, contents } = this.#part;
+    const { segment } = place;
+    const page = place.page + 1 + listed.length;
+    const birth = this.#checkpoint.freezeLsn;
+    const checksum = pageChecksum(name, segment, page, birth, bytes);
+    listed.push({ name, birth, checksum });
+    contents.push(bytes);
+    this.#pages++;
+    return { segment, page, birth, checksum };
+  }
+
+  /** Parts that are full and not written yet. */
+  get undrained(): number {
+    return this.#full.length;
+  }
+
+  /** Writes the parts that are full, so that they need not stay in memory. They count for nothing yet. */
+  async drain(): Promise<void> {
+    for (let part = this.#full.shift(); part !== undefined; part = this.#full.shift()) {
+      await this.#ports.write(part);
+    }
+  }
+
+  /** Writes what is left and the root record. Once resolved, the checkpoint is durable. @throws `disk-full`, `io-error`: it is given up then */
+  async finish(volumes: readonly VolumeRoot[]): Promise<RootRecord> {
+    const part = this.#part;
+    part.root = volumes;
+    const { checkpoint, sequence, place } = part;
+    try {
+      await this.drain();
+      try {
+        await this.#ports.write(part);
+      } catch (e) {
+        this.#ports.doubtful(place.segment, sequence);
+        throw e;
+      }
+      const root = { checkpoint, sequence, volumes };
+      this.#ports.finished(this.#after(place.page + 2 + part.listed.length), root);
+      return root;
+    } finally {
+      this.#ports.ended();
+    }
+  }
+
+  abandon(): void {
+    this.#ports.ended();
+  }
+
+  /** Pages that still fit into the part, with room for a root record. */
+  #left(): number {
+    const { place, listed } = this.#part;
+    return this.#segmentPages - (place.page + 1 + listed.length + 1);
+  }
+
+  #after(page: number): Place {
+    return placeFrom({ segment: this.#part.place.segment, page }, this.#segmentPages);
+  }
+
+  #turn(): void {
+    const { sequence, place, listed } = this.#part;
+    this.#full.push(this.#part);
+    this.#part = this.#newPart(sequence + 1, this.#after(place.page + 1 + listed.length));
+  }
+
+  #newPart(sequence: number, place: Place): PlannedPart {
+    return {
+      checkpoint: this.#checkpoint,
+      sequence,
+      place,
+      listed: [],
+      contents: [],
+      root: undefined,
+    };
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Where a version of a page lies and what it must look like: what the page map's leaves hold, and its inner nodes of the nodes
+ * below them. 16 bytes, little endian:
+ *
+ * | offset | size | field |
+ * |---|---|---|
+ * | 0 | 4 | segment, from 1; 0: there is no such page |
+ * | 4 | 2 | page in the segment (14 bits); 2 bits reserved, 0 |
+ * | 6 | 6 | birth: LSN of the freeze the version was written for |
+ * | 12 | 4 | checksum |
+ *
+ * The checksum is CRC32C over a prefix {u32 segment, u32 page, u32 volume, u8 kind, u8 level, u16 0, u48 index, u16 0, u48 birth, u16 0} and the
+ * content. So a page that was written to another place, for another page or at another time never passes for this one, and
+ * because the entry lies in the parent, a page that was not written at all does not either.
+ */
+import { crc32c } from "../memory/crc32c.ts";
+
+export const PAGE_BYTES = 4096;
+/** 64 MiB. */
+export const SEGMENT_PAGES = 16_384;
+export const ENTRY_BYTES = 16;
+
+export const PageKind = Object.freeze({ data: 1, map: 2 } as const);
+export type PageKind = (typeof PageKind)[keyof typeof PageKind];
+
+/** Which page of which volume, whatever its version. */
+export interface PageName {
+  readonly volume: number;
+  readonly kind: PageKind;
+  /** Of a map node: 0 for a leaf. 0 for data. */
+  readonly level: number;
+  /** Page number in the volume; of a map node: its place among those of its level. Below 2^48. */
+  readonly index: number;
+}
+
+export interface PageEntry {
+  readonly segment: number;
+  readonly page: number;
+  readonly birth: number;
+  readonly checksum: number;
+}
+
+/** The root of a volume's page map (page/page-map.ts), as a checkpoint's root record keeps it. */
+export interface MapRoot {
+  readonly height: number;
+  /** Of the root node; undefined while the map is empty. */
+  readonly entry: PageEntry | undefined;
+}
+
+const TWO_32 = 4_294_967_296;
+const prefix = new Uint8Array(36);
+const prefixView = new DataView(prefix.buffer);
+
+function putU48(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % TWO_32, true);
+  view.setUint16(at + 4, value / TWO_32, true);
+}
+
+function getU48(view: DataView, at: number): number {
+  return view.getUint32(at, true) + view.getUint16(at + 4, true) * TWO_32;
+}
+
+export function pageChecksum(
+  name: PageName,
+  segment: number,
+  page: number,
+  birth: number,
+  content: Uint8Array,
+): number {
+  prefixView.setUint32(0, segment, true);
+  prefixView.setUint32(4, page, true);
+  prefixView.setUint32(8, name.volume, true);
+  prefix[12] = name.kind;
+  prefix[13] = name.level;
+  putU48(prefixView, 16, name.index);
+  putU48(prefixView, 24, birth);
+  return crc32c(content, crc32c(prefix));
+}
+
+export function putEntry(view: DataView, at: number, entry: PageEntry | undefined): void {
+  view.setUint32(at, entry?.segment ?? 0, true);
+  view.setUint16(at + 4, entry?.page ?? 0, true);
+  view.setUint16(at + 6, (entry?.birth ?? 0) / TWO_32, true);
+  view.setUint32(at + 8, (entry?.birth ?? 0) % TWO_32, true);
+  view.setUint32(at + 12, entry?.checksum ?? 0, true);
+}
+
+export function getEntry(view: DataView, at: number): PageEntry | undefined {
+  const segment = view.getUint32(at, true);
+  if (segment === 0) return undefined;
+  return {
+    segment,
+    page: view.getUint16(at + 4, true) & (SEGMENT_PAGES - 1),
+    birth: view.getUint16(at + 6, true) * TWO_32 + view.getUint32(at + 8, true),
+    checksum: view.getUint32(at + 12, true),
+  };
+}
+
+export { getU48, putU48 };
