@@ -180,11 +180,8 @@ static int run(struct operation *op) {
     case KIND_ALLOCATE:
       return allocate(op->fd, op->offset, op->length, op->sync);
     case KIND_SEAL_AND_WRITE:
-      result = seal_and_write(op);
-      if (result != 0 || !op->sync) return result;
-      return fdatasync(op->fd) == 0 ? 0 : -errno;
     case KIND_WRITE:
-      result = write_all(op->fd, op->bytes, op->length, op->offset);
+      result = op->kind == KIND_WRITE ? write_all(op->fd, op->bytes, op->length, op->offset) : seal_and_write(op);
       if (result != 0 || !op->sync) return result;
       /* fall through */
     case KIND_FLUSH:

@@ -45,31 +45,24 @@ export function memoryCases(context: BenchContext): readonly BenchCase[] {
       if (idleMs === SOON_IDLE_MS) await host.emptied();
       return () => host.stop();
     },
-    rounds: 3,
+    rounds: 1, // a second round of `active` would push the first one's actors out
   });
-  let round = 0;
   return [
-    {
-      ...bench("deactivated", "B/actor", SOON_IDLE_MS, async () => {
-        const reports: MemoryReport[] = [];
-        for (let generation = 0; generation < GENERATIONS; generation++) {
-          await host.touch(`idle-${generation}`, actors);
-          await host.emptied();
-          reports.push(await host.memory());
-        }
-        const grown = growth(middle(reports.slice(0, 3)), middle(reports.slice(-3)));
-        return grown / ((GENERATIONS - 3) * actors);
-      }),
-      rounds: 1,
-    },
-    {
-      ...bench("active", "B/actor", NEVER_IDLE_MS, async () => {
-        const before = await host.memory();
-        await host.touch(`active-${round++}`, actors);
-        return growth(before, await host.memory()) / actors;
-      }),
-      rounds: 1, // a second round would push the first one's actors out
-    },
+    bench("deactivated", "B/actor", SOON_IDLE_MS, async () => {
+      const reports: MemoryReport[] = [];
+      for (let generation = 0; generation < GENERATIONS; generation++) {
+        await host.touch(`idle-${generation}`, actors);
+        await host.emptied();
+        reports.push(await host.memory());
+      }
+      const grown = growth(middle(reports.slice(0, 3)), middle(reports.slice(-3)));
+      return grown / ((GENERATIONS - 3) * actors);
+    }),
+    bench("active", "B/actor", NEVER_IDLE_MS, async () => {
+      const before = await host.memory();
+      await host.touch("active", actors);
+      return growth(before, await host.memory()) / actors;
+    }),
     {
       name: "idle-memory/gc-pause-p99",
       unit: "ms",

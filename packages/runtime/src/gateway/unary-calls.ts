@@ -71,15 +71,15 @@ export class UnaryCalls {
     const args = argsOf(request);
     const refusal = refusalOf(request.idempotencyKey);
     if (refusal !== undefined) throw refusal;
-    const own = request.sessionId === "";
-    const draining = this.#context.draining;
-    // May throw: nothing is taken from the budget before.
-    const session = own || draining ? this.#session : this.#foreignSession(request);
-    const refused = draining ? DRAINING : budget.take(args.length) ? undefined : OVERLOADED;
-    if (refused !== undefined) {
-      done({ ok: false, error: decodeError(refused.bytes), bytes: refused.bytes });
+    const refuse = ({ bytes }: Outcome): (() => void) => {
+      done({ ok: false, error: decodeError(bytes), bytes });
       return () => {};
-    }
+    };
+    if (this.#context.draining) return refuse(DRAINING);
+    const own = request.sessionId === "";
+    // May throw: nothing is taken from the budget before.
+    const session = own ? this.#session : this.#foreignSession(request);
+    if (!budget.take(args.length)) return refuse(OVERLOADED);
     const hlcUs = dispatcher.exchangeTime(request.hlcUs);
     const seq = own ? this.#nextSeq++ : request.seq;
     if (own) this.#open.add(seq);

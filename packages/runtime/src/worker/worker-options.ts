@@ -15,7 +15,7 @@ export interface WorkerOptions {
   readonly outboxMax: number;
   /** Activations kept in memory; beyond, the one used longest ago ends. */
   readonly activationsMax: number;
-  /** Sessions of clients that are known at once. Beyond: `overloaded` for new ones. */
+  /** Sessions that have changed something and are known at once. Beyond: `overloaded` for a changing call of another one. */
   readonly sessionsMax: number;
   readonly maxClockSkewMs: number;
   /** Calls and hooks that blocked the event loop twice: refused for good. Keys by `callKeyText` and `hookKeyText`. */

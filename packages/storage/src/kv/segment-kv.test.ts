@@ -114,6 +114,30 @@ describe("a store in segments", () => {
     );
   });
 
+  it("finds again what was committed after a segment's first write had failed", async () => {
+    for (let nth = 1; nth <= 40; nth++) {
+      const machine = new Machine(100 + nth);
+      let kv = await machine.open();
+      let model: Model = new Map();
+      machine.disk.fail({ kind: "write", nth, error: "ENOSPC" });
+      // Up to the first success behind the failure: later checkpoints would hide what is wrong with this one.
+      for (let failed = false, done = false; !done;) {
+        const next = new Map(model);
+        // Large enough to begin several segments before its last part.
+        const ok = await kv.commit(someWrites(machine.rng, next, 150)).then(
+          () => true,
+          () => false,
+        );
+        if (ok) model = next;
+        done = ok && failed;
+        failed ||= !ok;
+      }
+      machine.disk = machine.disk.crash({ survivalRate: 0 });
+      kv = await machine.open();
+      expect(sorted(await contentOf(kv))).toEqual(sorted(model));
+    }
+  });
+
   it("goes on after a full disk as if the commit had never been tried", async () => {
     const machine = new Machine(2);
     let kv = await machine.open();

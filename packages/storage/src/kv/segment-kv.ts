@@ -5,8 +5,8 @@
  * State: the segments (durable), the published tree, how many pages of each segment are live.
  *
  * S1 commits run one after the other. Readers see the last that has resolved, whole.
- * S2 a commit that fails leaves nothing behind, in memory or on disk, and the next may succeed: nothing that was written for it is
- *    referred to, and pages are never written in place.
+ * S2 a commit that fails leaves nothing behind that is referred to, and the next may succeed, also after an I/O error (KvStore I4
+ *    would allow the store to end): pages that count are never written over.
  * S3 each commit empties a little of the segment with the fewest live pages once too much space is dead, at most as much as it writes itself or
  *    `CLEANED_PAGES_MIN`: space stays in proportion to what is live, and no commit pays for all of it.
  */

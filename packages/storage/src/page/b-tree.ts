@@ -6,8 +6,9 @@
  * A value too long for its cell (`CELL_BYTES_MAX`) lies in a run of consecutive pages. Cells of leaves: u8 0 and the value, or
  * u8 1, u32 length, u48 first page of the run. Cells of inner nodes: u48 page of the child.
  *
- * T1 changes are a batch in order of key, applied in one pass: every node is read and written at most once.
- * T2 all leaves lie at the same depth; nodes are at least a quarter full, but for the root and what has no sibling.
+ * T1 changes are a batch in order of key, applied in one pass from the root: what no change belongs to is not read, but for
+ *    the neighbour of a sparse node.
+ * T2 all leaves lie at the same depth; a changed node that is less than a quarter full becomes one with its neighbour where both fit.
  * T3 the key of a child in its parent is a bound of all below it, but for the first child's: what is lower than all bounds belongs to
  *    the first.
  * T4 a reader that meets another version of the volume on its way starts again: it never mixes two.
@@ -18,7 +19,7 @@ import { cellBytes, encodeNode, NODE_ROOM_BYTES, NodeView, type Cell } from "./s
 import type { Volume, VolumeWriter } from "./volume.ts";
 
 /** At least two cells with such keys fit into a node. */
-export const TREE_KEY_BYTES_MAX = 2_000;
+const TREE_KEY_BYTES_MAX = 2_000;
 /** A cell beyond this has its value in a run, so that at least three cells fit into a node unless their keys are long. */
 const CELL_BYTES_MAX = Math.floor(NODE_ROOM_BYTES / 3);
 /** A node of a batch that is loaded in order is filled up to this, so that later changes find room. */

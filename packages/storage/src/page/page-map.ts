@@ -19,9 +19,9 @@ import {
   type PageEntry,
 } from "../segment/page-entry.ts";
 
-export const FANOUT = PAGE_BYTES / ENTRY_BYTES;
+const FANOUT = PAGE_BYTES / ENTRY_BYTES;
 /** 256^6 pages are 2^60 bytes. */
-export const HEIGHT_MAX = 6;
+const HEIGHT_MAX = 6;
 
 export const EMPTY_MAP: MapRoot = Object.freeze({ height: 0, entry: undefined });
 
@@ -65,7 +65,7 @@ export class PageMap {
   readonly #readNode: ReadNode;
   #root: MapRoot;
   /** Published nodes in memory (M1); 4 KiB for each 256 pages that were looked at. */
-  #nodes = new Map<number, MapNode>();
+  readonly #nodes = new Map<number, MapNode>();
   readonly #loading = new Map<number, Promise<MapNode>>();
   #version = 0;
 
@@ -82,10 +82,6 @@ export class PageMap {
   /** Grows with every `publish`: who reads several pages compares it to know that they belong together. */
   get version(): number {
     return this.#version;
-  }
-
-  get nodesInMemory(): number {
-    return this.#nodes.size;
   }
 
   /** The entry of `page`; undefined if the volume has no such page. @throws `corruption`, `io-error` */
@@ -193,12 +189,6 @@ export class MapWriter {
   constructor(map: PageMap) {
     this.#map = map;
     this.#height = map.root.height;
-  }
-
-  /** The entry as this writer left it, or as published. */
-  async lookup(page: number): Promise<PageEntry | undefined> {
-    const copy = this.#copies.get(keyOf(0, indexAt(page, 0)));
-    return copy === undefined ? this.#map.lookup(page) : copy.get(slotOf(page));
   }
 
   /** Has the leaf of `page`, and all above it, written again. `set` needs it. */

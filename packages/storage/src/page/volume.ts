@@ -58,7 +58,7 @@ export class Volume {
 
   /** A published page; undefined if there is none. @throws `corruption`, `io-error` */
   async read(page: number): Promise<Uint8Array | undefined> {
-    const cached = this.cached(page);
+    const cached = this.#cached(page);
     if (cached !== undefined) return cached;
     for (;;) {
       const version = this.version;
@@ -78,8 +78,7 @@ export class Volume {
     }
   }
 
-  /** A page that is in memory. */
-  cached(page: number): Uint8Array | undefined {
+  #cached(page: number): Uint8Array | undefined {
     const bytes = this.#cache.get(page);
     if (bytes !== undefined) {
       this.#cache.delete(page);
@@ -160,7 +159,7 @@ export class VolumeWriter {
     return this.#free.pop() ?? this.#pageCount++;
   }
 
-  /** `count` consecutive numbers, so that the pages are read in one go. */
+  /** `count` consecutive numbers: such pages are written next to each other. */
   allocateRun(count: number): number {
     const first = this.#pageCount;
     this.#pageCount += count;
@@ -203,7 +202,7 @@ export class VolumeWriter {
       const before = this.#map.set(page, entry);
       if (entry !== undefined) added.push(entry);
       if (before !== undefined) replaced.push(before);
-      if (checkpoint.undrained > 0) await checkpoint.drain();
+      await checkpoint.drain();
       await breathe();
     }
     const map = this.#map.finish((level, index, bytes) => {

@@ -102,11 +102,6 @@ export class CheckpointWriter {
     return { segment, page, birth, checksum };
   }
 
-  /** Parts that are full and not written yet. */
-  get undrained(): number {
-    return this.#full.length;
-  }
-
   /** Writes the parts that are full, so that they need not stay in memory. They count for nothing yet. */
   async drain(): Promise<void> {
     for (let part = this.#full.shift(); part !== undefined; part = this.#full.shift()) {

@@ -51,12 +51,12 @@ const TWO_32 = 4_294_967_296;
 const prefix = new Uint8Array(36);
 const prefixView = new DataView(prefix.buffer);
 
-function putU48(view: DataView, at: number, value: number): void {
+export function putU48(view: DataView, at: number, value: number): void {
   view.setUint32(at, value % TWO_32, true);
   view.setUint16(at + 4, value / TWO_32, true);
 }
 
-function getU48(view: DataView, at: number): number {
+export function getU48(view: DataView, at: number): number {
   return view.getUint32(at, true) + view.getUint16(at + 4, true) * TWO_32;
 }
 
@@ -80,8 +80,7 @@ export function pageChecksum(
 export function putEntry(view: DataView, at: number, entry: PageEntry | undefined): void {
   view.setUint32(at, entry?.segment ?? 0, true);
   view.setUint16(at + 4, entry?.page ?? 0, true);
-  view.setUint16(at + 6, (entry?.birth ?? 0) / TWO_32, true);
-  view.setUint32(at + 8, (entry?.birth ?? 0) % TWO_32, true);
+  putU48(view, at + 6, entry?.birth ?? 0);
   view.setUint32(at + 12, entry?.checksum ?? 0, true);
 }
 
@@ -91,9 +90,7 @@ export function getEntry(view: DataView, at: number): PageEntry | undefined {
   return {
     segment,
     page: view.getUint16(at + 4, true) & (SEGMENT_PAGES - 1),
-    birth: view.getUint16(at + 6, true) * TWO_32 + view.getUint32(at + 8, true),
+    birth: getU48(view, at + 6),
     checksum: view.getUint32(at + 12, true),
   };
 }
-
-export { getU48, putU48 };

@@ -1,6 +1,6 @@
 /**
  * The segments of one shard: where pages are read from, and where checkpoints are written to. A checkpoint is one or more parts
- * (batch-format.ts), the last of which ends with the root record; it counts once that is durable. Nothing is ever written in place.
+ * (batch-format.ts), the last of which ends with the root record; it counts once that is durable. What counts is never written over.
  *
  * G1 the newest checkpoint whose parts and pages all verify is the shard's state. What lies behind it was never finished.
  * G2 a checkpoint that fails is written over by the next as long as its root record cannot have been written; its nonce tells the parts of the two
@@ -231,9 +231,15 @@ export class ShardSegments {
     const file = await disk.create(this.#path(id));
     const segment = { id, generation: newGeneration(), file };
     this.#namesUnsynced = true;
-    this.#open.set(id, segment);
     const header = encodeSegmentFileHeader({ shard, segment: id, generation: segment.generation });
-    await file.write(0, header, { sync: false });
+    try {
+      await file.write(0, header, { sync: false });
+    } catch (e) {
+      // Without its header nothing would be found in it again.
+      await file.close();
+      throw e;
+    }
+    this.#open.set(id, segment);
     return segment;
   }
 
