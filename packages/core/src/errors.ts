@@ -55,6 +55,9 @@ const CODES = {
   "unsupported-platform": "never",
   "clock-skew": "backoff",
   internal: "never",
+  // memory
+  "not-resident": "never",
+  "view-expired": "never",
 } as const satisfies Record<string, RetryAdvice>;
 
 export type ErrorCode = keyof typeof CODES;

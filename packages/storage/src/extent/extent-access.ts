@@ -1,0 +1,35 @@
+/**
+ * What a structure (structures/) sees of its extent during one turn: a range of bytes that grows at its end. Reads include the
+ * turn's own writes; nobody else sees them before the turn commits.
+ *
+ * X1 bytes handed out by `peek` and `read` must not be changed, and are good until the next write to the same extent or the end of the turn,
+ *    whichever is first.
+ * X2 `peek` never waits: undefined means that part of the range is not in memory. `read` brings it in.
+ * X3 a write changes nothing but the turn's overlay; a turn that throws leaves no trace.
+ * X4 the bytes of a resident extent are always there: `peek` then never answers undefined, and `write` never waits.
+ */
+export interface ExtentAccess {
+  /** Bytes from 0 to the end, as this turn sees it. */
+  readonly lengthBytes: number;
+  /** Writes throw `readonly-violation`. */
+  readonly readonly: boolean;
+  /** The whole extent is in memory (X4). */
+  readonly resident: boolean;
+
+  /** The range if it is in memory, without waiting. @throws `invalid-argument` for a range beyond the end */
+  peek(offset: number, byteCount: number): Uint8Array | undefined;
+  /** As `peek`, and waits where it must. @throws `invalid-argument`, `corruption` naming actor, extent and page, `io-error` */
+  read(offset: number, byteCount: number): Promise<Uint8Array>;
+  /**
+   * Replaces a range, which may reach beyond the end: the extent grows, a gap reads as zeros. `bytes` are copied.
+   * @returns a promise only when a page had to be brought in first; await it before the next access to the range
+   * @throws `readonly-violation`, `write-set-too-large`, `invalid-argument`
+   */
+  write(offset: number, bytes: Uint8Array): Promise<void> | undefined;
+  /** Adds at the end; never waits. `bytes` are copied. @returns the offset they begin at @throws as `write` */
+  append(bytes: Uint8Array): number;
+  /** Cuts or extends (with zeros). @throws `readonly-violation` */
+  resize(lengthBytes: number): Promise<void> | undefined;
+  /** A hint: this range is read soon. */
+  prefetch(offset: number, byteCount: number): void;
+}

@@ -1,0 +1,101 @@
+/**
+ * Memory that is not JavaScript's: address space, locked pages, views that can be taken back. The addon and a portable
+ * implementation (ordinary buffers) stand behind it under one conformance suite.
+ *
+ * M1 nothing here waits on the event loop for a disk or a page fault: what brings memory in returns a promise and runs on a thread.
+ * M2 a region's memory lives until it was released and no view and no running operation needs it: a view that is left over after worker exit,
+ *    `transfer()`, a growth or a release never reads freed memory. It is detached (length 0) instead.
+ * M3 nothing throws for want of privilege: a lock that is not granted says so, and the memory stays usable.
+ * M4 an operation on a released region is a mistake of ours (`internal`).
+ */
+
+/** Bytes of a region's unit of commitment: huge pages and NUMA policy are per chunk. */
+export const CHUNK_BYTES = 2 * 1024 * 1024;
+
+export type LockDenial = "limit" | "privilege" | "unsupported";
+
+export interface PopulateOptions {
+  /** Asks for 2 MiB pages; the kernel may not have any. */
+  readonly hugePages?: boolean;
+  /** Where the memory is wanted; elsewhere if there is none. */
+  readonly numaNode?: number;
+}
+
+/** Pages to bring in from one file, next to each other in the file and in memory. */
+export interface LoadRun {
+  readonly fd: number;
+  readonly fileOffset: number;
+  readonly regionOffset: number;
+  readonly byteCount: number;
+  /**
+   * For each 4,096 bytes of the run 32 bytes: the 28 bytes their checksum begins with (page-entry.ts) and the u32 checksum, little endian; what
+   * does not match is reported, not thrown. Undefined: not verified.
+   */
+  readonly checks?: Uint8Array;
+}
+
+export interface LoadResult {
+  /** Offsets in the region of pages that do not match. */
+  readonly damaged: readonly number[];
+  /** Offsets in the region where a file ended too soon. */
+  readonly short: readonly number[];
+}
+
+export interface Region {
+  readonly byteCount: number;
+  readonly kind: "anonymous" | "file";
+
+  /** Brings a range into memory (file regions: with the file's content), off the event loop. @throws `overloaded` when there is no memory */
+  populate(offset: number, byteCount: number, options?: PopulateOptions): Promise<void>;
+  /** Reads files straight into the region, past the page cache where that works, verifying. */
+  load(runs: readonly LoadRun[]): Promise<LoadResult>;
+  /** Keeps a range from being paged out. Undefined: it is locked. */
+  lock(offset: number, byteCount: number): Promise<LockDenial | undefined>;
+  unlock(offset: number, byteCount: number): void;
+  /** Gives the memory of a range back, locked or not; it reads as zeros (file regions: as the file) afterwards. Whole chunks or pages. */
+  discard(offset: number, byteCount: number): void;
+  /** Bytes of the range that are in memory now; undefined where nobody can tell. */
+  residentBytes(offset: number, byteCount: number): number | undefined;
+  /** For each 4 KiB page of the range its NUMA node, −1 where it is not in memory; undefined where nobody can tell. */
+  numaNodes(offset: number, byteCount: number): Int32Array | undefined;
+  /**
+   * The memory of a range as one ArrayBuffer, until it is detached. At most one buffer covers a byte at a time.
+   * Its memory counts as nothing for V8's garbage collector.
+   */
+  view(offset: number, byteCount: number): ArrayBuffer;
+  /** Takes a buffer back: it and everything made over it have length 0 from now on. Harmless for one that is detached. */
+  detach(buffer: ArrayBuffer): void;
+  /** Detaches what is left of its views and gives everything back, once running operations have ended. */
+  release(): void;
+}
+
+/** Where the process stands, as the kernel says. */
+export interface MemoryFacts {
+  /** RLIMIT_MEMLOCK in bytes, Infinity without a limit or with CAP_IPC_LOCK. */
+  readonly lockableBytes: number;
+  /** Bytes locked by this process; undefined where nobody can tell. */
+  readonly lockedBytes: number | undefined;
+  readonly mappings: number | undefined;
+  readonly mappingsMax: number | undefined;
+  /** Faults of this thread that waited for a disk. */
+  readonly majorFaults: number | undefined;
+  readonly minorFaults: number | undefined;
+}
+
+export interface MemoryDoor {
+  readonly kind: "addon" | "portable";
+  /** Why the addon is not in use; undefined when it is. */
+  readonly degraded: string | undefined;
+  /** Address space, a multiple of `CHUNK_BYTES`, aligned to it; no memory before `populate`, `load` or the first write. Not inherited by child processes, not in core dumps. */
+  reserve(byteCount: number): Region;
+  /** A private mapping of part of a file: changes stay in memory. Multiples of 4,096. */
+  mapFile(fd: number, offset: number, byteCount: number): Region;
+  /**
+   * Copies out of a region although a disk error or a file cut short may hit the mapping.
+   * @returns false when it did
+   */
+  guardedCopy(from: Region, offset: number, into: Uint8Array): boolean;
+  facts(): MemoryFacts;
+  /** Binds the calling worker's thread to processors. @returns false where that is not possible */
+  bindThread(cpus: readonly number[]): boolean;
+}
