@@ -15,6 +15,10 @@ export interface ExtentAccess {
   readonly readonly: boolean;
   /** The whole extent is in memory (X4). */
   readonly resident: boolean;
+  /** The turn is over: views made from it throw `view-expired`, so does everything here that reads or writes. */
+  readonly ended: boolean;
+  /** Grows with every write of this turn: a view that was made before shows what was before. */
+  readonly generation: number;
 
   /** The range if it is in memory, without waiting. @throws `invalid-argument` for a range beyond the end */
   peek(offset: number, byteCount: number): Uint8Array | undefined;

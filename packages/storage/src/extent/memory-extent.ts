@@ -5,6 +5,8 @@ import type { ExtentAccess } from "./extent-access.ts";
 export class MemoryExtent implements ExtentAccess {
   readonly readonly: boolean;
   readonly resident: boolean;
+  generation = 0;
+  ended = false;
   #bytes: Uint8Array;
   #length: number;
 
@@ -59,12 +61,24 @@ export class MemoryExtent implements ExtentAccess {
 
   prefetch(): void {}
 
+  /** What the end of a turn does. */
+  end(): void {
+    this.ended = true;
+  }
+
+  #alive(): void {
+    if (this.ended) throw new PinionError("view-expired", "the turn of this extent is over");
+  }
+
   #writable(): void {
+    this.#alive();
+    this.generation++;
     if (this.readonly)
       throw new PinionError("readonly-violation", "a readonly turn cannot write to an extent");
   }
 
   #check(offset: number, byteCount: number): void {
+    this.#alive();
     if (offset < 0 || byteCount < 0 || offset + byteCount > this.#length) {
       throw new PinionError(
         "invalid-argument",
