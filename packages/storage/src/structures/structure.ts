@@ -1,0 +1,119 @@
+/**
+ * What all structures have in common: how one is declared, and the first eight bytes of its extent. Little endian.
+ *
+ * | offset | size | field |
+ * |---|---|---|
+ * | 0 | 4 | magic `PNST` |
+ * | 4 | 1 | kind: 1 column, 2 log, 3 blob, 4 map, 5 graph |
+ * | 5 | 1 | reserved, 0 |
+ * | 6 | 2 | version of the kind's format |
+ *
+ * An extent of no bytes is an empty structure: the header comes with the first write.
+ *
+ * S1 opening a handle touches no byte; the header is read and checked by the first operation that needs it.
+ * S2 bytes come back verified as they were written, yet nothing that is read is trusted: whatever the bytes say, an operation
+ *    ends with a result or a typed error, in time and memory bounded by the length of the extent.
+ */
+import { parseQuantity, PinionError, QUANTITY_FORMS } from "@pinion/core";
+import type { ExtentAccess } from "../extent/extent-access.ts";
+
+/** What `memory.extents` of an actor type (and the standalone store) hold: a declaration by value. */
+export interface StructureDefinition<Handle> {
+  /** Stored with the extent: an extent of one kind never opens as another. */
+  readonly kind: StructureKind;
+  /** The newest version of its format that this program reads and the one it writes. */
+  readonly version: number;
+  /** Plain values, checked when defined. */
+  readonly options: StructureOptions;
+  /** Makes a turn's handle over the extent, in no time and without touching a byte (S1). Good until the end of the turn. */
+  open(extent: ExtentAccess): Handle;
+}
+
+export interface StructureOptions {
+  /** Room doubles as the extent grows, but by no more than this at a time. */
+  readonly growBytes: number;
+  readonly [name: string]: string | number | boolean;
+}
+
+/** For what mostly waits for nothing: `await` it, or test for a promise where microtasks count. */
+export type MaybePromise<T> = T | Promise<T>;
+
+const KINDS = { column: 1, log: 2, blob: 3, map: 4, graph: 5 } as const;
+export type StructureKind = keyof typeof KINDS;
+
+export const STRUCTURE_HEADER_BYTES = 8;
+const MAGIC = 0x54534e50; // "PNST"
+
+const MIB = 2 ** 20;
+const PAGE_BYTES = 4096;
+
+/** How much room an extent gains at a time, at most. */
+export const GROW_BYTES = Object.freeze({
+  default: 64 * MIB,
+  /** Columns that live in memory: more of them fit side by side. */
+  hotColumn: 16 * MIB,
+  /** Read from end to end: long runs. */
+  scan: 256 * MIB,
+  /** Partitions of a graph may be from 4 to 128 MiB. */
+  graphMin: 4 * MIB,
+  graphMax: 128 * MIB,
+});
+
+/**
+ * @param grow bytes, or text such as "16MiB"; undefined: `defaultBytes`
+ * @param bounds in bytes; 64 KiB … 1 GiB by default, in whole pages of 4 KiB
+ * @throws `config-invalid`
+ */
+export function resolveGrow(
+  grow: string | number | undefined,
+  defaultBytes: number,
+  bounds: { readonly min: number; readonly max: number } = { min: 64 * 1024, max: 1024 * MIB },
+): number {
+  const bytes =
+    grow === undefined
+      ? defaultBytes
+      : typeof grow === "number"
+        ? grow
+        : parseQuantity(grow, "bytes");
+  if (bytes === undefined)
+    throw new PinionError("config-invalid", `grow is ${grow}; write ${QUANTITY_FORMS.bytes}`);
+  if (!(bytes >= bounds.min && bytes <= bounds.max && bytes % PAGE_BYTES === 0)) {
+    throw new PinionError(
+      "config-invalid",
+      `grow is ${bytes} bytes; it must be a multiple of 4 KiB from ${bounds.min} to ${bounds.max}`,
+      { details: { grow: bytes, ...bounds } },
+    );
+  }
+  return bytes;
+}
+
+/** Writes the first eight bytes. */
+export function putStructureHeader(header: DataView, kind: StructureKind, version: number): void {
+  header.setUint32(0, MAGIC, true);
+  header.setUint8(4, KINDS[kind]);
+  header.setUint8(5, 0);
+  header.setUint16(6, version, true);
+}
+
+/** @throws `corruption`, `format-too-new` */
+export function checkStructureHeader(header: DataView, kind: StructureKind, version: number): void {
+  if (header.byteLength < STRUCTURE_HEADER_BYTES)
+    throw damagedStructure(kind, `the extent ends inside its header`, 0);
+  if (header.getUint32(0, true) !== MAGIC || header.getUint8(4) !== KINDS[kind])
+    throw damagedStructure(kind, "its first bytes are those of something else", 0);
+  const found = header.getUint16(6, true);
+  if (found > version) {
+    throw new PinionError(
+      "format-too-new",
+      `a ${kind} has format ${found}, this version reads up to format ${version}: upgrade, or use the version that wrote it`,
+      { details: { kind, version: found, supported: version } },
+    );
+  }
+  if (found === 0 || header.getUint8(5) !== 0)
+    throw damagedStructure(kind, "its header is not one", 0);
+}
+
+/** What the bytes say cannot be. @param offset where in the extent */
+export function damagedStructure(kind: StructureKind, what: string, offset: number): PinionError {
+  return new PinionError("corruption", `a damaged ${kind}: ${what}`, { details: { kind, offset } });
+}
