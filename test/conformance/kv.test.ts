@@ -9,7 +9,7 @@ import { isPinionError, PinionError, seededRng } from "@pinion/core";
 import {
   LmdbKv,
   RealDisk,
-  SegmentKv,
+  ShardStore,
   SimDisk,
   SimKv,
   type KvStore,
@@ -56,8 +56,8 @@ async function simKv(): Promise<KvUnderTest> {
 async function segmentKv(): Promise<KvUnderTest> {
   const dir = await mkdtemp(join(tmpdir(), "pinion-kv-"));
   const rng = seededRng(4);
-  const open = (): Promise<SegmentKv> =>
-    SegmentKv.open({
+  const open = (): Promise<ShardStore> =>
+    ShardStore.open({
       disk: new RealDisk(),
       dir: join(dir, "segments"),
       newGeneration: () => rng.below(2 ** 31),
@@ -80,8 +80,8 @@ async function segmentKv(): Promise<KvUnderTest> {
 async function segmentKvInMemory(): Promise<KvUnderTest> {
   const rng = seededRng(5);
   const disk = new SimDisk({ rng });
-  const open = (): Promise<SegmentKv> =>
-    SegmentKv.open({
+  const open = (): Promise<ShardStore> =>
+    ShardStore.open({
       disk,
       dir: "segments",
       newGeneration: () => rng.below(2 ** 31),
@@ -118,8 +118,8 @@ const compare = (a: Uint8Array, b: Uint8Array): number => Buffer.compare(a, b);
 describe.each([
   ["LmdbKv", lmdbKv],
   ["SimKv", simKv],
-  ["SegmentKv", segmentKv],
-  ["SegmentKv on a simulated disk", segmentKvInMemory],
+  ["ShardStore", segmentKv],
+  ["ShardStore on a simulated disk", segmentKvInMemory],
 ])("%s", (_, make) => {
   let under: KvUnderTest;
   let kv: KvStore;

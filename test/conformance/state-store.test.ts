@@ -72,7 +72,7 @@ function plain(value: unknown): unknown {
 describe.each([
   ["LmdbKv", overLmdb],
   ["SimKv", overSimKv],
-  ["SegmentKv", overSegments],
+  ["ShardStore", overSegments],
 ])("KvStateStore over %s", (_, make) => {
   let under: StoreUnderTest;
   let store: StateStore;

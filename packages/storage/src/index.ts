@@ -10,7 +10,13 @@ export type {
 } from "./disk/sim-operations.ts";
 export * from "./kv/kv-store.ts";
 export { LmdbKv } from "./kv/lmdb-kv.ts";
-export { SegmentKv, type SegmentKvOptions, type SegmentKvStats } from "./kv/segment-kv.ts";
+export {
+  ShardStore,
+  type ShardStoreOptions,
+  type ShardStoreStats,
+  type VolumeChanges,
+} from "./store/shard-store.ts";
+export type { VolumeWrite } from "./store/shard-commit.ts";
 export { SimKv, type SimKvOptions } from "./kv/sim-kv.ts";
 export { crc32c } from "./memory/crc32c.ts";
 export type { NativeDoor } from "./memory/native-door.ts";

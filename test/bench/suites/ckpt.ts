@@ -11,7 +11,7 @@ import {
   KvStateStore,
   LmdbKv,
   RealDisk,
-  SegmentKv,
+  ShardStore,
   type ActorRecord,
   type KvStore,
 } from "@pinion/storage";
@@ -72,7 +72,7 @@ function cases(context: BenchContext, kind: "segments" | "lmdb"): BenchCase[] {
     await mkdir(dir, { recursive: true });
     return kind === "lmdb"
       ? LmdbKv.open(join(dir, "state.mdb"))
-      : SegmentKv.open({
+      : ShardStore.open({
           disk: new RealDisk(),
           dir: join(dir, "segments"),
           newGeneration: () => rng.below(2 ** 31),

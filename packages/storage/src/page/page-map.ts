@@ -145,27 +145,34 @@ export class PageMap {
     return load;
   }
 
-  /** Every page of the volume, in order: reads the whole map. `onNode` is told of the nodes. */
+  /**
+   * The pages from `from` on, in order, as of one version: whoever may be overtaken by a `publish` compares `version`.
+   * @param onNode told of the map's nodes on the way
+   */
   async *entries(
-    onNode?: (level: number, index: number, entry: PageEntry) => void,
+    from = 0,
+    onNode?: (entry: PageEntry) => void,
   ): AsyncGenerator<[page: number, entry: PageEntry]> {
     const { height, entry } = this.#root;
-    if (entry !== undefined) yield* this.#below(height - 1, 0, entry, onNode);
+    if (entry !== undefined) yield* this.#below(height - 1, 0, entry, from, onNode);
   }
 
   async *#below(
     level: number,
     index: number,
     entry: PageEntry,
-    onNode: ((level: number, index: number, entry: PageEntry) => void) | undefined,
+    from: number,
+    onNode: ((entry: PageEntry) => void) | undefined,
   ): AsyncGenerator<[number, PageEntry]> {
-    onNode?.(level, index, entry);
-    const node = (await this.nodeAt(level, index)) as MapNode;
-    for (let slot = 0; slot < FANOUT; slot++) {
+    onNode?.(entry);
+    const node = await this.nodeAt(level, index);
+    if (node === undefined) return;
+    const first = index * FANOUT;
+    for (let slot = Math.max(0, indexAt(from, level - 1) - first); slot < FANOUT; slot++) {
       const child = node.get(slot);
       if (child === undefined) continue;
-      if (level === 0) yield [index * FANOUT + slot, child];
-      else yield* this.#below(level - 1, index * FANOUT + slot, child, onNode);
+      if (level === 0) yield [first + slot, child];
+      else yield* this.#below(level - 1, first + slot, child, from, onNode);
     }
   }
 
@@ -193,7 +200,7 @@ export class MapWriter {
 
   /** Has the leaf of `page`, and all above it, written again. `set` needs it. */
   async touch(page: number): Promise<void> {
-    while (page >= FANOUT ** this.#height) await this.#grow();
+    while (this.#height === 0 || page >= FANOUT ** this.#height) await this.#grow();
     for (let level = 0; level < this.#height; level++) {
       if (!(await this.#copy(level, indexAt(page, level)))) return;
     }
@@ -206,6 +213,11 @@ export class MapWriter {
     const before = leaf.get(slotOf(page));
     leaf.set(slotOf(page), entry);
     return before;
+  }
+
+  /** Once `touch` has resolved. */
+  get(page: number): PageEntry | undefined {
+    return this.#copies.get(keyOf(0, indexAt(page, 0)))?.get(slotOf(page));
   }
 
   /** A new root above the old one, which becomes its first child. */

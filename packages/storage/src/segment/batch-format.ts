@@ -17,15 +17,21 @@
  * | 32 | 8 | nonce of the checkpoint: parts of an attempt that failed may lie behind those of the next |
  * | 40 | 8 | freeze LSN |
  * | 48 | 4 | term |
- * | 52 | 12 | reserved, 0 |
+ * | 52 | 2 | pages of the root record behind the pages listed; 0 without one |
+ * | 54 | 10 | reserved, 0 |
  * | 64 | 24 × n | for each page: u8 kind, u8 level, u16 0, u32 volume, u32 checksum, u48 index, u48 birth |
  *
- * Root record: offsets 0 to 52 as above with magic "PNR1" and the same sequence, then
+ * Root record, of one page or more: offsets 0 to 52 as above with magic "PNR1" and the same sequence, then
  *
  * | offset | size | field |
  * |---|---|---|
  * | 52 | 4 | number of volumes, at most 63 |
+ * | 56 | 4 | number of segments with live pages |
+ * | 60 | 4 | CRC32C of what lies behind the first page; 0 when nothing does |
  * | 64 | 64 × n | for each volume: u32 volume, u32 height of its map, entry (16), u64 pages, u64 root of its tree, reserved (24) |
+ * | … | 8 × m | for each segment: u32 segment, u32 how many of its pages are referred to |
+ *
+ * The volumes named here are those that all others are found by (store/shard-store.ts).
  */
 import { assert } from "@pinion/core";
 import { crc32c } from "../memory/crc32c.ts";
@@ -48,11 +54,16 @@ const FLAG_ROOT = 1;
 const LIST_AT = 64;
 const LISTED_BYTES = 24;
 const VOLUME_BYTES = 64;
+const LIVE_BYTES = 8;
 const TWO_32 = 4_294_967_296;
 
 /** Pages a part lists at most. */
 export const PART_PAGES_MAX = Math.floor((PAGE_BYTES - LIST_AT) / LISTED_BYTES);
 export const VOLUMES_MAX = (PAGE_BYTES - LIST_AT) / VOLUME_BYTES;
+
+/** Pages that a root record takes. */
+export const rootPagesOf = (volumes: number, segments: number): number =>
+  Math.ceil((LIST_AT + volumes * VOLUME_BYTES + segments * LIVE_BYTES) / PAGE_BYTES);
 
 /** What all pages of a checkpoint say of it. */
 export interface CheckpointId {
@@ -73,7 +84,8 @@ export interface ListedPage {
 export interface PartHeader {
   readonly checkpoint: CheckpointId;
   readonly sequence: number;
-  readonly endsWithRoot: boolean;
+  /** Of the root record behind its pages; 0 without one. */
+  readonly rootPages: number;
   readonly pages: readonly ListedPage[];
 }
 
@@ -90,6 +102,8 @@ export interface RootRecord {
   readonly checkpoint: CheckpointId;
   readonly sequence: number;
   readonly volumes: readonly VolumeRoot[];
+  /** Segment → pages that this checkpoint refers to. */
+  readonly live: ReadonlyMap<number, number>;
 }
 
 const salt = new Uint8Array(16);
@@ -110,8 +124,9 @@ function begin(
   count: number,
   id: CheckpointId,
   sequence: number,
+  pages = 1,
 ): DataView {
-  const view = new DataView(new ArrayBuffer(PAGE_BYTES));
+  const view = new DataView(new ArrayBuffer(pages * PAGE_BYTES));
   view.setUint32(0, magic, true);
   view.setUint16(8, VERSION, true);
   view.setUint16(10, flags, true);
@@ -164,15 +179,16 @@ function checkpointOf(view: DataView): CheckpointId {
 
 /** @param page where the header goes in its segment */
 export function encodePartHeader(header: PartHeader, generation: number, page: number): Uint8Array {
-  const { checkpoint, sequence, endsWithRoot, pages } = header;
+  const { checkpoint, sequence, rootPages, pages } = header;
   assert(pages.length <= PART_PAGES_MAX, `a part of ${pages.length} pages`);
   const view = begin(
     HEADER_MAGIC,
-    endsWithRoot ? FLAG_ROOT : 0,
+    rootPages > 0 ? FLAG_ROOT : 0,
     pages.length,
     checkpoint,
     sequence,
   );
+  view.setUint16(52, rootPages, true);
   let at = LIST_AT;
   for (const { name, birth, checksum } of pages) {
     view.setUint8(at, name.kind);
@@ -209,16 +225,19 @@ export function decodePartHeader(
   return {
     checkpoint: checkpointOf(view),
     sequence: getU64(view, 16),
-    endsWithRoot: (view.getUint16(10, true) & FLAG_ROOT) !== 0,
+    rootPages: view.getUint16(52, true),
     pages,
   };
 }
 
+/** @param page where it goes in its segment */
 export function encodeRootRecord(root: RootRecord, generation: number, page: number): Uint8Array {
-  const { checkpoint, sequence, volumes } = root;
+  const { checkpoint, sequence, volumes, live } = root;
   assert(volumes.length <= VOLUMES_MAX, `a root record of ${volumes.length} volumes`);
-  const view = begin(ROOT_MAGIC, FLAG_ROOT, 0, checkpoint, sequence);
+  const pages = rootPagesOf(volumes.length, live.size);
+  const view = begin(ROOT_MAGIC, FLAG_ROOT, 0, checkpoint, sequence, pages);
   view.setUint32(52, volumes.length, true);
+  view.setUint32(56, live.size, true);
   let at = LIST_AT;
   for (const { volume, map, pageCount, treeRoot } of volumes) {
     view.setUint32(at, volume, true);
@@ -228,21 +247,34 @@ export function encodeRootRecord(root: RootRecord, generation: number, page: num
     putU64(view, at + 32, treeRoot);
     at += VOLUME_BYTES;
   }
+  for (const [segment, count] of live) {
+    view.setUint32(at, segment, true);
+    view.setUint32(at + 4, count, true);
+    at += LIVE_BYTES;
+  }
+  const behind = new Uint8Array(view.buffer, PAGE_BYTES);
+  view.setUint32(60, behind.length === 0 ? 0 : crc32c(behind), true);
   return seal(view, generation, page);
 }
 
-/** Undefined when there is no valid root record at this place. */
+/** Undefined when there is no valid root record at this place. @param bytes as many pages as the part's header says */
 export function decodeRootRecord(
   bytes: Uint8Array,
   generation: number,
   page: number,
 ): RootRecord | undefined {
-  const view = unseal(bytes, ROOT_MAGIC, generation, page);
-  if (view === undefined) return undefined;
-  const count = view.getUint32(52, true);
-  if (count > VOLUMES_MAX) return undefined;
+  const first = unseal(bytes, ROOT_MAGIC, generation, page);
+  if (first === undefined) return undefined;
+  const count = first.getUint32(52, true);
+  const segments = first.getUint32(56, true);
+  if (count > VOLUMES_MAX || bytes.length < rootPagesOf(count, segments) * PAGE_BYTES)
+    return undefined;
+  const behind = bytes.subarray(PAGE_BYTES, rootPagesOf(count, segments) * PAGE_BYTES);
+  if (first.getUint32(60, true) !== (behind.length === 0 ? 0 : crc32c(behind))) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const volumes: VolumeRoot[] = [];
-  for (let i = 0, at = LIST_AT; i < count; i++, at += VOLUME_BYTES) {
+  let at = LIST_AT;
+  for (let i = 0; i < count; i++, at += VOLUME_BYTES) {
     const entry: PageEntry | undefined = getEntry(view, at + 8);
     volumes.push({
       volume: view.getUint32(at, true),
@@ -251,5 +283,8 @@ export function decodeRootRecord(
       treeRoot: getU64(view, at + 32),
     });
   }
-  return { checkpoint: checkpointOf(view), sequence: getU64(view, 16), volumes };
+  const live = new Map<number, number>();
+  for (let i = 0; i < segments; i++, at += LIVE_BYTES)
+    live.set(view.getUint32(at, true), view.getUint32(at + 4, true));
+  return { checkpoint: checkpointOf(first), sequence: getU64(first, 16), volumes, live };
 }

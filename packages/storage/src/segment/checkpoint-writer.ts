@@ -10,6 +10,7 @@ import {
   encodePartHeader,
   encodeRootRecord,
   PART_PAGES_MAX,
+  rootPagesOf,
   type CheckpointId,
   type ListedPage,
   type RootRecord,
@@ -23,9 +24,11 @@ export interface Place {
   readonly page: number;
 }
 
-/** Where the next part goes that may not go before `place`: it needs a header, a page and a root record. */
-export function placeFrom({ segment, page }: Place, segmentPages: number): Place {
-  return page + 3 <= segmentPages ? { segment, page } : { segment: segment + 1, page: 1 };
+/** Where the next part goes that may not go before `place`: it needs a header, a page and, if it is the last, its root record. */
+export function placeFrom({ segment, page }: Place, segmentPages: number, rootPages = 1): Place {
+  return page + 2 + rootPages <= segmentPages
+    ? { segment, page }
+    : { segment: segment + 1, page: 1 };
 }
 
 export interface PlannedPart {
@@ -34,23 +37,21 @@ export interface PlannedPart {
   readonly place: Place;
   readonly listed: ListedPage[];
   readonly contents: Uint8Array[];
-  root: readonly VolumeRoot[] | undefined;
+  root: Pick<RootRecord, "volumes" | "live"> | undefined;
 }
 
 export function encodePart(part: PlannedPart, generation: number): Uint8Array {
   const { checkpoint, sequence, place, listed, contents, root } = part;
-  const pages = 1 + contents.length + (root === undefined ? 0 : 1);
-  const bytes = new Uint8Array(pages * PAGE_BYTES);
-  const header = { checkpoint, sequence, endsWithRoot: root !== undefined, pages: listed };
+  const rootPages = root === undefined ? 0 : rootPagesOf(root.volumes.length, root.live.size);
+  const rootAt = 1 + contents.length;
+  const bytes = new Uint8Array((rootAt + rootPages) * PAGE_BYTES);
+  const header = { checkpoint, sequence, rootPages, pages: listed };
   bytes.set(encodePartHeader(header, generation, place.page));
   for (let i = 0; i < contents.length; i++)
     bytes.set(contents[i] as Uint8Array, (1 + i) * PAGE_BYTES);
   if (root !== undefined) {
-    const record = { checkpoint, sequence, volumes: root };
-    bytes.set(
-      encodeRootRecord(record, generation, place.page + pages - 1),
-      (pages - 1) * PAGE_BYTES,
-    );
+    const record = { checkpoint, sequence, ...root };
+    bytes.set(encodeRootRecord(record, generation, place.page + rootAt), rootAt * PAGE_BYTES);
   }
   return bytes;
 }
@@ -110,9 +111,15 @@ export class CheckpointWriter {
   }
 
   /** Writes what is left and the root record. Once resolved, the checkpoint is durable. @throws `disk-full`, `io-error`: it is given up then */
-  async finish(volumes: readonly VolumeRoot[]): Promise<RootRecord> {
+  async finish(
+    volumes: readonly VolumeRoot[],
+    live: ReadonlyMap<number, number>,
+  ): Promise<RootRecord> {
+    const rootPages = rootPagesOf(volumes.length, live.size);
+    // #left counts on one page of root record.
+    if (this.#left() + 1 < rootPages) this.#turn(rootPages);
     const part = this.#part;
-    part.root = volumes;
+    part.root = { volumes, live };
     const { checkpoint, sequence, place } = part;
     try {
       await this.drain();
@@ -122,8 +129,8 @@ export class CheckpointWriter {
         this.#ports.doubtful(place.segment, sequence);
         throw e;
       }
-      const root = { checkpoint, sequence, volumes };
-      this.#ports.finished(this.#after(place.page + 2 + part.listed.length), root);
+      const root = { checkpoint, sequence, volumes, live };
+      this.#ports.finished(this.#after(place.page + 1 + part.listed.length + rootPages), root);
       return root;
     } finally {
       this.#ports.ended();
@@ -140,14 +147,17 @@ export class CheckpointWriter {
     return this.#segmentPages - (place.page + 1 + listed.length + 1);
   }
 
-  #after(page: number): Place {
-    return placeFrom({ segment: this.#part.place.segment, page }, this.#segmentPages);
+  #after(page: number, rootPages = 1): Place {
+    return placeFrom({ segment: this.#part.place.segment, page }, this.#segmentPages, rootPages);
   }
 
-  #turn(): void {
+  #turn(rootPages = 1): void {
     const { sequence, place, listed } = this.#part;
     this.#full.push(this.#part);
-    this.#part = this.#newPart(sequence + 1, this.#after(place.page + 1 + listed.length));
+    this.#part = this.#newPart(
+      sequence + 1,
+      this.#after(place.page + 1 + listed.length, rootPages),
+    );
   }
 
   #newPart(sequence: number, place: Place): PlannedPart {

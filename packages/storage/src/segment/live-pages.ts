@@ -1,6 +1,5 @@
 /**
- * How much of each segment is still referred to, and which one is worth emptying. The counts are taken from the page map once, when the first
- * checkpoint needs them, and follow every checkpoint from then on.
+ * How much of each segment is still referred to, and which one is worth emptying. The counts are in every checkpoint's root record.
  *
  * L1 a segment of which nothing is referred to may go; the one that is being written may not.
  * L2 emptying begins when less than `LIVE_SHARE_MIN` of all pages are live, with the segment that gives back the most space for
@@ -16,11 +15,26 @@ const VICTIM_SHARE_MAX = 0.9;
 
 export class LivePages {
   readonly #segmentPages: number;
-  readonly #live = new Map<number, number>();
+  readonly #live: Map<number, number>;
   #total = 0;
 
-  constructor(segmentPages: number) {
+  constructor(segmentPages: number, counts: ReadonlyMap<number, number>) {
     this.#segmentPages = segmentPages;
+    this.#live = new Map(counts);
+    for (const count of counts.values()) this.#total += count;
+  }
+
+  /** For the next root record: segments with live pages. */
+  get counts(): ReadonlyMap<number, number> {
+    return this.#live;
+  }
+
+  /** As they will be once a checkpoint counts. */
+  with(added: readonly PageEntry[], replaced: readonly PageEntry[]): LivePages {
+    const next = new LivePages(this.#segmentPages, this.#live);
+    for (const entry of added) next.#add(entry.segment, 1);
+    for (const entry of replaced) next.#add(entry.segment, -1);
+    return next;
   }
 
   /** Pages that are referred to. */
@@ -32,14 +46,11 @@ export class LivePages {
     return this.#live.get(segment) ?? 0;
   }
 
-  add({ segment }: PageEntry): void {
-    this.#live.set(segment, this.of(segment) + 1);
-    this.#total++;
-  }
-
-  remove({ segment }: PageEntry): void {
-    this.#live.set(segment, this.of(segment) - 1);
-    this.#total--;
+  #add(segment: number, pages: number): void {
+    const count = this.of(segment) + pages;
+    if (count === 0) this.#live.delete(segment);
+    else this.#live.set(segment, count);
+    this.#total += pages;
   }
 
   /** Segments without a live page (L1). */
@@ -47,14 +58,12 @@ export class LivePages {
     return ids.filter((id) => id < active && this.of(id) === 0);
   }
 
-  /** The segment to empty next, if any (L2). */
-  victim(ids: readonly number[], active: number): number | undefined {
+  /** The segments to empty next, the emptiest first (L2). */
+  victims(ids: readonly number[], active: number): number[] {
     const full = ids.filter((id) => id < active);
-    if (this.#total >= LIVE_SHARE_MIN * full.length * this.#segmentPages) return undefined;
-    let best: number | undefined;
-    for (const id of full) if (best === undefined || this.of(id) < this.of(best)) best = id;
-    return best !== undefined && this.of(best) <= VICTIM_SHARE_MAX * this.#segmentPages
-      ? best
-      : undefined;
+    if (this.#total >= LIVE_SHARE_MIN * full.length * this.#segmentPages) return [];
+    return full
+      .filter((id) => this.of(id) > 0 && this.of(id) <= VICTIM_SHARE_MAX * this.#segmentPages)
+      .sort((a, b) => this.of(a) - this.of(b));
   }
 }

@@ -2,7 +2,8 @@
  * The segments of one shard: where pages are read from, and where checkpoints are written to. A checkpoint is one or more parts
  * (batch-format.ts), the last of which ends with the root record; it counts once that is durable. What counts is never written over.
  *
- * G1 the newest checkpoint whose parts and pages all verify is the shard's state. What lies behind it was never finished.
+ * G1 the newest checkpoint whose parts and pages all verify is the shard's state. What lies behind it was never finished, or is damaged: who knows
+ *    that a newer one was durable says so (`durableSequence`), and the log notices that it does not continue an older one.
  * G2 a checkpoint that fails is written over by the next as long as its root record cannot have been written; its nonce tells the parts of the two
  *    apart. Otherwise the next goes to a new segment, under higher numbers: both may be found whole then, and the newest counts.
  * G3 a page is verified against its entry whenever it is read; damage is an error of that page.
@@ -49,6 +50,8 @@ export interface ShardSegmentsOptions {
   readonly newGeneration: () => number;
   /** Pages of a segment, at most 16,384; less only in tests. */
   readonly segmentPages?: number;
+  /** Sequence of a checkpoint that is known to be durable; default: none is. */
+  readonly durableSequence?: number;
 }
 
 interface OpenSegment {
@@ -249,7 +252,7 @@ export class ShardSegments {
     const { disk, dir } = this.#options;
     await disk.mkdir(dir);
     const ids = (await disk.list(dir)).flatMap((name) => segmentOfFileName(name) ?? []);
-    const candidates: { root: RootRecord; parts: Place[]; at: Place }[] = [];
+    const candidates: { root: RootRecord; parts: Place[]; end: Place }[] = [];
     let parts = 0;
     let nonce = -1;
     let group: Place[] = [];
@@ -262,10 +265,11 @@ export class ShardSegments {
         if (nonce !== header.checkpoint.nonce) group = [];
         nonce = header.checkpoint.nonce;
         group.push(place);
-        if (!header.endsWithRoot) continue;
-        const at = { segment: id, page: place.page + 1 + header.pages.length };
-        const root = await this.#rootAt(segment, at.page);
-        if (root !== undefined) candidates.push({ root, parts: group, at });
+        if (header.rootPages === 0) continue;
+        const page = place.page + 1 + header.pages.length;
+        const root = await this.#rootAt(segment, page, header.rootPages);
+        const end = { segment: id, page: page + header.rootPages };
+        if (root !== undefined) candidates.push({ root, parts: group, end });
         group = [];
       }
     }
@@ -277,25 +281,34 @@ export class ShardSegments {
         readBytes += read;
         this.#root = candidate.root;
         this.#sequence = candidate.root.sequence + 1;
-        const behind = { segment: candidate.at.segment, page: candidate.at.page + 1 };
-        this.#next = placeFrom(behind, this.#segmentPages);
+        this.#next = placeFrom(candidate.end, this.#segmentPages);
         break;
       }
       dropped++;
     }
-    if (this.#root === undefined && dropped > 0) {
-      throw new PinionError(
-        "corruption",
-        `${dir}: no checkpoint of shard ${this.#options.shard} is whole`,
-        {
-          details: { dir, shard: this.#options.shard },
-        },
-      );
+    this.#checkDurable();
+    if (this.#root === undefined) {
+      // A first checkpoint that was cut off, or nothing. What there is goes once one counts.
+      this.#next = { segment: (this.ids.at(-1) ?? 0) + 1, page: 1 };
+      for (const { root } of candidates)
+        this.#sequence = Math.max(this.#sequence, root.sequence + 1);
+    } else {
+      // Behind the newest checkpoint: begun and never finished.
+      for (const id of this.ids) if (id > this.#next.segment) await this.remove(id);
     }
-    // Behind the newest checkpoint: begun and never finished.
-    for (const id of this.ids) if (id > this.#next.segment) await this.remove(id);
-    if (this.#root === undefined) for (const id of this.ids) await this.remove(id);
     this.#report = { parts, readBytes, dropped };
+  }
+
+  /** A checkpoint that is known to be durable must be there: an older one in its place would be a silent loss. */
+  #checkDurable(): void {
+    const { dir, shard, durableSequence = 0 } = this.#options;
+    const found = this.#root?.sequence ?? 0;
+    if (found >= durableSequence) return;
+    throw new PinionError(
+      "corruption",
+      `${dir}: checkpoint ${durableSequence} of shard ${shard} is damaged or missing; the newest that is whole is ${found === 0 ? "none" : found}`,
+      { details: { dir, shard, durableSequence, found } },
+    );
   }
 
   async #openSegment(id: number): Promise<OpenSegment | undefined> {
@@ -330,12 +343,16 @@ export class ShardSegments {
       const header = decodePartHeader(bytes.subarray(0, read), generation, page);
       if (header === undefined || header.checkpoint.shard !== this.#options.shard) return;
       yield { place: { segment: id, page }, header };
-      page += 1 + header.pages.length + (header.endsWithRoot ? 1 : 0);
+      page += 1 + header.pages.length + header.rootPages;
     }
   }
 
-  async #rootAt({ generation, file }: OpenSegment, page: number): Promise<RootRecord | undefined> {
-    const bytes = new Uint8Array(PAGE_BYTES);
+  async #rootAt(
+    { generation, file }: OpenSegment,
+    page: number,
+    pages: number,
+  ): Promise<RootRecord | undefined> {
+    const bytes = new Uint8Array(pages * PAGE_BYTES);
     const read = await file.read(page * PAGE_BYTES, bytes);
     return decodeRootRecord(bytes.subarray(0, read), generation, page);
   }

@@ -2,8 +2,8 @@ import { setImmediate } from "node:timers/promises";
 import { isPinionError, seededRng, type Rng } from "@pinion/core";
 import { describe, expect, it } from "vitest";
 import { SimDisk } from "../disk/sim-disk.ts";
-import { SegmentKv, type SegmentKvOptions } from "./segment-kv.ts";
-import type { KvWrite } from "./kv-store.ts";
+import { ShardStore, type ShardStoreOptions } from "./shard-store.ts";
+import type { KvWrite } from "../kv/kv-store.ts";
 
 class Machine {
   readonly rng: Rng;
@@ -14,8 +14,8 @@ class Machine {
     this.disk = new SimDisk({ rng: this.rng });
   }
 
-  open(options: Partial<SegmentKvOptions> = {}): Promise<SegmentKv> {
-    return SegmentKv.open({
+  open(options: Partial<ShardStoreOptions> = {}): Promise<ShardStore> {
+    return ShardStore.open({
       disk: this.disk,
       dir: "segments",
       newGeneration: () => this.rng.below(2 ** 31),
@@ -45,7 +45,7 @@ function someWrites(rng: Rng, model: Model, count: number, keys = 200): KvWrite[
   });
 }
 
-async function contentOf(kv: SegmentKv): Promise<Model> {
+async function contentOf(kv: ShardStore): Promise<Model> {
   const entries = await kv.range("t", { limit: Infinity });
   return new Map(
     entries.map(({ key, value }) => [

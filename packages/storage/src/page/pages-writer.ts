@@ -1,0 +1,91 @@
+/**
+ * Pages of a volume on their way into a checkpoint as they come: for volumes that are larger than what should be in memory at once. For
+ * trees, which come back to the same page, see `VolumeWriter`.
+ *
+ * P1 a page that is placed is not read again before the checkpoint is published.
+ * P2 a writer that is given up leaves no trace.
+ */
+import { PageKind, type PageEntry } from "../segment/page-entry.ts";
+import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
+import { MapWriter } from "./page-map.ts";
+import type { Volume, VolumeChange } from "./volume.ts";
+
+type Breathe = () => Promise<void> | undefined;
+
+export class PagesWriter {
+  readonly #volume: Volume;
+  readonly #map: MapWriter;
+  readonly #checkpoint: CheckpointWriter;
+  readonly #breathe: Breathe;
+  readonly #added: PageEntry[] = [];
+  readonly #replaced: PageEntry[] = [];
+
+  /** @param breathe called between pages; a promise lets the event loop go on */
+  constructor(volume: Volume, checkpoint: CheckpointWriter, breathe: Breathe) {
+    this.#volume = volume;
+    this.#map = new MapWriter(volume.map);
+    this.#checkpoint = checkpoint;
+    this.#breathe = breathe;
+  }
+
+  /** @param bytes 4,096; must not change until this resolves */
+  async write(page: number, bytes: Uint8Array): Promise<void> {
+    await this.#map.touch(page);
+    const name = { volume: this.#volume.id, kind: PageKind.data, level: 0, index: page };
+    this.#set(page, this.#checkpoint.add(name, bytes));
+    await this.#checkpoint.drain();
+    await this.#breathe();
+  }
+
+  /** Takes out the pages from `page` on. Before anything is written behind it. */
+  async cut(page: number): Promise<void> {
+    for await (const [gone] of this.#volume.map.entries(page)) {
+      await this.#map.touch(gone);
+      this.#set(gone, undefined);
+      await this.#breathe();
+    }
+  }
+
+  /** Writes a page again as it is, to empty its segment, unless this writer has replaced it. */
+  async rewrite(page: number, entry: PageEntry): Promise<boolean> {
+    await this.#map.touch(page);
+    const current = this.#map.get(page);
+    if (current?.segment !== entry.segment || current.page !== entry.page) return false;
+    const bytes = await this.#volume.read(page);
+    if (bytes === undefined) return false;
+    await this.write(page, bytes);
+    return true;
+  }
+
+  /** As `rewrite`, for the nodes of the map that lead to `page`. */
+  touch(page: number): Promise<void> {
+    return this.#map.touch(page);
+  }
+
+  /** Places the map. */
+  finish(): VolumeChange {
+    const { id } = this.#volume;
+    const map = this.#map.finish((level, index, bytes) => {
+      const entry = this.#checkpoint.add({ volume: id, kind: PageKind.map, level, index }, bytes);
+      this.#added.push(entry);
+      return entry;
+    });
+    return {
+      root: { volume: id, map, pageCount: 0, treeRoot: 0 },
+      added: this.#added,
+      replaced: [...this.#replaced, ...this.#map.replaced],
+    };
+  }
+
+  /** From now on readers see it: the checkpoint is durable. */
+  publish({ root }: VolumeChange): void {
+    this.#map.publish(root.map);
+    this.#volume.adopt(root, new Map());
+  }
+
+  #set(page: number, entry: PageEntry | undefined): void {
+    const before = this.#map.set(page, entry);
+    if (before !== undefined) this.#replaced.push(before);
+    if (entry !== undefined) this.#added.push(entry);
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * One commit of a shard's store, from the changes to the published checkpoint: volumes first, because the directory names their new roots, then
+ * the directory, then the root record (storage.md, "Checkpoint", steps 3 to 5).
+ *
+ * C1 nothing is published before the root record is durable; a commit that fails on the way is given up whole.
+ * C2 every page that is written counts as live from then on, every page that it replaces no more: the counts go into the root record.
+ */
+import { assert, type Clock } from "@pinion/core";
+import { BTreeWriter, type TreeWrite } from "../page/b-tree.ts";
+import { firstPageBelow } from "../page/page-map.ts";
+import { PagesWriter } from "../page/pages-writer.ts";
+import { VolumeWriter, type Volume, type VolumeChange } from "../page/volume.ts";
+import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
+import type { LivePages } from "../segment/live-pages.ts";
+import { PageKind, type PageEntry, type PageName } from "../segment/page-entry.ts";
+import type { ShardSegments } from "../segment/shard-segments.ts";
+import { encodeVolume, type OpenVolumes } from "./open-volumes.ts";
+import { DIRECTORY_VOLUME, placeOf, VOLUMES_TABLE, volumeKey } from "./places.ts";
+import { sortSliced } from "./sliced-sort.ts";
+
+const CLEANED_PAGES_MIN = 256;
+/** How long a commit may hold the event loop. */
+const SLICE_MS = 0.5;
+/** Between two looks at the clock. */
+const STEPS_PER_LOOK = 8;
+
+type Pages = Iterable<readonly [number, Uint8Array]> | AsyncIterable<readonly [number, Uint8Array]>;
+
+export interface VolumeWrite {
+  /** 2 … 2^32 − 1; it comes into being with its first write. */
+  readonly volume: number;
+  /** About how many `pages` there are: as many may be cleaned. */
+  readonly pageCount: number;
+  /** Pages from here on go, before `pages` are written. */
+  readonly pagesMax?: number;
+  /** In order of their numbers, each once: 4,096 bytes that do not change until the next one is asked for. */
+  readonly pages: Pages;
+}
+
+export interface CommitPorts {
+  readonly segments: ShardSegments;
+  readonly directory: Volume;
+  readonly volumes: OpenVolumes;
+  readonly live: LivePages;
+  /** Page numbers of the directory without a page; taken over. */
+  readonly free: number[];
+  readonly clock: Clock;
+}
+
+export interface CommitResult {
+  readonly live: LivePages;
+  readonly free: number[];
+  readonly writtenPages: number;
+  readonly cleanedPages: number;
+}
+
+interface Victim {
+  readonly name: PageName;
+  readonly entry: PageEntry;
+}
+
+interface PlacedVolume {
+  readonly volume: Volume;
+  readonly writer: PagesWriter;
+  readonly change: VolumeChange;
+}
+
+export class ShardCommit {
+  readonly #ports: CommitPorts;
+  readonly #breathe: () => Promise<void> | undefined;
+  readonly #checkpoint: CheckpointWriter;
+  readonly #sequence: number;
+  readonly #held: Volume[] = [];
+  readonly #placed: PlacedVolume[] = [];
+  readonly #goneEntries: PageEntry[] = [];
+  #cleaned = 0;
+
+  constructor(ports: CommitPorts) {
+    this.#ports = ports;
+    this.#breathe = breather(ports.clock);
+    this.#sequence = (ports.segments.root?.sequence ?? 0) + 1;
+    this.#checkpoint = ports.segments.begin(this.#sequence, 1);
+  }
+
+  /** @param writes in any order, each key once */
+  async run(
+    writes: TreeWrite[],
+    volumes: readonly VolumeWrite[],
+    removed: readonly number[],
+  ): Promise<CommitResult> {
+    const { directory, live, free } = this.#ports;
+    const checkpoint = this.#checkpoint;
+    let root: VolumeChange;
+    let next: LivePages;
+    const tree = new VolumeWriter(directory, free);
+    try {
+      const pages = volumes.reduce((sum, { pageCount }) => sum + pageCount, writes.length);
+      const victims = await this.#victims(new Set(removed), Math.max(CLEANED_PAGES_MIN, pages));
+      for (const write of volumes) await this.#placeVolume(write, victims.get(write.volume) ?? []);
+      const written = new Set(volumes.map(({ volume }) => volume));
+      for (const [volume, found] of victims) {
+        if (volume === DIRECTORY_VOLUME || written.has(volume)) continue;
+        await this.#placeVolume({ volume, pageCount: 0, pages: [] }, found);
+      }
+      for (const volume of removed) writes.push(await this.#remove(volume));
+      for (const { change } of this.#placed) {
+        const key = placeOf(VOLUMES_TABLE, volumeKey(change.root.volume));
+        writes.push({ key, value: encodeVolume(change.root) });
+      }
+      const inOrder = await sortSliced(writes, byKey, this.#breathe);
+      await new BTreeWriter(tree, this.#sequence, this.#breathe).apply(inOrder);
+      for (const { name } of victims.get(DIRECTORY_VOLUME) ?? []) {
+        if (name.kind === PageKind.data) await tree.rewrite(name.index);
+        else await tree.rewriteMap(firstPageBelow(name.level, name.index));
+        this.#cleaned++;
+      }
+      root = await tree.place(checkpoint, this.#breathe);
+      const changes = [...this.#placed.map(({ change }) => change), root];
+      next = live.with(
+        changes.flatMap(({ added }) => added),
+        [...this.#goneEntries, ...changes.flatMap(({ replaced }) => replaced)],
+      );
+    } catch (e) {
+      checkpoint.abandon();
+      this.#releaseAll();
+      throw e;
+    }
+    try {
+      await checkpoint.finish([root.root], next.counts);
+    } catch (e) {
+      this.#releaseAll();
+      throw e;
+    }
+    tree.publish(root);
+    for (const { writer, change } of this.#placed) writer.publish(change);
+    this.#releaseAll();
+    for (const volume of removed) this.#ports.volumes.forget(volume);
+    return {
+      live: next,
+      free,
+      writtenPages: checkpoint.pages,
+      cleanedPages: this.#cleaned,
+    };
+  }
+
+  #releaseAll(): void {
+    for (const volume of this.#held.splice(0)) this.#ports.volumes.release(volume);
+  }
+
+  async #placeVolume(write: VolumeWrite, victims: readonly Victim[]): Promise<void> {
+    assert(write.volume > DIRECTORY_VOLUME, `pages written to volume ${write.volume}`);
+    const volume = await this.#ports.volumes.holdOrNew(write.volume);
+    this.#held.push(volume);
+    const writer = new PagesWriter(volume, this.#checkpoint, this.#breathe);
+    if (write.pagesMax !== undefined) await writer.cut(write.pagesMax);
+    for await (const [page, bytes] of write.pages) await writer.write(page, bytes);
+    for (const { name, entry } of victims) {
+      if (name.kind === PageKind.map) await writer.touch(firstPageBelow(name.level, name.index));
+      else if (!(await writer.rewrite(name.index, entry))) continue;
+      this.#cleaned++;
+    }
+    this.#placed.push({ volume, writer, change: writer.finish() });
+  }
+
+  /** Its pages are dead with this checkpoint. */
+  async #remove(id: number): Promise<TreeWrite> {
+    const volume = await this.#ports.volumes.hold(id);
+    if (volume !== undefined) {
+      this.#held.push(volume);
+      const pages = volume.map.entries(0, (node) => this.#goneEntries.push(node));
+      for await (const [, entry] of pages) {
+        this.#goneEntries.push(entry);
+        await this.#breathe();
+      }
+    }
+    return { key: placeOf(VOLUMES_TABLE, volumeKey(id)), value: undefined };
+  }
+
+  /** Live pages of the segments that are to be emptied next, by volume. */
+  async #victims(removed: ReadonlySet<number>, budget: number): Promise<Map<number, Victim[]>> {
+    const { segments, live } = this.#ports;
+    const victims = new Map<number, Victim[]>();
+    let count = 0;
+    for (const segment of live.victims(segments.ids, segments.activeSegment)) {
+      for await (const { name, entry } of segments.listed(segment)) {
+        await this.#breathe();
+        if (removed.has(name.volume) || !(await this.#isCurrent(name, entry))) continue;
+        const ofVolume = victims.get(name.volume);
+        if (ofVolume === undefined) victims.set(name.volume, [{ name, entry }]);
+        else ofVolume.push({ name, entry });
+        if (++count >= budget) return victims;
+      }
+    }
+    return victims;
+  }
+
+  async #isCurrent(name: PageName, entry: PageEntry): Promise<boolean> {
+    const { directory, volumes } = this.#ports;
+    if (name.volume === DIRECTORY_VOLUME) return refersTo(directory, name, entry);
+    const volume = await volumes.hold(name.volume);
+    if (volume === undefined) return false;
+    try {
+      return await refersTo(volume, name, entry);
+    } finally {
+      volumes.release(volume);
+    }
+  }
+}
+
+const byKey = (a: TreeWrite, b: TreeWrite): number => Buffer.compare(a.key, b.key);
+
+async function refersTo(
+  { map }: Volume,
+  { kind, level, index }: PageName,
+  { segment, page }: PageEntry,
+): Promise<boolean> {
+  const current = await (kind === PageKind.data
+    ? map.lookup(index)
+    : map.entryOfNode(level, index));
+  return current !== undefined && current.segment === segment && current.page === page;
+}
+
+function breather(clock: Clock): () => Promise<void> | undefined {
+  let endMs = clock.nowMs() + SLICE_MS;
+  let steps = 0;
+  return () => {
+    if (++steps % STEPS_PER_LOOK !== 0 || clock.nowMs() < endMs) return undefined;
+    return new Promise<void>((resolve) =>
+      clock.defer(() => {
+        endMs = clock.nowMs() + SLICE_MS;
+        resolve();
+      }),
+    );
+  };
+}

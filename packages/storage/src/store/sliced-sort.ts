@@ -1,0 +1,36 @@
+/** A sort that lets the event loop go on: merge sort, bottom up, over runs that the engine sorts. Stable. */
+
+/** Sorted in one go: about 0.1 ms of comparisons. */
+const RUN_LENGTH = 256;
+
+/** @param breathe called after every run and every merged element; a promise lets the event loop go on */
+export async function sortSliced<T>(
+  items: T[],
+  compare: (a: T, b: T) => number,
+  breathe: () => Promise<void> | undefined,
+): Promise<T[]> {
+  const { length } = items;
+  let from: T[] = [];
+  for (let at = 0; at < length; at += RUN_LENGTH) {
+    from.push(...items.slice(at, at + RUN_LENGTH).sort(compare));
+    await breathe();
+  }
+  for (let width = RUN_LENGTH; width < length; width *= 2) {
+    const to: T[] = [];
+    for (let low = 0; low < length; low += 2 * width) {
+      const middle = Math.min(low + width, length);
+      const high = Math.min(low + 2 * width, length);
+      let left = low;
+      let right = middle;
+      while (left < middle || right < high) {
+        const takeLeft =
+          right >= high || (left < middle && compare(from[left] as T, from[right] as T) <= 0);
+        to.push(from[takeLeft ? left++ : right++] as T);
+        const wait = breathe();
+        if (wait !== undefined) await wait;
+      }
+    }
+    from = to;
+  }
+  return from;
+}
