@@ -19,9 +19,11 @@ const here = dirname(fileURLToPath(import.meta.url));
 const source = join(here, "pinion.c");
 const outDir = join(here, "build");
 
-const sources = readdirSync(here).filter((name) => /\.[ch]$/.test(name));
+const sources = readdirSync(here)
+  .filter((name) => /\.[ch]$/.test(name))
+  .sort();
 const hash = createHash("sha256");
-for (const name of sources.sort()) hash.update(readFileSync(join(here, name)));
+for (const name of sources) hash.update(readFileSync(join(here, name)));
 const name = `pinion-${hash.digest("hex").slice(0, 16)}-${process.platform}-${process.arch}.node`;
 const target = join(outDir, name);
 
@@ -59,7 +61,8 @@ function build() {
   const temporary = join(outDir, `.${name}.${process.pid}`);
   const compiler = process.env.CC ?? "cc";
   try {
-    execFileSync(compiler, [...flags, `-I${include}`, source, "-o", temporary], {
+    const files = sources.filter((name) => name.endsWith(".c")).map((name) => join(here, name));
+    execFileSync(compiler, [...flags, `-I${include}`, ...files, "-o", temporary], {
       stdio: ["ignore", "ignore", "pipe"],
     });
     renameSync(temporary, target);

@@ -1,4 +1,4 @@
-// cflags: -std=gnu11 -O2 -shared -fPIC -pthread -Wall -Wextra -Werror=implicit-function-declaration
+// cflags: -std=gnu11 -O2 -shared -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Werror=implicit-function-declaration
 /*
  * The addon behind memory/addon-door.ts: the system calls Node does not offer, each in one trip off the event loop.
  *
@@ -35,6 +35,9 @@
 #include <uv.h>
 
 #include "crc32c.h"
+#include "memory.h"
+
+uint32_t checksum(uint32_t seed, const uint8_t *bytes, size_t length) { return crc32c(seed, bytes, length); }
 
 /* ---- log records --------------------------------------------------------------------------------------------- */
 
@@ -411,5 +414,6 @@ NAPI_MODULE_INIT() {
       {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_default, NULL},
   };
   CHECK(napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties));
+  if (!memory_init(env, exports)) napi_throw_error(env, "ENOMEM", "pinion: out of memory");
   return exports;
 }

@@ -8,13 +8,17 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { messageOf } from "@pinion/core";
 import { AddonDoor, type Addon } from "./addon-door.ts";
+import type { MemoryAddon } from "./addon-memory.ts";
 import type { NativeDoor } from "./native-door.ts";
 import { PortableDoor } from "./portable-door.ts";
 
 /** The same two steps up from `src/memory` and from `dist/memory`. */
 const NATIVE_DIR = new URL("../../native/", import.meta.url);
 
+export type LoadedAddon = Addon & { readonly memory: MemoryAddon };
+
 let door: NativeDoor | undefined;
+let addon: LoadedAddon | string | undefined;
 
 /** The door of this thread; every caller gets the same one. */
 export function nativeDoor(): NativeDoor {
@@ -22,16 +26,25 @@ export function nativeDoor(): NativeDoor {
 }
 
 function openAddon(): NativeDoor {
+  const loaded = loadAddon();
+  return typeof loaded === "string" ? new PortableDoor(loaded) : new AddonDoor(loaded);
+}
+
+/** @returns the addon, for a thread the same one every time, or why there is none. */
+export function loadAddon(): LoadedAddon | string {
+  return (addon ??= findAddon());
+}
+
+function findAddon(): LoadedAddon | string {
   if (process.platform !== "linux")
-    return new PortableDoor(`the native part is for Linux, this is ${process.platform}`);
+    return `the native part is for Linux, this is ${process.platform}`;
   try {
     const name = `pinion-${sourceHash()}-${process.platform}-${process.arch}.node`;
     const path = fileURLToPath(new URL(`build/${name}`, NATIVE_DIR));
-    if (!existsSync(path))
-      return new PortableDoor("the native part is not built (no C compiler at installation?)");
-    return new AddonDoor(createRequire(import.meta.url)(path) as Addon);
+    if (!existsSync(path)) return "the native part is not built (no C compiler at installation?)";
+    return createRequire(import.meta.url)(path) as LoadedAddon;
   } catch (e) {
-    return new PortableDoor(`the native part cannot be loaded: ${messageOf(e)}`);
+    return `the native part cannot be loaded: ${messageOf(e)}`;
   }
 }
 

@@ -1,0 +1,176 @@
+/*
+ * What the memory threads do with a piece, and the few calls on a range that are short enough for the event loop.
+ */
+#include "memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+#define MPOL_PREFERRED 1
+#define NODES_MAX 1024
+/* A lock holds up everybody who maps or unmaps: 64 MiB of small pages take a millisecond. */
+#define LOCKED_AT_ONCE (16u << 20)
+
+/* ---- locks --------------------------------------------------------------------------------------------------- */
+
+/*
+ * On fault, also for what is resident: nothing is brought in, and a private mapping of a file is not copied page by page.
+ * All of the range is locked, or nothing.
+ */
+int lock_range(uint8_t *base, size_t length) {
+  for (size_t at = 0; at < length; at += LOCKED_AT_ONCE) {
+    size_t count = length - at < LOCKED_AT_ONCE ? length - at : LOCKED_AT_ONCE;
+    if (syscall(SYS_mlock2, base + at, count, MLOCK_ONFAULT) == 0) continue;
+    int result = -errno;
+    if (at > 0) munlock(base, at);
+    return result;
+  }
+  return 0;
+}
+
+/* Before Linux 5.18 locked memory could not be given back as it is. */
+int discard_range(uint8_t *base, size_t length) {
+  if (madvise(base, length, MADV_DONTNEED_LOCKED) == 0) return 0;
+  if (errno != EINVAL) return -errno;
+  munlock(base, length);
+  return madvise(base, length, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
+/* ---- populate ------------------------------------------------------------------------------------------------ */
+
+/* Once for the whole range: chunk by chunk and by two threads, it would fall into as many mappings as chunks. */
+static void prepare(const struct job *job) {
+  uint8_t *base = job->region->base + job->offset;
+  if (job->huge && job->region->anonymous) madvise(base, job->length, MADV_HUGEPAGE);
+  if (job->node >= 0 && job->node < NODES_MAX) {
+    unsigned long nodes[NODES_MAX / (8 * sizeof(unsigned long))] = {0};
+    unsigned bits = 8 * sizeof *nodes;
+    nodes[(unsigned)job->node / bits] = 1ul << ((unsigned)job->node % bits);
+    /* A wish: without such a node, or the right to ask, memory comes from wherever it comes from. */
+    syscall(SYS_mbind, base, job->length, MPOL_PREFERRED, nodes, (unsigned long)NODES_MAX, 0u);
+  }
+}
+
+static int populate(const struct job *job, uint8_t *base, size_t length) {
+  while (madvise(base, length, job->region->anonymous ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) != 0) {
+    if (errno != EINTR && errno != EAGAIN) return -errno;
+  }
+  return 0;
+}
+
+/* ---- load ---------------------------------------------------------------------------------------------------- */
+
+void reader_close(struct reader *reader) {
+  if (reader->direct >= 0) close(reader->direct);
+  *reader = (struct reader){.serial = 0, .fd = -1, .direct = -1};
+}
+
+/* Opens the file again, for reads past the page cache: the caller's descriptor has a position and flags of its own. */
+static void reader_open(struct reader *reader, const struct job *job, int fd) {
+  if (reader->serial == job->serial && reader->fd == fd) return;
+  reader_close(reader);
+  char path[40];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  *reader = (struct reader){.serial = job->serial, .fd = fd, .direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC)};
+}
+
+static bool aligned(uint64_t n) { return n % PAGE_BYTES == 0; }
+
+/* Reads until everything is there or the file ends. @returns bytes read, or −errno */
+static ssize_t read_all(struct reader *reader, uint8_t *into, size_t length, uint64_t offset) {
+  size_t done = 0;
+  while (done < length) {
+    bool direct = reader->direct >= 0 && aligned((uintptr_t)into + done) && aligned(offset + done) && aligned(length - done);
+    ssize_t n = pread(direct ? reader->direct : reader->fd, into + done, length - done, (off_t)(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && direct && errno == EINVAL) {
+      close(reader->direct);
+      reader->direct = -1;
+      continue;
+    }
+    if (n < 0) return -errno;
+    if (n == 0) break;
+    done += (size_t)n;
+  }
+  return (ssize_t)done;
+}
+
+static bool verify(const uint8_t *page, const uint8_t *check) {
+  uint32_t expected;
+  memcpy(&expected, check + CHECK_BYTES - 4, 4);
+  return checksum(checksum(0, check, CHECK_BYTES - 4), page, PAGE_BYTES) == expected;
+}
+
+static int note_damage(struct memory *memory, struct job *job, size_t offset) {
+  int result = 0;
+  pthread_mutex_lock(&memory->mutex);
+  if (job->damaged_count == job->damaged_room) {
+    size_t room = job->damaged_room == 0 ? 16 : 2 * job->damaged_room;
+    size_t *damaged = realloc(job->damaged, room * sizeof *damaged);
+    if (damaged == NULL) result = -ENOMEM;
+    else {
+      job->damaged = damaged;
+      job->damaged_room = room;
+    }
+  }
+  if (result == 0) job->damaged[job->damaged_count++] = offset;
+  pthread_mutex_unlock(&memory->mutex);
+  return result;
+}
+
+static int load(struct memory *memory, const struct piece *piece, struct reader *reader) {
+  struct run *run = piece->run;
+  size_t offset = run->offset + piece->at;
+  uint8_t *into = piece->job->region->base + offset;
+  reader_open(reader, piece->job, run->fd);
+  ssize_t got = read_all(reader, into, piece->length, run->file_offset + piece->at);
+  if (got < 0) return (int)got;
+  if ((size_t)got < piece->length) {
+    pthread_mutex_lock(&memory->mutex);
+    if (offset + (size_t)got < run->ends_at) run->ends_at = offset + (size_t)got;
+    pthread_mutex_unlock(&memory->mutex);
+  }
+  if (run->checks == NULL) return 0;
+  const uint8_t *check = run->checks + piece->at / PAGE_BYTES * CHECK_BYTES;
+  for (size_t at = 0; at + PAGE_BYTES <= (size_t)got; at += PAGE_BYTES, check += CHECK_BYTES) {
+    if (verify(into + at, check)) continue;
+    int result = note_damage(memory, piece->job, offset + at);
+    if (result != 0) return result;
+  }
+  return 0;
+}
+
+int do_piece(struct memory *memory, const struct piece *piece, struct reader *reader) {
+  struct job *job = piece->job;
+  uint8_t *base = job->region->base + job->offset + piece->at;
+  switch (job->kind) {
+    case JOB_POPULATE:
+      if (!piece->prepare) return populate(job, base, piece->length);
+      prepare(job);
+      return 0;
+    case JOB_LOCK:
+      return lock_range(base, piece->length);
+    case JOB_LOAD:
+      return load(memory, piece, reader);
+    case JOB_UNMAP:
+      region_unmap(job->region);
+      return 0;
+  }
+  return -EINVAL;
+}

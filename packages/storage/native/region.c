@@ -1,0 +1,247 @@
+/*
+ * Regions: a mapping, and everybody who still needs it.
+ *
+ * The memory under an ArrayBuffer belongs to V8 from the wrap until the backing store's finalizer has run, wherever the buffer
+ * went meanwhile: transfer() makes a second one over the same memory and leaves the first detached. So the mapping counts its
+ * owners, and none of them is asked to be quick.
+ *
+ * I1 a mapping is unmapped when JavaScript released it, no backing store over it lives and no job works on it, not before.
+ * I2 what V8 counts as ours never falls below zero: V8 ends the process then. Before a wrap, `baseline` ≥ `wrapped`, and each
+ *    buffer's bytes are subtracted once and added once, in the call that detaches it.
+ * I3 when an environment goes away, Node runs the finalizers of buffers whose memory has gone on to another one. `memory_closing`
+ *    runs before that, because it is registered anew after each wrap and hooks run last in, first out; it finds those buffers, and
+ *    their regions stay mapped: empty, but readable.
+ */
+#include "memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define BASELINE_BYTES (1ll << 30)
+#define MPOL_LOCAL 4
+
+struct region *region_map(struct memory *memory, int fd, uint64_t offset, size_t length, int *result) {
+  struct region *region = calloc(1, sizeof *region);
+  if (region == NULL) {
+    *result = -ENOMEM;
+    return NULL;
+  }
+  /* Room to cut an aligned piece out of. */
+  size_t room = length + CHUNK_BYTES;
+  uint8_t *base = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) {
+    *result = -errno;
+    free(region);
+    return NULL;
+  }
+  uint8_t *aligned = (uint8_t *)(((uintptr_t)base + CHUNK_BYTES - 1) & ~(uintptr_t)(CHUNK_BYTES - 1));
+  if (aligned != base) munmap(base, (size_t)(aligned - base));
+  munmap(aligned + length, room - length - (size_t)(aligned - base));
+  int flags = MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED | (fd < 0 ? MAP_ANONYMOUS : 0);
+  if (mmap(aligned, length, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset) == MAP_FAILED) {
+    *result = -errno;
+    munmap(aligned, length);
+    free(region);
+    return NULL;
+  }
+  /* A child process that is about to execute another program would copy the page tables of all of it. */
+  madvise(aligned, length, MADV_DONTFORK);
+  madvise(aligned, length, MADV_DONTDUMP);
+  /* Small pages unless asked: one write splits a file's huge page, and a 4 KiB frame must not cost 2 MiB. */
+  madvise(aligned, length, MADV_NOHUGEPAGE);
+  /* With a policy of its own the kernel's NUMA balancing leaves the range alone. Needs no privilege; no NUMA: no harm. */
+  syscall(SYS_mbind, aligned, length, MPOL_LOCAL, NULL, 0ul, 0u);
+  if (fd < 0) {
+    /*
+     * With a first page, though it goes again, the whole range belongs to one anon_vma: parts of it that come to differ (locked,
+     * huge) and then are alike again become one mapping again. Parts first touched apart never would.
+     */
+    *(volatile uint8_t *)aligned = 0;
+    madvise(aligned, PAGE_BYTES, MADV_DONTNEED);
+  }
+  region->memory = memory;
+  region->base = aligned;
+  region->length = length;
+  region->anonymous = fd < 0;
+  region->handle = true;
+  region->uses = 1;
+  region->next = memory->regions;
+  if (region->next != NULL) region->next->previous = region;
+  memory->regions = region;
+  memory->holders++;
+  return region;
+}
+
+void memory_drop(struct memory *memory) {
+  if (--memory->holders > 0) return;
+  pthread_mutex_destroy(&memory->mutex);
+  pthread_cond_destroy(&memory->work);
+  free(memory);
+}
+
+/* Takes milliseconds for a GiB of small pages: on a lane's thread, where there is one. */
+void region_unmap(struct region *region) {
+  if (region->orphaned) {
+    munlock(region->base, region->length);
+    discard_range(region->base, region->length);
+  } else {
+    munmap(region->base, region->length);
+  }
+}
+
+/* Once it is unmapped and JavaScript's object is gone. */
+void region_free(struct region *region) {
+  if (!region->unmapped || region->handle) return;
+  struct memory *memory = region->memory;
+  if (region->previous != NULL) region->previous->next = region->next;
+  else memory->regions = region->next;
+  if (region->next != NULL) region->next->previous = region->previous;
+  free(region->views);
+  free(region);
+  memory_drop(memory);
+}
+
+void region_drop(struct region *region) {
+  if (--region->uses > 0) return;
+  struct job *job = region->memory->closing ? NULL : calloc(1, sizeof *job);
+  if (job != NULL) {
+    job->kind = JOB_UNMAP;
+    job->region = region;
+    if (lane_submit(region->memory, job)) return;
+    free(job);
+  }
+  region_unmap(region);
+  region->unmapped = true;
+  region_free(region);
+}
+
+void region_handle_gone(struct region *region) {
+  region->handle = false;
+  if (region->released) {
+    region_free(region);
+    return;
+  }
+  region->released = true;
+  region_drop(region);
+}
+
+/* ---- views --------------------------------------------------------------------------------------------------- */
+
+static void adjust(napi_env env, int64_t bytes) {
+  int64_t total;
+  napi_adjust_external_memory(env, bytes, &total);
+}
+
+static bool is_detached(napi_env env, struct view *view) {
+  napi_value buffer;
+  bool detached = true;
+  napi_get_reference_value(env, view->buffer, &buffer);
+  napi_is_detached_arraybuffer(env, buffer, &detached);
+  return detached;
+}
+
+/* Its slot is free from now on; the struct lives until its memory has no owner in V8. */
+static void forget(napi_env env, struct view *view) {
+  napi_delete_reference(env, view->buffer);
+  view->region->views[view->slot] = NULL;
+  view->given_back = true;
+}
+
+/* Finalizer of a backing store: on the event loop, some time after the last buffer over it went. */
+static void store_freed(napi_env env, void *data, void *hint) {
+  (void)data;
+  struct view *view = hint;
+  struct region *region = view->region;
+  view->owned = false;
+  if (region->memory->closing) {
+    if (view->escaped) region->orphaned = true; /* I3 */
+    if (!view->given_back) forget(env, view);
+  }
+  if (view->given_back) free(view);
+  region_drop(region);
+}
+
+void memory_closing(void *arg) {
+  struct memory *memory = arg;
+  napi_handle_scope scope;
+  memory->closing = true;
+  if (napi_open_handle_scope(memory->env, &scope) != napi_ok) return;
+  for (struct region *region = memory->regions; region != NULL; region = region->next) {
+    for (size_t i = 0; i < region->view_slots; i++) {
+      struct view *view = region->views[i];
+      if (view != NULL && is_detached(memory->env, view)) view->escaped = true;
+    }
+  }
+  napi_close_handle_scope(memory->env, scope);
+}
+
+/* I2: in steps that double, because V8 collects garbage when it hears of much new memory. */
+static void raise_baseline(struct memory *memory, int64_t length) {
+  int64_t needed = memory->wrapped + length;
+  if (needed <= memory->baseline) return;
+  int64_t target = memory->baseline == 0 ? BASELINE_BYTES : 2 * memory->baseline;
+  if (target < needed) target = needed;
+  adjust(memory->env, target - memory->baseline);
+  memory->baseline = target;
+}
+
+static bool make_room(struct region *region, uint32_t slot) {
+  if (slot < region->view_slots) return true;
+  size_t slots = region->view_slots == 0 ? 16 : 2 * region->view_slots;
+  if (slots <= slot) slots = (size_t)slot + 1;
+  struct view **views = realloc(region->views, slots * sizeof *views);
+  if (views == NULL) return false;
+  memset(views + region->view_slots, 0, (slots - region->view_slots) * sizeof *views);
+  region->views = views;
+  region->view_slots = slots;
+  return true;
+}
+
+napi_value region_view(struct region *region, size_t offset, size_t length, uint32_t slot) {
+  struct memory *memory = region->memory;
+  napi_env env = memory->env;
+  if (!make_room(region, slot)) return NULL;
+  struct view *view = region->views[slot] == NULL ? calloc(1, sizeof *view) : NULL;
+  if (view == NULL) return NULL;
+  *view = (struct view){.region = region, .offset = offset, .length = length, .slot = slot, .owned = true};
+  raise_baseline(memory, (int64_t)length);
+  napi_value buffer;
+  if (napi_create_external_arraybuffer(env, region->base + offset, length, store_freed, view, &buffer) != napi_ok) {
+    free(view);
+    return NULL;
+  }
+  /* Afterwards: V8 starts a collection 64 MiB above the lowest sum since the last one, and this way that stays where it is. */
+  adjust(env, -(int64_t)length);
+  memory->wrapped += (int64_t)length;
+  region->views[slot] = view;
+  region->uses++;
+  napi_create_reference(env, buffer, 1, &view->buffer);
+  napi_remove_env_cleanup_hook(env, memory_closing, memory);
+  napi_add_env_cleanup_hook(env, memory_closing, memory);
+  return buffer;
+}
+
+void region_detach(struct region *region, uint32_t slot) {
+  struct view *view = slot < region->view_slots ? region->views[slot] : NULL;
+  if (view == NULL) return;
+  napi_env env = region->memory->env;
+  napi_value buffer;
+  if (is_detached(env, view)) view->escaped = true;
+  adjust(env, (int64_t)view->length);
+  region->memory->wrapped -= (int64_t)view->length;
+  napi_get_reference_value(env, view->buffer, &buffer);
+  if (!view->escaped) napi_detach_arraybuffer(env, buffer);
+  forget(env, view);
+  if (!view->owned) free(view);
+}
+
+void region_release(struct region *region) {
+  if (region->released) return;
+  for (size_t i = 0; i < region->view_slots; i++) region_detach(region, (uint32_t)i);
+  region->released = true;
+  region_drop(region);
+}

@@ -1,0 +1,118 @@
+/** What is in memory, what is locked there, and what the kernel says about it. */
+import { describe, expect, it } from "vitest";
+import { expectSame, DOORS, isZero, memoryHarness, PAGE } from "./fixtures/memory-harness.ts";
+import { CHUNK_BYTES, mappingOf } from "./fixtures/memory-helpers.ts";
+
+describe.each(DOORS)("memory door: %s", (kind, make) => {
+  const native = kind === "addon";
+  const h = memoryHarness(make);
+
+  describe("residency", () => {
+    it("is what populate brings and discard takes away", async () => {
+      const region = h.reserve(8);
+      const resident = (): number | undefined => region.residentBytes(0, 8 * CHUNK_BYTES);
+      expect(resident()).toBe(native ? 0 : undefined);
+      await region.populate(PAGE, CHUNK_BYTES);
+      expect(resident()).toBe(native ? CHUNK_BYTES : undefined);
+      await region.populate(0, 4 * CHUNK_BYTES, { hugePages: true, numaNode: 0 });
+      expect(resident()).toBe(native ? 4 * CHUNK_BYTES : undefined);
+      region.discard(CHUNK_BYTES, 2 * CHUNK_BYTES);
+      expect(resident()).toBe(native ? 2 * CHUNK_BYTES : undefined);
+      const nodes = region.numaNodes(0, 2 * CHUNK_BYTES);
+      if (native && nodes) {
+        expect(nodes).toHaveLength(1_024);
+        expect([nodes[511], nodes[512]]).toEqual([expect.any(Number), -1]);
+        expect(nodes[511]).toBeGreaterThanOrEqual(0);
+      } else expect(nodes).toBeUndefined();
+    });
+
+    it("changes no content", async () => {
+      const region = h.reserve(3);
+      const bytes = new Uint8Array(region.view(0, 3 * CHUNK_BYTES)).map((_, i) => i * 7);
+      await region.populate(0, 3 * CHUNK_BYTES, { hugePages: true, numaNode: 99 });
+      const denial = await region.lock(0, 3 * CHUNK_BYTES);
+      expect(denial === undefined || typeof denial === "string").toBe(true);
+      region.unlock(0, 3 * CHUNK_BYTES);
+      expectSame(h.contentOf(region, 0, 3 * CHUNK_BYTES), new Uint8Array(3 * CHUNK_BYTES));
+      expect(bytes).toHaveLength(3 * CHUNK_BYTES);
+    });
+
+    it("of views is zeros once discarded", async () => {
+      const region = h.reserve(2);
+      const bytes = new Uint8Array(region.view(0, 2 * CHUNK_BYTES)).fill(1);
+      await region.lock(0, CHUNK_BYTES);
+      region.discard(PAGE, CHUNK_BYTES);
+      expect([bytes[PAGE - 1], bytes[PAGE], bytes[PAGE + CHUNK_BYTES]]).toEqual([1, 0, 1]);
+      bytes[PAGE] = 5;
+      expect(h.contentOf(region, PAGE, 1)[0]).toBe(5);
+    });
+
+    it.each([PAGE, 2 * CHUNK_BYTES, 9 * CHUNK_BYTES])(
+      "of %s bytes can be locked",
+      async (byteCount) => {
+        const region = h.reserve(9);
+        await region.populate(0, byteCount);
+        const before = h.door.facts().lockedBytes ?? 0;
+        const denial = await region.lock(0, byteCount);
+        if (!native) expect(denial).toBe("unsupported");
+        else if (denial === undefined) expect(h.door.facts().lockedBytes).toBe(before + byteCount);
+        else expect(h.door.facts().lockableBytes).toBeLessThan(before + byteCount);
+        region.unlock(0, byteCount);
+        expect(h.door.facts().lockedBytes ?? 0).toBe(before);
+      },
+    );
+
+    it("locked without being there is not brought in, and stays locked when discarded", async () => {
+      const region = h.reserve(9);
+      await region.lock(0, 9 * CHUNK_BYTES);
+      expect(region.residentBytes(0, 9 * CHUNK_BYTES) ?? 0).toBe(0);
+      new Uint8Array(region.view(0, PAGE)).fill(1);
+      region.discard(0, 9 * CHUNK_BYTES);
+      expect(isZero(h.contentOf(region, 0, PAGE))).toBe(true);
+    });
+  });
+
+  it("tells the kernel to keep the memory from child processes and core dumps", async (context) => {
+    if (!native) context.skip("ordinary buffers belong to the C library");
+    // A length nobody else has.
+    const region = h.reserve(37);
+    h.fileOf(29 * PAGE);
+    h.mapFile(0, 29 * PAGE);
+    for (const byteCount of [37 * CHUNK_BYTES, 29 * PAGE])
+      expect(mappingOf(byteCount)?.flags).toEqual(
+        expect.arrayContaining(["rd", "wr", "dc", "dd", "nh"]),
+      );
+    await region.populate(0, 37 * CHUNK_BYTES, { hugePages: true, numaNode: 0 });
+    expect(mappingOf(37 * CHUNK_BYTES)?.flags).toEqual(expect.arrayContaining(["dc", "dd", "hg"]));
+    expect(mappingOf(37 * CHUNK_BYTES)?.rssBytes).toBe(37 * CHUNK_BYTES);
+  });
+
+  it("gives everything back on release", async () => {
+    const region = h.reserve(41);
+    const before = h.door.facts();
+    await region.populate(0, 41 * CHUNK_BYTES);
+    await region.lock(0, 41 * CHUNK_BYTES);
+    region.view(0, CHUNK_BYTES);
+    region.release();
+    if (!native) return expect(h.door.facts().lockedBytes).toBe(before.lockedBytes);
+    // Once V8 has let go of the view and a thread has unmapped it.
+    await expect.poll(() => mappingOf(41 * CHUNK_BYTES)).toBeUndefined();
+    expect(h.door.facts().lockedBytes).toBe(before.lockedBytes);
+  });
+
+  it("knows where the process stands", () => {
+    const facts = h.door.facts();
+    expect(facts.lockableBytes).toBeGreaterThanOrEqual(0);
+    if (!native) expect(facts.lockableBytes).toBe(0);
+    expect(facts.lockedBytes).toEqual(expect.any(Number));
+    expect(facts.mappings).toBeGreaterThan(10);
+    expect(facts.mappingsMax).toBeGreaterThanOrEqual(facts.mappings!);
+    if (native) {
+      expect(facts.majorFaults).toBeGreaterThanOrEqual(0);
+      const region = h.reserve(1);
+      new Uint8Array(region.view(0, 100 * PAGE)).fill(1);
+      expect(h.door.facts().minorFaults).toBeGreaterThanOrEqual(facts.minorFaults! + 100);
+    } else expect([facts.majorFaults, facts.minorFaults]).toEqual([undefined, undefined]);
+    expect(h.door.bindThread([100_000])).toBe(false);
+  });
+});
