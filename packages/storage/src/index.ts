@@ -49,4 +49,5 @@ export type { SegmentEntry, SegmentStatus } from "./log/log-index.ts";
 export type { ArchiveHealth } from "./log/archiver.ts";
 export { FilesystemArchive, type ArchivedSegment, type SegmentArchive } from "./log/archive.ts";
 export { KvStateStore, STATE_BYTES_MAX, type KvStateStoreOptions } from "./state/kv-state-store.ts";
+export { SegmentStateStore, type SegmentStateStoreOptions } from "./state/segment-state-store.ts";
 export * from "./state/state-store.ts";

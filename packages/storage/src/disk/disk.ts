@@ -42,6 +42,8 @@ export interface Disk {
 
 export interface DiskFile {
   readonly path: string;
+  /** Of a real file, until it is closed: for reads by the native door. */
+  readonly descriptor?: number;
   /**
    * Writes `bytes` at `offset` and, with `sync`, flushes the file (fdatasync) in the same trip off the event
    * loop. `bytes` must not change until this resolves. Writes of one file are issued one at a time by the caller.

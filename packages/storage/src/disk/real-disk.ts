@@ -55,6 +55,10 @@ class RealDiskFile implements DiskFile {
     this.#door = door;
   }
 
+  get descriptor(): number {
+    return this.#handle.fd;
+  }
+
   write(offset: number, bytes: Uint8Array, options: { sync: boolean }): Promise<void> {
     return this.#run("write", (fd) => this.#door.writeAndFlush(fd, bytes, offset, options.sync));
   }

@@ -11,8 +11,23 @@ import { assert } from "@pinion/core";
 import type { VolumeRoot } from "../segment/batch-format.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
 import type { ShardSegments } from "../segment/shard-segments.ts";
-import { PageKind, type PageEntry, type PageName } from "../segment/page-entry.ts";
+import {
+  PAGE_BYTES,
+  pageCheck,
+  PageKind,
+  type PageEntry,
+  type PageName,
+} from "../segment/page-entry.ts";
 import { EMPTY_MAP, MapWriter, PageMap } from "./page-map.ts";
+
+/** A stored page and what it must look like (page-entry.ts, `pageCheck`). */
+export interface VolumePlace {
+  readonly page: number;
+  readonly segment: number;
+  /** Bytes in the segment's file. */
+  readonly offset: number;
+  readonly check: Uint8Array;
+}
 
 export interface VolumeOptions {
   readonly segments: Pick<ShardSegments, "read">;
@@ -75,6 +90,24 @@ export class Volume {
       if (this.version !== version) continue;
       this.#keep(page, bytes);
       return bytes;
+    }
+  }
+
+  /** Where the pages `from` … `to − 1` lie, as of one version. */
+  async places(from: number, to: number): Promise<VolumePlace[]> {
+    for (;;) {
+      const { version } = this;
+      const places: VolumePlace[] = [];
+      for await (const [page, entry] of this.map.entries(from)) {
+        if (page >= to) break;
+        places.push({
+          page,
+          segment: entry.segment,
+          offset: entry.page * PAGE_BYTES,
+          check: pageCheck(this.#name(PageKind.data, 0, page), entry),
+        });
+      }
+      if (this.version === version) return places;
     }
   }
 

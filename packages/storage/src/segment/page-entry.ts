@@ -9,7 +9,7 @@
  * | 6 | 6 | birth: LSN of the freeze the version was written for |
  * | 12 | 4 | checksum |
  *
- * The checksum is CRC32C over a prefix {u32 segment, u32 page, u32 volume, u8 kind, u8 level, u16 0, u48 index, u16 0, u48 birth, u16 0} and the
+ * The checksum is CRC32C over a prefix of 28 bytes {u32 segment, u32 page, u32 volume, u8 kind, u8 level, u48 index, u48 birth, u16 0} and the
  * content. So a page that was written to another place, for another page or at another time never passes for this one, and
  * because the entry lies in the parent, a page that was not written at all does not either.
  */
@@ -48,7 +48,8 @@ export interface MapRoot {
 }
 
 const TWO_32 = 4_294_967_296;
-const prefix = new Uint8Array(36);
+const PREFIX_BYTES = 28;
+const prefix = new Uint8Array(PREFIX_BYTES);
 const prefixView = new DataView(prefix.buffer);
 
 export function putU48(view: DataView, at: number, value: number): void {
@@ -67,14 +68,36 @@ export function pageChecksum(
   birth: number,
   content: Uint8Array,
 ): number {
-  prefixView.setUint32(0, segment, true);
-  prefixView.setUint32(4, page, true);
-  prefixView.setUint32(8, name.volume, true);
-  prefix[12] = name.kind;
-  prefix[13] = name.level;
-  putU48(prefixView, 16, name.index);
-  putU48(prefixView, 24, birth);
+  putPrefix(prefixView, name, segment, page, birth);
   return crc32c(content, crc32c(prefix));
+}
+
+function putPrefix(
+  view: DataView,
+  { volume, kind, level, index }: PageName,
+  segment: number,
+  page: number,
+  birth: number,
+): void {
+  view.setUint32(0, segment, true);
+  view.setUint32(4, page, true);
+  view.setUint32(8, volume, true);
+  view.setUint8(12, kind);
+  view.setUint8(13, level);
+  putU48(view, 14, index);
+  putU48(view, 20, birth);
+}
+
+/** What the native door verifies a page by: the prefix, and the checksum of prefix and content (memory/memory-door.ts). */
+export function pageCheck(
+  name: PageName,
+  { segment, page, birth, checksum }: PageEntry,
+): Uint8Array {
+  const check = new Uint8Array(PREFIX_BYTES + 4);
+  const view = new DataView(check.buffer);
+  putPrefix(view, name, segment, page, birth);
+  view.setUint32(PREFIX_BYTES, checksum, true);
+  return check;
 }
 
 export function putEntry(view: DataView, at: number, entry: PageEntry | undefined): void {

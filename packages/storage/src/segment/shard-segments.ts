@@ -135,6 +135,11 @@ export class ShardSegments {
     return bytes;
   }
 
+  /** Of a segment's file, for the native door; undefined where there is none. */
+  fileDescriptor(id: number): number | undefined {
+    return this.#open.get(id)?.file.descriptor;
+  }
+
   /** Starts a checkpoint (G4). */
   begin(freezeLsn: number, term: number): CheckpointWriter {
     assert(!this.#writing, "two checkpoints of a shard at once");

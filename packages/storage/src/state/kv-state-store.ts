@@ -18,15 +18,20 @@ import {
   type ShardId,
 } from "@pinion/core";
 import type { KvEntry, KvStore, KvWrite } from "../kv/kv-store.ts";
+import type { ShardStore } from "../store/shard-store.ts";
+import { ExtentTable, type ExtentCheckpoint } from "./extent-table.ts";
 import * as keys from "./state-keys.ts";
 import { Table } from "./state-keys.ts";
 import type {
   ActorKey,
   ActorRecord,
   ActorSummary,
+  ExtentChange,
+  ExtentPages,
   ReminderRecord,
   ShardCheckpoint,
   StateStore,
+  StoredExtent,
 } from "./state-store.ts";
 import * as values from "./state-values.ts";
 import { decoding } from "./state-values.ts";
@@ -41,6 +46,8 @@ const SLICE_BYTES = 1 << 20;
 
 export interface KvStateStoreOptions {
   readonly clock?: Clock;
+  /** Where the pages of extents go: `kv` itself, if it has volumes. Without it there are no extents. */
+  readonly volumes?: ShardStore;
   /** Told when a listing skips something damaged; reading that actor itself throws. */
   readonly onDamage?: (error: PinionError) => void;
 }
@@ -52,12 +59,16 @@ export class KvStateStore implements StateStore {
   #formatChecked: Promise<void> | undefined;
   #lastCheckpoint: Promise<void> = Promise.resolve();
   readonly #applied = new Map<ShardId, Lsn>();
+  readonly #extents: ExtentTable;
+  readonly #volumes: ShardStore | undefined;
 
   /** @param kv stays its owner's: `close` waits for checkpoints and leaves it open. Its tables named `state-…` are this store's. */
   constructor(kv: KvStore, options: KvStateStoreOptions = {}) {
     this.#kv = kv;
     this.#clock = options.clock ?? systemClock;
     this.#onDamage = options.onDamage ?? (() => {});
+    this.#volumes = options.volumes;
+    this.#extents = new ExtentTable(kv, options.volumes);
   }
 
   async appliedLsn(shard: ShardId): Promise<Lsn> {
@@ -89,6 +100,15 @@ export class KvStateStore implements StateStore {
         reminders: extras ? values.decodeExtras(key, extras).reminders : [],
       };
     });
+  }
+
+  async loadExtents(shard: ShardId, actor: ActorKey): Promise<readonly StoredExtent[]> {
+    await this.#checkFormat();
+    return this.#extents.load(shard, actor);
+  }
+
+  extentPages(_shard: ShardId, extent: StoredExtent): Promise<ExtentPages> {
+    return this.#extents.pages(extent);
   }
 
   async facts(shard: ShardId, prefix: string): Promise<{ name: string; value: Uint8Array }[]> {
@@ -242,14 +262,42 @@ export class KvStateStore implements StateStore {
         `a checkpoint of shard ${shard} goes back from LSN ${before} to ${appliedLsn}`,
       );
     }
-    await this.#kv.commit(this.#writesOf(shards));
+    const extents = await this.#extentsOf(shards);
+    const writes = this.#writesOf(
+      shards,
+      extents.flatMap((part) => part.writes),
+    );
+    if (this.#volumes === undefined) await this.#kv.commit(writes);
+    else {
+      const volumes = extents.map((part) => part.volumes);
+      await this.#volumes.commit(writes, {
+        writes: volumes.flatMap((part) => part.writes),
+        removed: volumes.flatMap((part) => part.removed),
+      });
+    }
     await this.#kv.sync();
     for (const { shard, appliedLsn } of shards) this.#applied.set(shard, appliedLsn);
   }
 
+  async #extentsOf(shards: readonly ShardCheckpoint[]): Promise<ExtentCheckpoint[]> {
+    const parts: ExtentCheckpoint[] = [];
+    if (this.#volumes === undefined) return parts;
+    for (const { shard, actors, extents } of shards) {
+      const deleted: ActorKey[] = [];
+      for (const [actor, record] of actors) if (record === undefined) deleted.push(actor);
+      if (deleted.length === 0 && extents === undefined) continue;
+      parts.push(await this.#extents.checkpoint(shard, extents ?? NO_EXTENTS, deleted));
+    }
+    return parts;
+  }
+
   /** The writes of a checkpoint in slices, each encoded in its own turn of the event loop (I4). */
-  async *#writesOf(shards: readonly ShardCheckpoint[]): AsyncIterable<KvWrite[]> {
+  async *#writesOf(
+    shards: readonly ShardCheckpoint[],
+    first: readonly KvWrite[],
+  ): AsyncIterable<KvWrite[]> {
     yield [
+      ...first,
       {
         table: Table.meta,
         key: keys.FORMAT_KEY,
@@ -314,6 +362,7 @@ export class KvStateStore implements StateStore {
   }
 }
 
+const NO_EXTENTS: ReadonlyMap<ActorKey, readonly ExtentChange[]> = new Map();
 const NO_EXTRAS: values.Extras = Object.freeze({ hasLarge: false, reminders: [] });
 /** What damaged extras said is lost: there may have been a large state. */
 const NOTHING_KNOWN: values.Extras = Object.freeze({ hasLarge: true, reminders: [] });

@@ -11,6 +11,7 @@
  * | state-extras | u16 shard, actor | all reminders, and whether there is a large state; absent when there is neither |
  * | state-due | u16 shard, f64 due ms, actor, NUL, name | empty: an index of the reminders |
  * | state-facts | u16 shard, name | the fact |
+ * | state-extents | u16 shard, actor | its extents (extent-table.ts) |
  *
  * A due time is a non-negative double: the bits of such numbers, read as integers, are in the order of the numbers.
  */
@@ -24,6 +25,7 @@ export const Table = Object.freeze({
   extras: "state-extras",
   due: "state-due",
   facts: "state-facts",
+  extents: "state-extents",
 } as const);
 
 export const ACTOR_KEY_BYTES_MAX = 1_024;
@@ -59,6 +61,9 @@ function shardBytes(shard: ShardId): Buffer {
 
 export const shardKey = (shard: ShardId): Uint8Array =>
   Buffer.concat([Buffer.from("shard"), shardBytes(shard)]);
+
+export const volumesKey = (shard: ShardId): Uint8Array =>
+  Buffer.concat([Buffer.from("volumes"), shardBytes(shard)]);
 
 export const actorKeyBytes = (shard: ShardId, actor: ActorKey): Uint8Array =>
   Buffer.concat([shardBytes(shard), textBytes("actor key", actor, ACTOR_KEY_BYTES_MAX)]);

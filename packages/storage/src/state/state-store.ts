@@ -1,9 +1,8 @@
 /**
  * The port behind which a worker checkpoints and reloads what its actors are: state value, reminders, the dedupe window,
- * and how far each shard's log has been applied. The LMDB implementation comes first; the directory in segments follows
- * behind the same port and conformance suite.
+ * and how far each shard's log has been applied; and the pages of their extents.
  *
- * I1 `checkpoint` is atomic: records, shard facts and `appliedLsn` become visible and durable together.
+ * I1 `checkpoint` is atomic for each shard: records, extents, facts and `appliedLsn` become visible and durable together.
  * I2 only committed records are ever given to it (P8); the caller truncates the log only after it resolved.
  * I3 everything is asynchronous; nothing on a turn's path waits for it except an activation's first load.
  */
@@ -31,12 +30,60 @@ export interface ActorRecord {
   readonly reminders: readonly ReminderRecord[];
 }
 
+/** An extent as of its shard's applied LSN. */
+export interface StoredExtent {
+  /** 1 to 64 bytes; unique in its actor. */
+  readonly name: string;
+  /** What structure it holds, and the version of its format. */
+  readonly kind: string;
+  readonly version: number;
+  readonly lengthBytes: number;
+  /** Where its pages are, in its shard. */
+  readonly volume: number;
+}
+
+/** Where a stored page lies: for reads of many at once. */
+export interface PagePlace {
+  readonly page: number;
+  readonly segment: number;
+  readonly offset: number;
+  /** What its checksum begins with, and the checksum: 32 bytes (memory/memory-door.ts, LoadRun). */
+  readonly check: Uint8Array;
+}
+
+/** The stored pages of one extent, always the newest checkpointed ones. */
+export interface ExtentPages {
+  /** 4,096 verified bytes; undefined for a page that was never written and reads as zeros. @throws `corruption`, `io-error` */
+  read(page: number): Promise<Uint8Array | undefined>;
+  /** Where the pages `from` … `to − 1` lie now; a checkpoint may move them. */
+  places(from: number, to: number): Promise<readonly PagePlace[]>;
+  /** A segment's file descriptor, where there is one (real disks); undefined: read page by page. */
+  file(segment: number): number | undefined;
+  close(): void;
+}
+
+/** What a checkpoint changes of an extent. */
+export interface ExtentChange {
+  readonly name: string;
+  readonly kind: string;
+  readonly version: number;
+  readonly lengthBytes: number;
+  /** About how many pages there are. */
+  readonly pageCount: number;
+  /** Pages from here on are gone before `pages` are written: the extent was shorter in between. */
+  readonly pagesMax?: number;
+  /** In order of page number; asked for while the checkpoint is written. Bytes stay as they are until the next is asked for. */
+  readonly pages: AsyncIterable<readonly [page: number, bytes: Uint8Array]>;
+}
+
 export interface ShardCheckpoint {
   readonly shard: ShardId;
   /** Every record up to here is in the store. */
   readonly appliedLsn: Lsn;
-  /** Changed actors; undefined deletes. */
+  /** Changed actors; undefined deletes, extents included. */
   readonly actors: ReadonlyMap<ActorKey, ActorRecord | undefined>;
+  /** Changed extents, by actor; extents not named stay. */
+  readonly extents?: ReadonlyMap<ActorKey, readonly ExtentChange[]>;
   /** Shard facts to replace (dedupe sessions, outbox, open calls), by name; undefined deletes. */
   readonly facts: ReadonlyMap<string, Uint8Array | undefined>;
 }
@@ -53,6 +100,10 @@ export interface ActorSummary {
 export interface StateStore {
   appliedLsn(shard: ShardId): Promise<Lsn>;
   load(shard: ShardId, actor: ActorKey): Promise<ActorRecord | undefined>;
+  /** Empty for an actor without. @throws `corruption` */
+  loadExtents(shard: ShardId, actor: ActorKey): Promise<readonly StoredExtent[]>;
+  /** Opens the pages of an extent that `loadExtents` gave. */
+  extentPages(shard: ShardId, extent: StoredExtent): Promise<ExtentPages>;
   /** Facts of a shard whose name starts with `prefix`, in order of name. */
   facts(shard: ShardId, prefix: string): Promise<{ name: string; value: Uint8Array }[]>;
   /** Reminders of a shard due before `beforeMs`, earliest first, at most `limit`, after the given position. */
@@ -67,7 +118,7 @@ export interface StateStore {
     shard: ShardId,
     options: { limit: number; after?: ActorKey; prefix?: string },
   ): Promise<ActorSummary[]>;
-  /** Atomic over all shards given. Resolves once durable. @throws `disk-full`, `io-error` */
+  /** Atomic for each shard given. Resolves once all are durable; after an error, some may be. @throws `disk-full`, `io-error` */
   checkpoint(shards: readonly ShardCheckpoint[]): Promise<void>;
   close(): Promise<void>;
 }

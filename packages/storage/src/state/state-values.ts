@@ -21,7 +21,7 @@
  */
 import { lsn as toLsn, messageOf, PinionError, type Lsn } from "@pinion/core";
 import { crc32c } from "../memory/crc32c.ts";
-import type { ReminderRecord } from "./state-store.ts";
+import type { ReminderRecord, StoredExtent } from "./state-store.ts";
 
 const VERSION = 1;
 const HEADER_BYTES = 8;
@@ -208,4 +208,48 @@ export function decodeExtras(key: Uint8Array, value: Uint8Array): Extras {
   }
   if (at !== bytes.length) throw new Error("bytes after the last reminder");
   return { hasLarge: ((bytes[5] as number) & HAS_LARGE) !== 0, reminders };
+}
+
+export function encodeExtents(key: Uint8Array, extents: readonly StoredExtent[]): Uint8Array {
+  const texts = extents.map(({ kind, name }) => [Buffer.from(kind), Buffer.from(name)] as const);
+  const length = texts.reduce((sum, [kind, name]) => sum + 16 + kind.length + name.length, 2);
+  const bytes = begin(HEADER_BYTES + length);
+  bytes.writeUInt16LE(extents.length, HEADER_BYTES);
+  let at = HEADER_BYTES + 2;
+  for (const [i, { volume, lengthBytes, version }] of extents.entries()) {
+    const [kind, name] = texts[i] as (typeof texts)[number];
+    bytes.writeUInt32LE(volume, at);
+    bytes.writeDoubleLE(lengthBytes, at + 4);
+    bytes.writeUInt16LE(version, at + 12);
+    at += 14;
+    for (const text of [kind, name]) {
+      bytes[at] = text.length;
+      bytes.set(text, at + 1);
+      at += 1 + text.length;
+    }
+  }
+  return seal(key, bytes);
+}
+
+export function decodeExtents(key: Uint8Array, value: Uint8Array): StoredExtent[] {
+  const bytes = unseal(key, value, HEADER_BYTES + 2);
+  let at = HEADER_BYTES + 2;
+  const text = (): string => {
+    const start = at + 1;
+    at = start + bytes.readUInt8(at);
+    if (at > bytes.length) throw new Error("an extent's name ends outside of its value");
+    return bytes.toString("utf8", start, at);
+  };
+  const extents = Array.from({ length: bytes.readUInt16LE(HEADER_BYTES) }, (): StoredExtent => {
+    const volume = bytes.readUInt32LE(at);
+    const lengthBytes = bytes.readDoubleLE(at + 4);
+    const version = bytes.readUInt16LE(at + 12);
+    at += 14;
+    const kind = text();
+    return { name: text(), kind, version, lengthBytes, volume };
+  });
+  if (at !== bytes.length) throw new Error("bytes after the last extent");
+  if (!extents.every((e) => Number.isSafeInteger(e.lengthBytes) && e.lengthBytes >= 0))
+    throw new Error("the length of an extent is none");
+  return extents;
 }

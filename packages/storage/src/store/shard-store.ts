@@ -161,6 +161,11 @@ export class ShardStore implements KvStore {
     this.#volumes.release(volume);
   }
 
+  /** The descriptor of a segment's file, for the native door; undefined where files are not real ones. */
+  segmentFile(segment: number): number | undefined {
+    return this.#segments.fileDescriptor(segment);
+  }
+
   /** @param volumes their pages are asked for while the commit runs, one at a time */
   async commit(batch: KvBatch, volumes: VolumeChanges = NO_VOLUMES): Promise<void> {
     this.#check("commit");
