@@ -46,6 +46,8 @@ export interface BenchContext {
   readonly dir: string;
   /** 1, or 0.1 with `--quick`: how much of the full work to do. */
   readonly scale: number;
+  /** A folder of recorded traces, where one was named. */
+  readonly traces?: string | undefined;
 }
 
 export interface BenchRow {

@@ -1,7 +1,7 @@
 /**
- * `pnpm bench <suite…> [--json] [--quick] [--only REGEX] [--dir FOLDER]`: runs suites and prints a table, or with `--json`
+ * `pnpm bench <suite…> [--json] [--quick] [--only REGEX] [--dir FOLDER] [--traces FOLDER]`: runs suites and prints a table, or with `--json`
  * one object a line. `--quick` does a tenth of the work, `--dir` says which disk to measure (default: the folder for
- * temporary files).
+ * temporary files), `--traces` where recorded traces are (test/bench/traces/block-trace.ts).
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,6 +16,9 @@ const SUITES: Readonly<Record<string, () => Promise<{ suite: BenchSuite }>>> = {
   call: () => import("./suites/call.ts"),
   state: () => import("./suites/state.ts"),
   ckpt: () => import("./suites/ckpt.ts"),
+  cache: () => import("./suites/cache.ts"),
+  "cache-ablations": () => import("./suites/cache-ablations.ts"),
+  scan: () => import("./suites/scan.ts"),
 };
 
 async function main(): Promise<void> {
@@ -26,6 +29,7 @@ async function main(): Promise<void> {
       quick: { type: "boolean", default: false },
       only: { type: "string" },
       dir: { type: "string", default: tmpdir() },
+      traces: { type: "string" },
     },
   });
   const unknown = positionals.filter((name) => !Object.hasOwn(SUITES, name));
@@ -40,7 +44,11 @@ async function main(): Promise<void> {
     const { suite } = await SUITES[name]!();
     const dir = await mkdtemp(join(values.dir, "pinion-bench-"));
     try {
-      for (const bench of suite.cases({ dir, scale: values.quick ? 0.1 : 1 })) {
+      for (const bench of suite.cases({
+        dir,
+        scale: values.quick ? 0.1 : 1,
+        traces: values.traces,
+      })) {
         if (only && !only.test(`${suite.name}/${bench.name}`)) continue;
         const row = await runCase(suite.name, bench);
         rows.push(row);
