@@ -1,0 +1,322 @@
+/**
+ * Keeps extents in memory while somebody has a reason for it, within a budget. pin-policy.ts says who gets it, pin-driver.ts carries
+ * it out.
+ *
+ * State: an entry per key that is wanted or still has memory; what they have reserved (pin-ledger.ts); who waits for room
+ * (pin-claims.ts); when what has to be looked at.
+ *
+ * M1 a pin never fails for want of memory, privilege or a good disk: its outcome says what it got.
+ * M2 an extent is pinned or on its way out, never both.
+ * M3 after `stop` nothing is resident and nothing is reserved.
+ */
+import { assert, type Clock, type Timer } from "@pinion/core";
+import { invalidOption } from "./option-bounds.ts";
+import { ExpiryWheel } from "./expiry-wheel.ts";
+import { PinClaims } from "./pin-claims.ts";
+import { degradedAs, PinDriver } from "./pin-driver.ts";
+import { PinEntry } from "./pin-entry.ts";
+import { PinLedger } from "./pin-ledger.ts";
+import { shedding } from "./pin-policy.ts";
+import {
+  listPins,
+  PinHistory,
+  pinStats,
+  type PinFilter,
+  type PinListing,
+  type PinStats,
+} from "./pin-report.ts";
+import {
+  sunk,
+  type EvictionReason,
+  type PinBudget,
+  type PinKey,
+  type PinOptions,
+  type PinOutcome,
+  type PinPriority,
+  type PinTarget,
+} from "./pin-types.ts";
+
+export interface PinManagerOptions {
+  readonly clock: Clock;
+  readonly budget: PinBudget;
+  /** The node this worker's memory is wanted on. Default 0. */
+  readonly numaNode?: number;
+  /** Why the platform gives no huge pages, for the statistics. */
+  readonly hugePagesDenied?: string;
+  /** How long a pin waits for turns to let go of what makes room for it. Default 1,000 ms. */
+  readonly drainWaitMs?: number;
+  /** How often ends of pins are looked for; also how long an unused ephemeral pin lives. Default 1,000 ms. */
+  readonly gcIntervalMs?: number;
+}
+
+const PREFETCH_MAX = 64;
+const PREFETCH_TTL_MS = 30_000;
+
+export class PinManager {
+  readonly #clock: Clock;
+  readonly #budget: PinBudget;
+  readonly #numaNode: number;
+  readonly #hugePagesDenied: string | undefined;
+  readonly #gcIntervalMs: number;
+  readonly #entries = new Map<PinKey, PinEntry>();
+  readonly #ledger = new PinLedger();
+  readonly #history = new PinHistory();
+  readonly #claims: PinClaims;
+  readonly #driver: PinDriver;
+  readonly #wheel: ExpiryWheel<PinEntry>;
+  #gcTimer: Timer | undefined;
+  #stopped = false;
+  #held = false;
+
+  constructor(options: PinManagerOptions) {
+    this.#clock = options.clock;
+    this.#budget = options.budget;
+    this.#numaNode = options.numaNode ?? 0;
+    this.#hugePagesDenied = options.hugePagesDenied;
+    const drainWaitMs = options.drainWaitMs ?? 1_000;
+    this.#gcIntervalMs = options.gcIntervalMs ?? 1_000;
+    if (!(this.#gcIntervalMs >= 1))
+      throw invalidOption("pins.gcIntervalMs", this.#gcIntervalMs, "must be at least 1");
+    this.#wheel = new ExpiryWheel(this.#gcIntervalMs);
+    this.#claims = new PinClaims({
+      clock: this.#clock,
+      budget: this.#budget,
+      ledger: this.#ledger,
+      drainWaitMs,
+      evict: (victim) => this.#driver.evict(victim, "budget"),
+    });
+    this.#driver = new PinDriver({
+      clock: this.#clock,
+      ledger: this.#ledger,
+      claims: this.#claims,
+      history: this.#history,
+      numaNode: this.#numaNode,
+      drainWaitMs,
+      held: () => this.#held,
+      onResident: (entry) => {
+        entry.renew(this.#clock.nowMs());
+        this.#watch(entry);
+        this.#prefetch(entry);
+      },
+      onForgotten: (entry) => void this.#entries.delete(entry.key),
+    });
+  }
+
+  /** Looks for pins that have ended, every `gcIntervalMs`. */
+  start(): void {
+    if (this.#stopped || this.#gcTimer !== undefined) return;
+    this.#gcTimer = this.#clock.setTimer(this.#gcIntervalMs, () => {
+      this.#gcTimer = undefined;
+      this.gcExpired();
+      this.start();
+    });
+  }
+
+  /**
+   * Brings an extent in and keeps it. Pinned twice, it has the higher priority and the longer life of both, until one `unpin`.
+   * @returns what came of it; never rejects (M1)
+   */
+  pin(key: PinKey, target: PinTarget, options: PinOptions): Promise<PinOutcome> {
+    if (this.#stopped) return Promise.resolve(degradedAs("stopped"));
+    const nowMs = this.#clock.nowMs();
+    let entry = this.#entries.get(key);
+    if (entry === undefined) {
+      entry = new PinEntry(key, target, options, nowMs);
+      this.#entries.set(key, entry);
+    } else {
+      entry.askAgain(target, options);
+      this.#driver.reclass(entry, entry.ask.priority);
+    }
+    entry.heat.touch(nowMs);
+    entry.renew(nowMs);
+    this.#watch(entry);
+    if (entry.state !== "resident") return this.#driver.bringIn(entry);
+    // What was refused before may be granted now.
+    entry.denial = undefined;
+    return this.#driver.lockedOutcome(entry);
+  }
+
+  /** Nobody needs it any more: its memory goes once nothing references it. */
+  unpin(key: PinKey): void {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) this.#end(entry, "unpinned");
+  }
+
+  /**
+   * It was used: its times start anew, and where it sank it rises to what was asked for.
+   * @returns false when it is not in memory; pin it again to try again
+   */
+  renew(key: PinKey): boolean {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || !entry.wanted) return false;
+    const nowMs = this.#clock.nowMs();
+    entry.heat.touch(nowMs);
+    const rises = entry.priority !== entry.ask.priority;
+    if (rises) this.#driver.reclass(entry, entry.ask.priority);
+    entry.renew(nowMs);
+    if (rises) this.#watch(entry);
+    return entry.state === "resident";
+  }
+
+  /** Moves it to another class, up or down, also while it loads. @returns false when it is not known */
+  promote(key: PinKey, priority: PinPriority): boolean {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || !entry.wanted) return false;
+    entry.ask = { ...entry.ask, priority };
+    this.#driver.reclass(entry, priority);
+    entry.renew(this.#clock.nowMs());
+    this.#watch(entry);
+    return true;
+  }
+
+  /** In memory, and in a class that keeps it there. */
+  isPinned(key: PinKey): boolean {
+    const entry = this.#entries.get(key);
+    return entry !== undefined && entry.state === "resident" && entry.priority !== "none";
+  }
+
+  /** The class it is in now; undefined when nobody has pinned it. */
+  priorityOf(key: PinKey): PinPriority | undefined {
+    const entry = this.#entries.get(key);
+    return entry?.wanted ? entry.priority : undefined;
+  }
+
+  /** A task is over, and the pins of lifetime `task` that name it are. @returns how many */
+  endTask(task: string): number {
+    let ended = 0;
+    for (const entry of [...this.#entries.values()]) {
+      const { lifetime } = entry.ask;
+      if (!entry.wanted || lifetime !== "task" || entry.ask.task !== task) continue;
+      this.#end(entry, "expired");
+      ended++;
+    }
+    return ended;
+  }
+
+  /** Ends pins whose lifetime is over, lets idle ones sink, and gives back what is above the limit or owed to others. @returns pins ended */
+  gcExpired(): number {
+    const nowMs = this.#clock.nowMs();
+    let ended = 0;
+    for (const entry of this.#wheel.take(nowMs)) {
+      if (!entry.wanted) continue;
+      if (entry.expired(nowMs, this.#gcIntervalMs)) {
+        this.#end(entry, "expired");
+        ended++;
+        continue;
+      }
+      if (entry.state === "resident" && nowMs >= entry.sinksMs) this.#sink(entry, nowMs);
+      this.#watch(entry);
+    }
+    this.enforceLimit();
+    const owed = Math.min(this.#budget.owedBytes, this.#ledger.totalBytes);
+    if (owed > 0) this.shed(owed, "tail-latency-critical", "budget");
+    this.#claims.wantingUntil(nowMs, 2 * this.#gcIntervalMs);
+    return ended;
+  }
+
+  /** After the limit was lowered: this worker's part of what is too much goes. */
+  enforceLimit(): void {
+    const { overBytes, usedBytes } = this.#budget;
+    if (overBytes === 0 || usedBytes === 0) return;
+    const part = Math.ceil((overBytes * this.#ledger.totalBytes) / usedBytes);
+    this.shed(part, "tail-latency-critical", "pressure");
+  }
+
+  /** While memory is short, nothing new comes in: pins degrade with `pressure`. */
+  holdAdmission(held: boolean): void {
+    this.#held = held;
+  }
+
+  /**
+   * Makes pins go, lowest class first, up to `upTo`, until `byteCount` are on their way out.
+   * @returns bytes that are, without those that already were
+   */
+  shed(byteCount: number, upTo: PinPriority, reason: EvictionReason): number {
+    const missing = byteCount - this.#claims.unpromisedBytes;
+    if (missing <= 0) return 0;
+    const victims = shedding<PinEntry>(missing, upTo, (priority) =>
+      this.#ledger.residents(priority),
+    );
+    let going = 0;
+    for (const victim of victims) {
+      going += victim.bytes;
+      this.#driver.evict(victim, reason);
+    }
+    return going;
+  }
+
+  /** Makes one extent go, whatever its class. @returns false when it is not resident */
+  evict(key: PinKey, reason: EvictionReason): boolean {
+    const entry = this.#entries.get(key);
+    if (entry?.state !== "resident") return false;
+    this.#driver.evict(entry, reason);
+    return true;
+  }
+
+  /** Brings an extent in again, on another node. Undefined: it is not resident, or in use. */
+  relocate(key: PinKey, numaNode: number): Promise<PinOutcome> | undefined {
+    const entry = this.#entries.get(key);
+    if (entry?.state !== "resident" || !entry.wanted || entry.referenced) return undefined;
+    entry.ask = { ...entry.ask, numaPrefer: numaNode };
+    this.#driver.leave(entry, "rebalance");
+    return this.#driver.bringIn(entry);
+  }
+
+  stats(): PinStats {
+    return pinStats(this.#entries.values(), {
+      budget: this.#budget,
+      ledger: this.#ledger,
+      history: this.#history,
+      numaNode: this.#numaNode,
+      hugePagesDenied: this.#hugePagesDenied,
+    });
+  }
+
+  list(filter: PinFilter = {}): PinListing[] {
+    return listPins(this.#entries.values(), filter, this.#clock.nowMs());
+  }
+
+  /** Resolves once everything is dropped: references have to go for that. Pins that run resolve as degraded. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#gcTimer?.cancel();
+    for (const entry of [...this.#entries.values()]) this.#end(entry, "stopped");
+    for (let entry = first(this.#entries); entry !== undefined; entry = first(this.#entries)) {
+      await (entry.running ?? entry.leaving);
+    }
+    assert(this.#ledger.totalBytes === 0, "bytes are reserved for nobody");
+    this.#budget.want(0);
+  }
+
+  #sink(entry: PinEntry, nowMs: number): void {
+    const { renewedMs } = entry;
+    this.#driver.reclass(entry, sunk(entry.priority));
+    entry.renew(nowMs);
+    // Sinking is no use: a time to live goes on counting.
+    entry.renewedMs = renewedMs;
+  }
+
+  #end(entry: PinEntry, reason: PinEntry["ended"]): void {
+    if (!entry.wanted) return;
+    this.#wheel.remove(entry);
+    this.#driver.end(entry, reason);
+  }
+
+  #watch(entry: PinEntry): void {
+    this.#wheel.put(entry, entry.dueMs(this.#gcIntervalMs));
+  }
+
+  #prefetch(entry: PinEntry): void {
+    const count = Math.min(entry.ask.prefetchAdjacent, PREFETCH_MAX);
+    if (count === 0) return;
+    for (const { key, target } of entry.target.adjacent(count)) {
+      if (this.#entries.has(key)) continue;
+      void this.pin(key, target, { priority: "none", lifetime: "session", ttlMs: PREFETCH_TTL_MS });
+    }
+  }
+}
+
+function first(entries: ReadonlyMap<PinKey, PinEntry>): PinEntry | undefined {
+  for (const entry of entries.values()) return entry;
+  return undefined;
+}

@@ -1,0 +1,155 @@
+/** An extent whose every step a test decides, and a host to run a pin manager on. */
+import { PinionError, VirtualClock, type Clock } from "@pinion/core";
+import type { LockDenial } from "../memory/memory-door.ts";
+import { BudgetCounter } from "./budget-counter.ts";
+import { PinManager, type PinManagerOptions } from "./pin-manager.ts";
+import type { LoadRequest, PinKey, PinTarget, Placement } from "./pin-types.ts";
+
+export const MIB = 1024 * 1024;
+
+export type LoadFault = "io-error" | "corruption" | "overloaded";
+
+export class TestTarget implements PinTarget {
+  readonly key: PinKey;
+  readonly bytes: number;
+  readonly owner: string;
+  readonly #clock: Clock;
+  /** How long a load takes; undefined: until `finishLoad`. */
+  loadMs: number | undefined = 0;
+  dropMs = 0;
+  fault: LoadFault | undefined;
+  denial: LockDenial | undefined;
+  /** Where the next load puts it; undefined: where it was asked for. */
+  node: number | undefined;
+  neighbours: TestTarget[] = [];
+  readonly requests: LoadRequest[] = [];
+  state: "absent" | "loading" | "resident" | "dropping" = "absent";
+  locked = false;
+  loads = 0;
+  drops = 0;
+  faults: string[] = [];
+  #references = 0;
+  #loadedOn = 0;
+  #whenUnreferenced: (() => void) | undefined;
+  finishLoad: () => void = () => {};
+
+  constructor(clock: Clock, key: PinKey, bytes: number, owner = key.split("#")[0] as string) {
+    this.#clock = clock;
+    this.key = key;
+    this.bytes = bytes;
+    this.owner = owner;
+  }
+
+  get references(): number {
+    return this.#references;
+  }
+
+  /** A turn begins; false when the extent takes no more (T2). */
+  acquire(): boolean {
+    if (this.state !== "resident") return false;
+    this.#references++;
+    return true;
+  }
+
+  release(): void {
+    this.#references--;
+    if (this.#references === 0) this.#whenUnreferenced?.();
+  }
+
+  async load(request: LoadRequest, signal: AbortSignal): Promise<void> {
+    this.#expect(this.state === "absent", `load while ${this.state}`);
+    this.requests.push(request);
+    this.state = "loading";
+    const aborted = new Promise<"aborted">((resolve) =>
+      signal.addEventListener("abort", () => resolve("aborted")),
+    );
+    const ended = await Promise.race([this.#loadTime(), aborted]);
+    if (ended === "aborted" || this.fault !== undefined) {
+      this.state = "absent";
+      throw new PinionError(this.fault ?? "cancelled", `${this.key} did not come in`);
+    }
+    this.state = "resident";
+    this.loads++;
+    this.#loadedOn = this.node ?? request.numaNode ?? 0;
+  }
+
+  lock(): Promise<LockDenial | undefined> {
+    this.#expect(this.state === "resident", `lock while ${this.state}`);
+    this.locked = this.denial === undefined;
+    return Promise.resolve(this.denial);
+  }
+
+  unlock(): void {
+    this.#expect(this.locked, "unlock of what is not locked");
+    this.locked = false;
+  }
+
+  async drop(): Promise<void> {
+    this.#expect(this.state === "resident" && !this.locked, `drop while ${this.state}`);
+    this.state = "dropping";
+    if (this.#references > 0) {
+      await new Promise<void>((resolve) => (this.#whenUnreferenced = resolve));
+    }
+    if (this.dropMs > 0) await this.#after(this.dropMs);
+    this.#expect(this.#references === 0, "dropped under a turn");
+    this.drops++;
+    this.state = "absent";
+  }
+
+  placement(): Placement {
+    const request = this.requests.at(-1)!;
+    return {
+      hugeBytes: request.hugePages ? this.bytes : 0,
+      bytesByNode: new Map([[this.#loadedOn, this.bytes]]),
+    };
+  }
+
+  *adjacent(count: number): Iterable<{ key: PinKey; target: PinTarget }> {
+    for (const target of this.neighbours.slice(0, count)) yield { key: target.key, target };
+  }
+
+  #loadTime(): Promise<void> {
+    if (this.loadMs === undefined) {
+      return new Promise((resolve) => (this.finishLoad = resolve));
+    }
+    return this.loadMs === 0 ? Promise.resolve() : this.#after(this.loadMs);
+  }
+
+  #after(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.#clock.setTimer(ms, resolve));
+  }
+
+  #expect(condition: boolean, otherwise: string): void {
+    if (!condition) this.faults.push(`${this.key}: ${otherwise}`);
+  }
+}
+
+export class PinHost {
+  readonly clock = new VirtualClock();
+  readonly counter: BudgetCounter;
+  readonly pins: PinManager;
+  readonly targets = new Map<PinKey, TestTarget>();
+
+  constructor(budgetBytes: number, options: Partial<PinManagerOptions> = {}) {
+    this.counter = BudgetCounter.create(budgetBytes, 4);
+    this.pins = new PinManager({
+      clock: this.clock,
+      budget: this.counter.open(0),
+      ...options,
+    });
+  }
+
+  target(key: PinKey, bytes = MIB): TestTarget {
+    let target = this.targets.get(key);
+    if (target === undefined) {
+      target = new TestTarget(this.clock, key, bytes);
+      this.targets.set(key, target);
+    }
+    return target;
+  }
+
+  /** What the ports saw that must not be. */
+  get faults(): string[] {
+    return [...this.targets.values()].flatMap((target) => target.faults);
+  }
+}
