@@ -327,7 +327,6 @@ bool memory_init(napi_env env, napi_value exports) {
   pthread_mutex_init(&memory->mutex, NULL);
   pthread_cond_init(&memory->work, NULL);
   napi_add_env_cleanup_hook(env, environment_gone, memory);
-  napi_add_env_cleanup_hook(env, memory_closing, memory);
 #define FUNCTION(name) {#name, NULL, name, NULL, NULL, NULL, napi_default, memory}
   napi_property_descriptor properties[] = {FUNCTION(start),  FUNCTION(map),  FUNCTION(work),   FUNCTION(load),
                                            FUNCTION(range),  FUNCTION(view), FUNCTION(detach), FUNCTION(release),

@@ -49,12 +49,12 @@ struct region {
   size_t length;
   bool anonymous;
   bool released;
-  bool orphaned; /* a buffer may outlive the environment: the address space is never unmapped */
   bool handle;   /* JavaScript's object exists */
   bool unmapped; /* and the event loop knows it */
   uint32_t uses; /* not released (1), views owned by V8, jobs: unmapped at 0 */
   struct view **views; /* by slot */
   size_t view_slots;
+  size_t kept_from, kept_to; /* what is never unmapped; kept_to 0: nothing */
 };
 
 enum job_kind { JOB_POPULATE, JOB_LOCK, JOB_LOAD, JOB_UNMAP };
@@ -109,7 +109,7 @@ struct reader {
 struct memory {
   napi_env env;
   uint32_t holders; /* the environment, its regions */
-  bool closing;     /* the environment is going away */
+  bool closing;     /* the threads are gone, or never were */
   struct region *regions;
   int64_t baseline; /* bytes V8 was told of beforehand, so that `wrapped` never exceeds them */
   int64_t wrapped;  /* bytes of buffers V8 was told to forget */
@@ -140,7 +140,6 @@ void region_unmap(struct region *region);
 void region_free(struct region *region);
 napi_value region_view(struct region *region, size_t offset, size_t length, uint32_t slot);
 void region_detach(struct region *region, uint32_t slot);
-void memory_closing(void *arg); /* cleanup hook, run before those of the buffers */
 void memory_drop(struct memory *memory);
 
 /* memory-lane.c */

@@ -8,9 +8,9 @@
  * I1 a mapping is unmapped when JavaScript released it, no backing store over it lives and no job works on it, not before.
  * I2 what V8 counts as ours never falls below zero: V8 ends the process then. Before a wrap, `baseline` ≥ `wrapped`, and each
  *    buffer's bytes are subtracted once and added once, in the call that detaches it.
- * I3 when an environment goes away, Node runs the finalizers of buffers whose memory has gone on to another one. `memory_closing`
- *    runs before that, because it is registered anew after each wrap and hooks run last in, first out; it finds those buffers, and
- *    their regions stay mapped: empty, but readable.
+ * I3 when an environment goes away, Node detaches each buffer and runs its finalizer, also if its memory has gone on to another
+ *    buffer, which may be another thread's by then; nobody can tell. So what was still shown then, or was transferred before we took it
+ *    back, is never unmapped: its memory is given back, its addresses read as zeros from then on.
  */
 #include "memory.h"
 
@@ -85,12 +85,24 @@ void memory_drop(struct memory *memory) {
 
 /* Takes milliseconds for a GiB of small pages: on a lane's thread, where there is one. */
 void region_unmap(struct region *region) {
-  if (region->orphaned) {
-    munlock(region->base, region->length);
-    discard_range(region->base, region->length);
-  } else {
+  if (region->kept_to == 0) {
     munmap(region->base, region->length);
+    return;
   }
+  /* I3: one mapping from the first byte to be kept to the last. */
+  uint8_t *from = region->base + region->kept_from / PAGE_BYTES * PAGE_BYTES, *to = region->base + region->kept_to;
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  if (mmap(from, (size_t)(to - from), PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) return;
+  uint8_t *end = (uint8_t *)(((uintptr_t)to + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1));
+  if (from > region->base) munmap(region->base, (size_t)(from - region->base));
+  if (end < region->base + region->length) munmap(end, (size_t)(region->base + region->length - end));
+}
+
+/* I3 */
+static void keep(struct region *region, const struct view *view) {
+  size_t end = view->offset + view->length;
+  if (region->kept_to == 0 || view->offset < region->kept_from) region->kept_from = view->offset;
+  if (end > region->kept_to) region->kept_to = end;
 }
 
 /* Once it is unmapped and JavaScript's object is gone. */
@@ -100,6 +112,7 @@ void region_free(struct region *region) {
   if (region->previous != NULL) region->previous->next = region->next;
   else memory->regions = region->next;
   if (region->next != NULL) region->next->previous = region->previous;
+  for (size_t i = 0; i < region->view_slots; i++) free(region->views[i]);
   free(region->views);
   free(region);
   memory_drop(memory);
@@ -139,14 +152,21 @@ static void adjust(napi_env env, int64_t bytes) {
 static bool is_detached(napi_env env, struct view *view) {
   napi_value buffer;
   bool detached = true;
+  if (view->buffer == NULL) return true;
   napi_get_reference_value(env, view->buffer, &buffer);
   napi_is_detached_arraybuffer(env, buffer, &detached);
   return detached;
 }
 
+/* The buffer is detached; its object may go. */
+static void let_go(napi_env env, struct view *view) {
+  if (view->buffer != NULL) napi_delete_reference(env, view->buffer);
+  view->buffer = NULL;
+}
+
 /* Its slot is free from now on; the struct lives until its memory has no owner in V8. */
 static void forget(napi_env env, struct view *view) {
-  napi_delete_reference(env, view->buffer);
+  let_go(env, view);
   view->region->views[view->slot] = NULL;
   view->given_back = true;
 }
@@ -157,26 +177,10 @@ static void store_freed(napi_env env, void *data, void *hint) {
   struct view *view = hint;
   struct region *region = view->region;
   view->owned = false;
-  if (region->memory->closing) {
-    if (view->escaped) region->orphaned = true; /* I3 */
-    if (!view->given_back) forget(env, view);
-  }
+  let_go(env, view);
+  if (!view->given_back || view->escaped) keep(region, view);
   if (view->given_back) free(view);
   region_drop(region);
-}
-
-void memory_closing(void *arg) {
-  struct memory *memory = arg;
-  napi_handle_scope scope;
-  memory->closing = true;
-  if (napi_open_handle_scope(memory->env, &scope) != napi_ok) return;
-  for (struct region *region = memory->regions; region != NULL; region = region->next) {
-    for (size_t i = 0; i < region->view_slots; i++) {
-      struct view *view = region->views[i];
-      if (view != NULL && is_detached(memory->env, view)) view->escaped = true;
-    }
-  }
-  napi_close_handle_scope(memory->env, scope);
 }
 
 /* I2: in steps that double, because V8 collects garbage when it hears of much new memory. */
@@ -220,8 +224,6 @@ napi_value region_view(struct region *region, size_t offset, size_t length, uint
   region->views[slot] = view;
   region->uses++;
   napi_create_reference(env, buffer, 1, &view->buffer);
-  napi_remove_env_cleanup_hook(env, memory_closing, memory);
-  napi_add_env_cleanup_hook(env, memory_closing, memory);
   return buffer;
 }
 
@@ -233,8 +235,10 @@ void region_detach(struct region *region, uint32_t slot) {
   if (is_detached(env, view)) view->escaped = true;
   adjust(env, (int64_t)view->length);
   region->memory->wrapped -= (int64_t)view->length;
-  napi_get_reference_value(env, view->buffer, &buffer);
-  if (!view->escaped) napi_detach_arraybuffer(env, buffer);
+  if (!view->escaped) {
+    napi_get_reference_value(env, view->buffer, &buffer);
+    napi_detach_arraybuffer(env, buffer);
+  }
   forget(env, view);
   if (!view->owned) free(view);
 }
