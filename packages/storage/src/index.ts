@@ -18,6 +18,22 @@ export {
 } from "./store/shard-store.ts";
 export type { VolumeWrite } from "./store/shard-commit.ts";
 export { SimKv, type SimKvOptions } from "./kv/sim-kv.ts";
+export {
+  ActorExtents,
+  type ExtentDeclarations,
+  type ExtentsOwner,
+  type ExtentsTurn,
+  type FinishedExtents,
+  type LoggedDelta,
+} from "./extent/actor-extents.ts";
+export type { ExtentAccess } from "./extent/extent-access.ts";
+export type { ExtentImage } from "./extent/extent-image.ts";
+export {
+  BufferMemory,
+  type ExtentMemory,
+  type ExtentMemorySource,
+} from "./extent/extent-memory.ts";
+export { MemoryExtent } from "./extent/memory-extent.ts";
 export { crc32c } from "./memory/crc32c.ts";
 export type { NativeDoor } from "./memory/native-door.ts";
 export { nativeDoor } from "./memory/open-native-door.ts";
@@ -51,3 +67,9 @@ export { FilesystemArchive, type ArchivedSegment, type SegmentArchive } from "./
 export { KvStateStore, STATE_BYTES_MAX, type KvStateStoreOptions } from "./state/kv-state-store.ts";
 export { SegmentStateStore, type SegmentStateStoreOptions } from "./state/segment-state-store.ts";
 export * from "./state/state-store.ts";
+export type {
+  MaybePromise,
+  StructureDefinition,
+  StructureKind,
+  StructureOptions,
+} from "./structures/structure.ts";

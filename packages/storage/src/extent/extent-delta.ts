@@ -1,0 +1,134 @@
+/**
+ * What one turn changed in the extents of its actor, as its commit record carries it. Numbers are varints (7 bits a byte, least
+ * significant first) up to 2^53 − 1.
+ *
+ * | field | content |
+ * |---|---|
+ * | version | u8, 1 |
+ * | count | of extents |
+ * | for each | u8 length and name, u8 length and kind, version of its format, length in bytes, the shortest it was in between, count of ranges |
+ * | for each range | offset behind the end of the range before, length, the bytes |
+ */
+import { PinionError } from "@pinion/core";
+
+const VERSION = 1;
+
+export interface DeltaRange {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface ExtentDelta {
+  readonly name: string;
+  readonly kind: string;
+  readonly version: number;
+  readonly lengthBytes: number;
+  /** Everything from here on was cut off before the ranges were written. */
+  readonly minLengthBytes: number;
+  /** In order, apart from each other, and within the length. */
+  readonly ranges: readonly DeltaRange[];
+}
+
+function varintBytes(value: number): number {
+  let bytes = 1;
+  for (let v = value; v > 0x7f; v = Math.floor(v / 128)) bytes++;
+  return bytes;
+}
+
+export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
+  const texts = deltas.map(({ name, kind }) => [Buffer.from(name), Buffer.from(kind)] as const);
+  let length = 1 + varintBytes(deltas.length);
+  for (const [i, delta] of deltas.entries()) {
+    const [name, kind] = texts[i] as (typeof texts)[number];
+    length += 2 + name.length + kind.length + varintBytes(delta.version);
+    length += varintBytes(delta.lengthBytes) + varintBytes(delta.minLengthBytes);
+    length += varintBytes(delta.ranges.length);
+    let end = 0;
+    for (const { offset, bytes } of delta.ranges) {
+      length += varintBytes(offset - end) + varintBytes(bytes.length) + bytes.length;
+      end = offset + bytes.length;
+    }
+  }
+  const out = new Uint8Array(length);
+  let at = 0;
+  const varint = (value: number): void => {
+    let v = value;
+    for (; v > 0x7f; v = Math.floor(v / 128)) out[at++] = (v % 128) | 0x80;
+    out[at++] = v;
+  };
+  out[at++] = VERSION;
+  varint(deltas.length);
+  for (const [i, delta] of deltas.entries()) {
+    for (const text of texts[i] as (typeof texts)[number]) {
+      out[at++] = text.length;
+      out.set(text, at);
+      at += text.length;
+    }
+    varint(delta.version);
+    varint(delta.lengthBytes);
+    varint(delta.minLengthBytes);
+    varint(delta.ranges.length);
+    let end = 0;
+    for (const { offset, bytes } of delta.ranges) {
+      varint(offset - end);
+      varint(bytes.length);
+      out.set(bytes, at);
+      at += bytes.length;
+      end = offset + bytes.length;
+    }
+  }
+  return out;
+}
+
+const malformed = (what: string): PinionError =>
+  new PinionError("corruption", `the changes of a turn's extents are malformed: ${what}`);
+
+/** @returns deltas whose ranges are views of `bytes` @throws `corruption` for anything that `encodeDeltas` does not write */
+export function decodeDeltas(bytes: Uint8Array): ExtentDelta[] {
+  let at = 0;
+  const u8 = (): number => {
+    const value = bytes[at++];
+    if (value === undefined) throw malformed("they end too soon");
+    return value;
+  };
+  const varint = (): number => {
+    let value = 0;
+    for (let scale = 1; scale <= 2 ** 49; scale *= 128) {
+      const byte = u8();
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) {
+        if (!Number.isSafeInteger(value)) break;
+        return value;
+      }
+    }
+    throw malformed("a number is too large");
+  };
+  const raw = (length: number): Uint8Array => {
+    if (length > bytes.length - at) throw malformed("they end too soon");
+    at += length;
+    return bytes.subarray(at - length, at);
+  };
+  const text = (): string => Buffer.from(raw(u8())).toString("utf8");
+  if (u8() !== VERSION) throw malformed("an unknown version");
+  const deltas: ExtentDelta[] = [];
+  for (let left = varint(); left > 0; left--) {
+    const name = text();
+    const kind = text();
+    const version = varint();
+    const lengthBytes = varint();
+    const minLengthBytes = varint();
+    if (minLengthBytes > lengthBytes) throw malformed("a length below the shortest");
+    const ranges: DeltaRange[] = [];
+    let end = 0;
+    for (let rangesLeft = varint(); rangesLeft > 0; rangesLeft--) {
+      const offset = end + varint();
+      const content = raw(varint());
+      end = offset + content.length;
+      if (end > lengthBytes) throw malformed("a range behind the end of its extent");
+      ranges.push({ offset, bytes: content });
+    }
+    deltas.push({ name, kind, version, lengthBytes, minLengthBytes, ranges });
+  }
+  if (at !== bytes.length) throw malformed("bytes behind the last");
+  return deltas;
+}

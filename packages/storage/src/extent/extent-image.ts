@@ -1,0 +1,365 @@
+/**
+ * One extent of an activation as its committed turns left it: in memory as a whole (resident), or on disk with what has changed since the last
+ * checkpoint in memory.
+ *
+ * State: the length, the dirty pages, and while a checkpoint is written the frozen ones. Dirty pages of a resident extent are in its memory; of
+ * others each is a page of its own that never changes, a change makes a new one.
+ *
+ * E1 bytes behind the end are zeros, in memory, in dirty pages and in what a checkpoint writes.
+ * E2 a checkpoint gets every frozen page as it was at the freeze: what a turn changes in a resident frozen page that was not captured yet is copied
+ *    first (storage.md S1).
+ * E3 a failed checkpoint makes its pages dirty again; nothing is lost.
+ * E4 the last page of an extent that is not resident stays in memory, so that appending never waits.
+ * E5 stored pages from `#cutPage` on are from before a cut: they read as zeros.
+ */
+import { assert } from "@pinion/core";
+import type { ExtentChange, ExtentPages } from "../state/state-store.ts";
+import type { DeltaRange } from "./extent-delta.ts";
+import { capacityFor, type ExtentMemory, type ExtentMemorySource } from "./extent-memory.ts";
+
+export const PAGE_BYTES = 4096;
+export const ZERO_PAGE: Uint8Array = new Uint8Array(PAGE_BYTES);
+/** Clean pages that are kept of an extent that is not resident. */
+const CLEAN_PAGES_MAX = 64;
+
+export const pageOf = (offset: number): number => Math.floor(offset / PAGE_BYTES);
+export const pagesOf = (lengthBytes: number): number => Math.ceil(lengthBytes / PAGE_BYTES);
+
+interface Frozen {
+  readonly lengthBytes: number;
+  readonly cutPage: number;
+  /** Undefined: still in memory as it was (E2), or captured. */
+  readonly pages: Map<number, Uint8Array | undefined>;
+  /** The checkpoint has them: they may change. */
+  readonly captured: Set<number>;
+}
+
+export interface ExtentIdentity {
+  readonly name: string;
+  readonly kind: string;
+  readonly version: number;
+}
+
+export class ExtentImage {
+  readonly identity: ExtentIdentity;
+  #stored: ExtentPages | undefined;
+  #length: number;
+  #memory: ExtentMemory | undefined;
+  #dirty = new Map<number, Uint8Array | undefined>();
+  #frozen: Frozen | undefined;
+  #cutPage = Infinity;
+  /** Something besides pages has changed: the length. */
+  #changed = false;
+  readonly #clean = new Map<number, Uint8Array>();
+  /** Grows with every change: what was read before it may be old. */
+  #epoch = 0;
+
+  /** @param stored its pages on disk; undefined for a new extent. The image's from now on. */
+  constructor(identity: ExtentIdentity, lengthBytes: number, stored: ExtentPages | undefined) {
+    this.identity = identity;
+    this.#length = lengthBytes;
+    this.#stored = stored;
+  }
+
+  get lengthBytes(): number {
+    return this.#length;
+  }
+
+  get resident(): boolean {
+    return this.#memory !== undefined;
+  }
+
+  /** Nothing of it waits for a checkpoint. */
+  get isClean(): boolean {
+    return this.#dirty.size === 0 && !this.#changed && this.#frozen === undefined;
+  }
+
+  get dirtyPages(): number {
+    return this.#dirty.size;
+  }
+
+  /** Memory it holds, in bytes. */
+  get memoryBytes(): number {
+    if (this.#memory !== undefined) return this.#memory.bytes.length;
+    return (this.#dirty.size + this.#clean.size + (this.#frozen?.pages.size ?? 0)) * PAGE_BYTES;
+  }
+
+  // ---------------------------------------------------------------- reading
+
+  /** The memory of a resident extent, up to its capacity. Replaced when it grows. */
+  get memory(): Uint8Array | undefined {
+    return this.#memory?.bytes;
+  }
+
+  /** 4,096 bytes that must not be changed, if they are in memory. */
+  peekPage(page: number): Uint8Array | undefined {
+    if (this.#memory !== undefined) {
+      const end = (page + 1) * PAGE_BYTES;
+      return end <= this.#memory.bytes.length
+        ? this.#memory.bytes.subarray(page * PAGE_BYTES, end)
+        : ZERO_PAGE;
+    }
+    const changed = this.#dirty.get(page) ?? this.#frozenPage(page);
+    if (changed !== undefined) return changed;
+    if (page >= pagesOf(this.#length) || this.#isCut(page) || this.#stored === undefined)
+      return ZERO_PAGE;
+    const clean = this.#clean.get(page);
+    if (clean === undefined) return undefined;
+    // Moved to the end: the ones not used for longest go first.
+    this.#clean.delete(page);
+    this.#clean.set(page, clean);
+    return clean;
+  }
+
+  /** As `peekPage`, and waits where it must. @throws `corruption`, `io-error` */
+  async readPage(page: number): Promise<Uint8Array> {
+    for (;;) {
+      const known = this.peekPage(page);
+      if (known !== undefined) return known;
+      const epoch = this.#epoch;
+      const bytes = (await this.#stored?.read(page)) ?? ZERO_PAGE;
+      if (this.#epoch !== epoch) continue;
+      this.#keep(page, bytes);
+      return bytes;
+    }
+  }
+
+  /** Brings pages in behind the reader's back; what fails shows when it is read. At most what is kept anyway. */
+  prefetch(from: number, to: number): void {
+    for (let page = from; page < Math.min(to, from + CLEAN_PAGES_MAX / 2); page++)
+      if (this.peekPage(page) === undefined) this.readPage(page).catch(() => {});
+  }
+
+  #frozenPage(page: number): Uint8Array | undefined {
+    const frozen = this.#frozen;
+    return frozen !== undefined && page < this.#cutPage ? frozen.pages.get(page) : undefined;
+  }
+
+  #isCut(page: number): boolean {
+    return page >= Math.min(this.#cutPage, this.#frozen?.cutPage ?? Infinity);
+  }
+
+  #keep(page: number, bytes: Uint8Array): void {
+    this.#clean.set(page, bytes);
+    const last = pagesOf(this.#length) - 1;
+    for (const oldest of this.#clean.keys()) {
+      if (this.#clean.size <= CLEAN_PAGES_MAX) return;
+      if (oldest !== last) this.#clean.delete(oldest); // E4
+    }
+  }
+
+  // ---------------------------------------------------------------- loading
+
+  /** Brings in what appending needs (E4). */
+  async open(): Promise<void> {
+    if (this.#length % PAGE_BYTES !== 0 && !this.resident)
+      await this.readPage(pageOf(this.#length));
+  }
+
+  /**
+   * Makes the extent resident: loads every page. Nothing may change it meanwhile.
+   * @returns false when there is no memory for it: then it stays as it is
+   * @throws `corruption`, `io-error`
+   */
+  async load(source: ExtentMemorySource): Promise<boolean> {
+    if (this.#memory !== undefined) return true;
+    const memory = source.allocate(capacityFor(this.#length));
+    if (memory === undefined) return false;
+    const epoch = this.#epoch;
+    try {
+      await loadPages(memory.bytes, pagesOf(this.#length), (page) => this.readPage(page));
+      assert(this.#epoch === epoch, "an extent was changed while it was loaded");
+    } catch (e) {
+      memory.release();
+      throw e;
+    }
+    memory.bytes.fill(0, this.#length);
+    for (const [page] of this.#dirty) this.#dirty.set(page, undefined);
+    this.#memory = memory;
+    this.#source = source;
+    this.#clean.clear();
+    return true;
+  }
+
+  #source: ExtentMemorySource | undefined;
+
+  /** Lets its memory go. @throws `internal` while something waits for a checkpoint */
+  release(): void {
+    assert(this.isClean, "an extent is let go that a checkpoint has to write");
+    this.abandon();
+  }
+
+  /** As `release`, whatever waits: the worker is gone and the log has everything. */
+  abandon(): void {
+    this.#memory?.release();
+    this.#memory = undefined;
+    this.#clean.clear();
+    this.#stored?.close();
+  }
+
+  // ---------------------------------------------------------------- changing
+
+  /**
+   * Makes a turn's changes the extent's present. Synchronous: between a commit record and this nothing may run.
+   * @param pageAfter the page as the turn leaves it; asked for where the extent is not resident
+   */
+  apply(
+    minLengthBytes: number,
+    lengthBytes: number,
+    ranges: readonly DeltaRange[],
+    pageAfter: (page: number) => Uint8Array,
+  ): void {
+    this.#epoch++;
+    if (this.#memory !== undefined && lengthBytes > this.#memory.bytes.length)
+      this.#grow(lengthBytes);
+    const cut = minLengthBytes < this.#length;
+    if (cut) this.#cut(minLengthBytes, pageAfter);
+    if (lengthBytes !== this.#length || cut) this.#changed = true;
+    this.#length = lengthBytes;
+    for (const { offset, bytes } of ranges) {
+      if (bytes.length === 0) continue;
+      const last = pageOf(offset + bytes.length - 1);
+      for (let page = pageOf(offset); page <= last; page++) this.#touch(page, pageAfter);
+      this.#memory?.bytes.set(bytes, offset);
+    }
+    const last = pageOf(lengthBytes);
+    // The page that was last before is in memory (E4), so this one was behind the end: zeros.
+    if (lengthBytes % PAGE_BYTES !== 0 && this.peekPage(last) === undefined)
+      this.#keep(last, ZERO_PAGE);
+  }
+
+  /** The page is about to change: from now on it is dirty. */
+  #touch(page: number, pageAfter: (page: number) => Uint8Array): void {
+    if (this.#memory === undefined) {
+      this.#clean.delete(page);
+      this.#dirty.set(page, pageAfter(page));
+      return;
+    }
+    this.#preserve(page);
+    this.#dirty.set(page, undefined);
+  }
+
+  /** E2. */
+  #preserve(page: number): void {
+    const frozen = this.#frozen;
+    if (frozen === undefined || this.#memory === undefined) return;
+    if (!frozen.pages.has(page) || frozen.pages.get(page) !== undefined) return;
+    if (frozen.captured.has(page)) return;
+    frozen.pages.set(page, this.#copyOf(page));
+  }
+
+  #copyOf(page: number): Uint8Array {
+    return (this.#memory as ExtentMemory).bytes.slice(page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+  }
+
+  #cut(lengthBytes: number, pageAfter: (page: number) => Uint8Array): void {
+    const cutPage = pagesOf(lengthBytes);
+    this.#cutPage = Math.min(this.#cutPage, cutPage);
+    for (const page of this.#frozen?.pages.keys() ?? []) if (page >= cutPage) this.#preserve(page);
+    for (const page of this.#dirty.keys()) if (page >= cutPage) this.#dirty.delete(page);
+    for (const page of this.#clean.keys()) if (page >= cutPage) this.#clean.delete(page);
+    if (lengthBytes % PAGE_BYTES !== 0) this.#touch(pageOf(lengthBytes), pageAfter);
+    this.#memory?.bytes.fill(0, lengthBytes, Math.min(this.#length, this.#memory.bytes.length));
+  }
+
+  /** To a larger piece of memory; where there is none, to pages of its own. */
+  #grow(lengthBytes: number): void {
+    const old = this.#memory as ExtentMemory;
+    const larger = this.#source?.allocate(capacityFor(lengthBytes));
+    if (larger !== undefined) {
+      larger.bytes.set(old.bytes.subarray(0, this.#length));
+      this.#memory = larger;
+    } else {
+      for (const [page, bytes] of this.#frozen?.pages ?? [])
+        if (bytes === undefined) this.#frozen?.pages.set(page, this.#copyOf(page));
+      for (const page of this.#dirty.keys()) this.#dirty.set(page, this.#copyOf(page));
+      if (this.#length % PAGE_BYTES !== 0) {
+        const last = pageOf(this.#length);
+        if (!this.#dirty.has(last)) this.#keep(last, this.#copyOf(last));
+      }
+      this.#memory = undefined;
+    }
+    old.release();
+  }
+
+  // ---------------------------------------------------------------- checkpoint
+
+  /** Takes what is dirty as the content of the next checkpoint; undefined when nothing is. Ends with `frozenWritten` or `frozenFailed`. */
+  freeze(): ExtentChange | undefined {
+    assert(this.#frozen === undefined, "an extent is frozen twice");
+    if (this.isClean) return undefined;
+    const frozen: Frozen = {
+      lengthBytes: this.#length,
+      cutPage: this.#cutPage,
+      pages: this.#dirty,
+      captured: new Set(),
+    };
+    this.#frozen = frozen;
+    this.#dirty = new Map();
+    this.#cutPage = Infinity;
+    this.#changed = false;
+    return {
+      ...this.identity,
+      lengthBytes: frozen.lengthBytes,
+      pageCount: frozen.pages.size,
+      ...(frozen.cutPage === Infinity ? {} : { pagesMax: frozen.cutPage }),
+      pages: this.#frozenPages(frozen),
+    };
+  }
+
+  async *#frozenPages(frozen: Frozen): AsyncGenerator<readonly [number, Uint8Array]> {
+    for (const page of Float64Array.from(frozen.pages.keys()).sort()) {
+      const bytes = frozen.pages.get(page) ?? this.#copyOf(page);
+      frozen.captured.add(page);
+      if (this.#memory !== undefined) frozen.pages.set(page, undefined);
+      yield [page, bytes];
+    }
+  }
+
+  /** Its pages on disk are not known: it is new. `frozenWritten` needs them. */
+  get isNew(): boolean {
+    return this.#stored === undefined;
+  }
+
+  /** The checkpoint is durable, and stored pages are the new ones. @param stored of an extent that was new */
+  frozenWritten(stored?: ExtentPages): void {
+    const frozen = this.#frozen;
+    this.#frozen = undefined;
+    this.#stored ??= stored;
+    if (frozen === undefined || this.#memory !== undefined) return;
+    this.#epoch++;
+    const last = pageOf(this.#length);
+    const bytes = frozen.pages.get(last);
+    if (bytes !== undefined && !this.#dirty.has(last) && last < this.#cutPage)
+      this.#keep(last, bytes);
+  }
+
+  frozenFailed(): void {
+    const frozen = this.#frozen;
+    this.#frozen = undefined;
+    if (frozen === undefined) return;
+    for (const [page, bytes] of frozen.pages) {
+      if (page >= this.#cutPage || this.#dirty.has(page)) continue;
+      this.#dirty.set(page, this.#memory === undefined ? bytes : undefined);
+    }
+    this.#cutPage = Math.min(this.#cutPage, frozen.cutPage);
+    this.#changed = true;
+  }
+}
+
+const LOADS_AT_ONCE = 16;
+
+async function loadPages(
+  into: Uint8Array,
+  pageCount: number,
+  read: (page: number) => Promise<Uint8Array>,
+): Promise<void> {
+  let next = 0;
+  const work = async (): Promise<void> => {
+    while (next < pageCount) {
+      const page = next++;
+      into.set(await read(page), page * PAGE_BYTES);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(LOADS_AT_ONCE, pageCount) }, work));
+}

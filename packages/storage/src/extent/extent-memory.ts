@@ -1,0 +1,50 @@
+/** Where the bytes of resident extents live: a port, with ordinary buffers as its simplest implementation. */
+
+/** The memory of one extent. Bytes that were never written are zeros. */
+export interface ExtentMemory {
+  /** The whole capacity. Detached (length 0) once it was released. */
+  readonly bytes: Uint8Array;
+  release(): void;
+}
+
+export interface ExtentMemorySource {
+  /** @returns undefined when there is no room: the extent stays on disk and is read page by page */
+  allocate(byteCount: number): ExtentMemory | undefined;
+}
+
+const GRAIN_BYTES = 64 * 1024;
+
+/** Capacity for a length: a power of two up to 2 MiB, so that small extents stay small; a quarter more beyond. */
+export function capacityFor(lengthBytes: number): number {
+  let capacity = GRAIN_BYTES;
+  while (capacity < lengthBytes && capacity < 2 ** 21) capacity *= 2;
+  if (capacity >= lengthBytes) return capacity;
+  return Math.ceil((lengthBytes * 1.25) / 2 ** 21) * 2 ** 21;
+}
+
+/** Buffers outside the JavaScript heap, bounded in sum. */
+export class BufferMemory implements ExtentMemorySource {
+  readonly #bytesMax: number;
+  #used = 0;
+
+  constructor(bytesMax = Infinity) {
+    this.#bytesMax = bytesMax;
+  }
+
+  get usedBytes(): number {
+    return this.#used;
+  }
+
+  allocate(byteCount: number): ExtentMemory | undefined {
+    if (this.#used + byteCount > this.#bytesMax) return undefined;
+    this.#used += byteCount;
+    let released = false;
+    return {
+      bytes: new Uint8Array(byteCount),
+      release: () => {
+        if (!released) this.#used -= byteCount;
+        released = true;
+      },
+    };
+  }
+}

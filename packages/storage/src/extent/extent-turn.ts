@@ -1,0 +1,356 @@
+/**
+ * An extent as one turn sees and changes it: the committed bytes under an overlay of shadow pages (storage.md, "Turn").
+ *
+ * State: a copy of every page the turn has written to, the ranges it has written, the length.
+ *
+ * W1 nothing of it is in the image before `commit`, and a turn that ends otherwise leaves no trace.
+ * W2 shadow pages are complete: what the turn did not write in them is as it was.
+ * W3 all shadows of a turn together are bounded by `WRITE_SET_BYTES_MAX`.
+ * W4 after `end` every use throws `view-expired`.
+ */
+import { assert, PinionError } from "@pinion/core";
+import type { DeltaRange, ExtentDelta } from "./extent-delta.ts";
+import type { ExtentAccess } from "./extent-access.ts";
+import { PAGE_BYTES, pageOf, pagesOf, ZERO_PAGE, type ExtentImage } from "./extent-image.ts";
+
+export const WRITE_SET_BYTES_MAX = 16 * 1024 * 1024;
+/** Ranges that lie closer are written as one: that costs less than a range's own numbers. */
+const RANGE_GAP_BYTES = 8;
+/** Writes are coalesced when so many have come, so that their list stays short. */
+const RANGES_COALESCED_AT = 4_096;
+
+/** What all extents of one turn may write together. */
+export class WriteBudget {
+  #left = WRITE_SET_BYTES_MAX;
+
+  /** @throws `write-set-too-large` */
+  take(bytes: number): void {
+    if (bytes > this.#left) {
+      throw new PinionError(
+        "write-set-too-large",
+        `a turn changes at most ${WRITE_SET_BYTES_MAX} bytes of pages in extents: spread the work over several calls`,
+        { details: { limit: WRITE_SET_BYTES_MAX } },
+      );
+    }
+    this.#left -= bytes;
+  }
+}
+
+export class ExtentTurn implements ExtentAccess {
+  readonly readonly: boolean;
+  readonly #image: ExtentImage;
+  readonly #budget: WriteBudget;
+  readonly #shadows = new Map<number, Uint8Array>();
+  /** Pairs of first and behind last byte, in the order they were written. */
+  #ranges: number[] = [];
+  #length: number;
+  #minLength: number;
+  #generation = 0;
+  #ended = false;
+  #touched = false;
+
+  constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget) {
+    this.#image = image;
+    this.readonly = readonly;
+    this.#budget = budget;
+    this.#length = this.#minLength = image.lengthBytes;
+  }
+
+  get lengthBytes(): number {
+    this.#look();
+    return this.#length;
+  }
+
+  get resident(): boolean {
+    return this.#image.resident;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get changed(): boolean {
+    return this.#generation > 0;
+  }
+
+  /** The turn has looked at it: its reply reflects what was committed then. */
+  get touched(): boolean {
+    return this.#touched;
+  }
+
+  // ---------------------------------------------------------------- reading
+
+  peek(offset: number, byteCount: number): Uint8Array | undefined {
+    this.#check(offset, byteCount);
+    const { memory } = this.#image;
+    const end = offset + byteCount;
+    if (memory !== undefined && end <= memory.length && !this.#overlaps(offset, end))
+      return memory.subarray(offset, end);
+    const first = pageOf(offset);
+    if (end <= (first + 1) * PAGE_BYTES) {
+      const at = offset - first * PAGE_BYTES;
+      return this.#page(first)?.subarray(at, at + byteCount);
+    }
+    const bytes = new Uint8Array(byteCount);
+    for (let page = first; page * PAGE_BYTES < end; page++) {
+      const content = this.#page(page);
+      if (content === undefined) return undefined;
+      copyPart(page, content, offset, bytes);
+    }
+    return bytes;
+  }
+
+  async read(offset: number, byteCount: number): Promise<Uint8Array> {
+    this.#check(offset, byteCount);
+    const end = offset + byteCount;
+    if (!this.#image.resident) {
+      const bytes = new Uint8Array(byteCount);
+      for (let page = pageOf(offset); page * PAGE_BYTES < end; page++) {
+        copyPart(page, this.#page(page) ?? (await this.#image.readPage(page)), offset, bytes);
+      }
+      this.#alive();
+      return bytes;
+    }
+    // It may have been taken out of memory meanwhile, so `peek` is asked first and what it lacks is read.
+    return this.peek(offset, byteCount) ?? this.read(offset, byteCount);
+  }
+
+  prefetch(offset: number, byteCount: number): void {
+    this.#check(offset, byteCount);
+    if (!this.#image.resident) this.#image.prefetch(pageOf(offset), pagesOf(offset + byteCount));
+  }
+
+  /** A page as the turn sees it, if it is in memory. */
+  #page(page: number): Uint8Array | undefined {
+    const shadow = this.#shadows.get(page);
+    if (shadow !== undefined) return shadow;
+    return page * PAGE_BYTES >= this.#minLength ? ZERO_PAGE : this.#image.peekPage(page);
+  }
+
+  /** Whether the turn itself has changed something there. */
+  #overlaps(offset: number, end: number): boolean {
+    if (end > this.#minLength) return true;
+    if (this.#shadows.size === 0) return false;
+    const last = pageOf(end - 1);
+    for (let page = pageOf(offset); page <= last; page++) if (this.#shadows.has(page)) return true;
+    return false;
+  }
+
+  // ---------------------------------------------------------------- writing
+
+  write(offset: number, bytes: Uint8Array): Promise<void> | undefined {
+    this.#writable();
+    if (!(Number.isSafeInteger(offset) && offset >= 0))
+      throw new PinionError("invalid-argument", `a write at offset ${offset}`);
+    if (bytes.length === 0) return undefined;
+    const missing = this.#missing(offset, offset + bytes.length);
+    if (missing !== undefined) return this.#writeLater(offset, bytes.slice(), missing);
+    this.#write(offset, bytes);
+    return undefined;
+  }
+
+  append(bytes: Uint8Array): number {
+    this.#writable();
+    const at = this.#length;
+    if (bytes.length > 0) this.#write(at, bytes);
+    return at;
+  }
+
+  resize(lengthBytes: number): Promise<void> | undefined {
+    this.#writable();
+    if (!(Number.isSafeInteger(lengthBytes) && lengthBytes >= 0))
+      throw new PinionError("invalid-argument", `an extent of ${lengthBytes} bytes`);
+    if (lengthBytes >= this.#length) {
+      this.#generation++;
+      this.#length = lengthBytes;
+      return undefined;
+    }
+    const page = pageOf(lengthBytes);
+    if (lengthBytes % PAGE_BYTES !== 0 && this.#page(page) === undefined) {
+      return this.#image.readPage(page).then(() => {
+        this.#writable();
+        this.#cut(lengthBytes);
+      });
+    }
+    this.#cut(lengthBytes);
+    return undefined;
+  }
+
+  /** The first page that a write needs, and that is not in memory. */
+  #missing(offset: number, end: number): number | undefined {
+    // Only the first and the last page are changed in part.
+    for (const page of [pageOf(offset), pageOf(end - 1)]) {
+      const isWhole = page * PAGE_BYTES >= offset && (page + 1) * PAGE_BYTES <= end;
+      if (!isWhole && this.#page(page) === undefined) return page;
+    }
+    return undefined;
+  }
+
+  async #writeLater(offset: number, bytes: Uint8Array, missing: number): Promise<void> {
+    await this.#image.readPage(missing);
+    this.#writable();
+    const next = this.#missing(offset, offset + bytes.length);
+    if (next !== undefined) return this.#writeLater(offset, bytes, next);
+    this.#write(offset, bytes);
+  }
+
+  #write(offset: number, bytes: Uint8Array): void {
+    const end = offset + bytes.length;
+    const last = pageOf(end - 1);
+    for (let page = pageOf(offset); page <= last; page++) {
+      const start = page * PAGE_BYTES;
+      const shadow = this.#shadow(page, start >= offset && start + PAGE_BYTES <= end);
+      const from = Math.max(0, start - offset);
+      const to = Math.min(bytes.length, start + PAGE_BYTES - offset);
+      shadow.set(bytes.subarray(from, to), Math.max(0, offset - start));
+    }
+    this.#length = Math.max(this.#length, end);
+    this.#wrote(offset, end);
+    this.#generation++;
+  }
+
+  /** @param isWhole all of it is written: what was there does not matter */
+  #shadow(page: number, isWhole: boolean): Uint8Array {
+    const known = this.#shadows.get(page);
+    if (known !== undefined) return known;
+    const before = isWhole ? ZERO_PAGE : this.#page(page);
+    assert(before !== undefined, `page ${page} is changed in part and was not brought in`);
+    this.#budget.take(PAGE_BYTES);
+    const shadow = before.slice();
+    this.#shadows.set(page, shadow);
+    return shadow;
+  }
+
+  #wrote(offset: number, end: number): void {
+    const ranges = this.#ranges;
+    const last = ranges.length - 1;
+    if (last > 0 && ranges[last] === offset) {
+      ranges[last] = end;
+      return;
+    }
+    ranges.push(offset, end);
+    if (ranges.length >= 2 * RANGES_COALESCED_AT) this.#ranges = coalesced(ranges, this.#length);
+  }
+
+  #cut(lengthBytes: number): void {
+    const page = pageOf(lengthBytes);
+    if (lengthBytes % PAGE_BYTES !== 0) {
+      // Even where the cut is behind the committed end: E1 of the image wants zeros there.
+      this.#shadow(page, false).fill(0, lengthBytes - page * PAGE_BYTES);
+    }
+    for (const shadowed of this.#shadows.keys())
+      if (shadowed * PAGE_BYTES >= lengthBytes) this.#shadows.delete(shadowed);
+    this.#length = lengthBytes;
+    this.#minLength = Math.min(this.#minLength, lengthBytes);
+    this.#ranges = coalesced(this.#ranges, lengthBytes);
+    this.#generation++;
+  }
+
+  // ---------------------------------------------------------------- the end
+
+  /** What goes into the commit record; undefined when nothing was changed. Its bytes are the turn's. */
+  delta(): ExtentDelta | undefined {
+    if (!this.changed) return undefined;
+    this.#ranges = coalesced(this.#ranges, this.#length);
+    const ranges: DeltaRange[] = [];
+    for (let i = 0; i < this.#ranges.length; i += 2) {
+      const offset = this.#ranges[i] as number;
+      const bytes = new Uint8Array((this.#ranges[i + 1] as number) - offset);
+      for (let page = pageOf(offset); page * PAGE_BYTES < offset + bytes.length; page++)
+        copyPart(page, this.#shadows.get(page) as Uint8Array, offset, bytes);
+      ranges.push({ offset, bytes });
+    }
+    return {
+      ...this.#image.identity,
+      lengthBytes: this.#length,
+      minLengthBytes: this.#minLength,
+      ranges,
+    };
+  }
+
+  /** Makes the changes the image's present and goes on without any. @param delta what `delta` has given */
+  commit(delta: ExtentDelta): void {
+    this.#image.apply(
+      delta.minLengthBytes,
+      delta.lengthBytes,
+      delta.ranges,
+      (page) => this.#shadows.get(page) as Uint8Array,
+    );
+    this.#shadows.clear();
+    this.#ranges = [];
+    this.#minLength = this.#length;
+    this.#generation = 0;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#shadows.clear();
+  }
+
+  /** An unchanged turn follows what others commit meanwhile: readonly turns, and those that wait. */
+  #look(): void {
+    this.#touched = true;
+    if (this.#generation === 0) this.#length = this.#minLength = this.#image.lengthBytes;
+  }
+
+  #alive(): void {
+    if (this.#ended)
+      throw new PinionError("view-expired", "the turn of this extent is over", {
+        details: { extent: this.#image.identity.name },
+      });
+  }
+
+  #check(offset: number, byteCount: number): void {
+    this.#alive();
+    this.#look();
+    if (offset >= 0 && byteCount >= 0 && offset + byteCount <= this.#length) return;
+    throw new PinionError(
+      "invalid-argument",
+      `bytes ${offset} to ${offset + byteCount} of extent "${this.#image.identity.name}", which has ${this.#length}`,
+    );
+  }
+
+  #writable(): void {
+    this.#alive();
+    this.#look();
+    if (this.readonly)
+      throw new PinionError("readonly-violation", "a readonly method cannot change an extent", {
+        details: { extent: this.#image.identity.name },
+      });
+  }
+}
+
+/** Copies what a page has of the range that begins at `offset` into it. */
+function copyPart(page: number, content: Uint8Array, offset: number, range: Uint8Array): void {
+  const start = page * PAGE_BYTES;
+  const from = Math.max(start, offset);
+  const to = Math.min(start + PAGE_BYTES, offset + range.length);
+  range.set(content.subarray(from - start, to - start), from - offset);
+}
+
+/** In order, apart from each other, cut at `lengthBytes`. */
+function coalesced(ranges: readonly number[], lengthBytes: number): number[] {
+  const pairs: [number, number][] = [];
+  for (let i = 0; i < ranges.length; i += 2) {
+    const end = Math.min(ranges[i + 1] as number, lengthBytes);
+    if ((ranges[i] as number) < end) pairs.push([ranges[i] as number, end]);
+  }
+  pairs.sort(([a], [b]) => a - b);
+  const merged: number[] = [];
+  for (const [from, to] of pairs) {
+    const last = merged.length - 1;
+    const before = merged[last];
+    // A gap is read from the shadow of a page that both are in, so it must not leave it.
+    if (before !== undefined && from <= before + RANGE_GAP_BYTES && sharePage(before, from))
+      merged[last] = Math.max(before, to);
+    else merged.push(from, to);
+  }
+  return merged;
+}
+
+const sharePage = (end: number, from: number): boolean =>
+  from <= end || pageOf(end - 1) === pageOf(from);
