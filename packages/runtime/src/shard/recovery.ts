@@ -3,7 +3,8 @@
  * is through; every record read was flushed, so all of it counts as committed.
  *
  * V1 records at or below a shard's applied LSN are skipped; the rest are applied in order, each once.
- * V2 a record that cannot be understood stops recovery with `corruption` naming it: serving without it would be a silent loss.
+ * V2 a record that cannot be understood stops recovery with `corruption` naming it: serving without it would be a silent loss. So does one
+ *    that is missing (log-continuity.ts).
  */
 import {
   hlcTime,
@@ -33,6 +34,7 @@ import {
   type CommitRecord,
   type ReminderOp,
 } from "../records/runtime-records.ts";
+import { LogContinuity } from "./log-continuity.ts";
 import type { OutboxItem } from "./outbox.ts";
 import { readPosition, recoveredEntry, restoreFact } from "./shard-facts.ts";
 import type { Shard } from "./shard.ts";
@@ -73,22 +75,24 @@ export async function recoverShards(
   shardCount: number,
 ): Promise<RecoveryResult> {
   const recovered = new Map<ShardId, RecoveredShard>();
-  let from: LogPosition | undefined;
+  const continuity = new LogContinuity(log);
   for (const shard of shards) {
+    let position: LogPosition | undefined;
     shard.appliedLsn = await store.appliedLsn(shard.id);
     for (const { name, value } of await store.facts(shard.id, "")) {
       shard.persistedFacts.add(name);
-      if (name === "position") from = earlier(from, readPosition(value));
+      if (name === "position") position = readPosition(value);
       else restoreFact(shard, name, value);
     }
+    continuity.expect(shard.id, shard.appliedLsn, position);
     recovered.set(shard.id, { shard, actors: new Map() });
   }
   let records = 0;
   let lastTimestamp = hlcTime(0);
-  for await (const record of log.reader(from === undefined ? {} : { from })) {
+  for await (const record of continuity.records()) {
     if (record.timestamp > lastTimestamp) lastTimestamp = record.timestamp;
     const target = recovered.get(record.shard);
-    if (target === undefined || record.lsn <= target.shard.appliedLsn) continue;
+    if (target === undefined || !continuity.isNew(record)) continue;
     apply({ shards: recovered, shardCount }, target, record);
     records++;
   }
@@ -97,11 +101,6 @@ export async function recoverShards(
   }
   forgetAnswered([...recovered.values()].map((r) => r.shard));
   return { shards: recovered, records, lastTimestamp };
-}
-
-function earlier(a: LogPosition | undefined, b: LogPosition): LogPosition {
-  if (a === undefined) return b;
-  return b.segment < a.segment || (b.segment === a.segment && b.offset < a.offset) ? b : a;
 }
 
 /** Nobody asks for the outcome of a send that is done. */
