@@ -2,7 +2,9 @@ export type {
   ActorContext,
   ActivationContext,
   EffectContext,
+  ExtentHandles,
   MissedPolicy,
+  NoExtents,
   ReminderFiring,
   ReminderInfo,
   Reminders,
@@ -17,6 +19,8 @@ export {
   type ActorOptions,
   type DeactivationReason,
   type Effect,
+  type ExtentOptions,
+  type MemoryOptions,
   type MigrateStep,
   type Reentrancy,
 } from "./definition/define-actor.ts";

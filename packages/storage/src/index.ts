@@ -67,9 +67,4 @@ export { FilesystemArchive, type ArchivedSegment, type SegmentArchive } from "./
 export { KvStateStore, STATE_BYTES_MAX, type KvStateStoreOptions } from "./state/kv-state-store.ts";
 export { SegmentStateStore, type SegmentStateStoreOptions } from "./state/segment-state-store.ts";
 export * from "./state/state-store.ts";
-export type {
-  MaybePromise,
-  StructureDefinition,
-  StructureKind,
-  StructureOptions,
-} from "./structures/structure.ts";
+export * from "./structures/index.ts";

@@ -18,7 +18,7 @@ import {
   type Lsn,
   type Timer,
 } from "@pinion/core";
-import type { ActorKey } from "@pinion/storage";
+import type { ActorExtents, ActorKey } from "@pinion/storage";
 import type { DeactivationReason } from "../definition/define-actor.ts";
 import type { IncomingCall } from "../gateway/dispatcher.ts";
 import type { CallEntry } from "../shard/call-entry.ts";
@@ -66,6 +66,8 @@ export class Activation implements ShardMember {
   /** Turns that have not ended, of every kind. */
   running = 0;
   reminders: Map<string, ReminderState> | undefined = undefined;
+  /** Of a type that declares some, once it is loaded. */
+  extents: ActorExtents | undefined = undefined;
   lastUsedMs: number;
   /** Links of the catalog's list by last use. */
   newer: Activation | undefined = undefined;
@@ -120,6 +122,7 @@ export class Activation implements ShardMember {
   /** Loading failed: what waited is refused. */
   loadFailed(error: unknown): void {
     this.state = "ended";
+    this.#letExtentsGo();
     // Gone from the catalog first: what is refused may be tried again at once, at a new activation.
     this.services.ended(this, "requested");
     this.refuseWaiting(error);
@@ -303,9 +306,16 @@ export class Activation implements ShardMember {
     };
   }
 
+  /** What of them waits for a checkpoint is in the log. */
+  #letExtentsGo(): void {
+    this.extents?.abandon();
+    this.extents = undefined;
+  }
+
   /** Its worker is gone: nothing of it runs any more. */
   abandon(): void {
     this.state = "ended";
+    this.#letExtentsGo();
     for (const timer of this.#timers ?? []) timer.cancel();
     this.#mailbox?.drain();
     this.#takeEarlyReadonly();
@@ -334,6 +344,7 @@ export class Activation implements ShardMember {
       this.state = "deactivating";
     }
     this.state = "ended";
+    this.#letExtentsGo();
     this.services.ended(this, reason);
     const queued = this.#mailbox?.drain() ?? [];
     const early = this.#takeEarlyReadonly();

@@ -60,9 +60,10 @@ export function enterHook<T>(activation: Activation, name: string, code: () => T
 
 async function commitHook(turn: Turn): Promise<void> {
   const { activation } = turn;
-  if (turn.draft === undefined) return;
-  const { delta, whole, base } = turn.draft.finish({ whole: !activation.stored });
-  if (delta === undefined) return;
+  const finished = turn.draft?.finish({ whole: !activation.stored });
+  const delta = finished?.delta;
+  const extents = turn.extents?.finish();
+  if (delta === undefined && extents === undefined) return;
   const { shard } = activation;
   const payload = shard.encodeCopy((w) =>
     writeCommit(w, {
@@ -73,19 +74,23 @@ async function commitHook(turn: Turn): Promise<void> {
       idempotency: undefined,
       stateVersion: activation.type.stateVersion,
       delta,
-      whole,
+      whole: finished?.whole ?? false,
       ok: true,
       outcome: undefined,
       closes: NO_LSN,
       outbox: NO_OUTBOX,
       reminders: NO_REMINDERS,
+      extents: extents?.delta,
       partial: false,
     }),
   );
   await shard.append(RecordKind.commit, payload, (at) => {
     activation.lastLsn = at;
-    activation.base = base;
-    activation.stored = true;
+    if (finished?.delta !== undefined) {
+      activation.base = finished.base;
+      activation.stored = true;
+    }
+    extents?.publish();
     shard.changed(activation);
   });
 }

@@ -13,6 +13,9 @@ export async function loadActivation(activation: Activation): Promise<void> {
   try {
     const record = await services.loadRecord(activation);
     activation.lastLsn = record?.lsn ?? NO_LSN;
+    activation.extents = await services.loadExtents(activation);
+    // What the log had later waits for a checkpoint like any change.
+    if (activation.extents?.isClean === false) activation.shard.changed(activation);
     enterHook(activation, "load", () => setUp(activation, record));
     if (type.options.onActivate !== undefined) {
       await runHook(activation, "onActivate", (ctx) => type.options.onActivate?.(ctx as never));

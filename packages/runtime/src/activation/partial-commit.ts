@@ -15,11 +15,14 @@ export function commitPartial(turn: Turn): void {
   const { activation } = turn;
   const { shard } = activation;
   const { draft, entry } = turn;
-  if (draft === undefined || entry === undefined) {
+  const extents = turn.extents?.finish();
+  if ((draft === undefined && extents === undefined) || entry === undefined) {
+    endExtents(turn);
     activation.drafting = undefined;
     return;
   }
-  const { delta, whole, base } = draft.finish({ whole: !activation.stored });
+  const finished = draft?.finish({ whole: !activation.stored });
+  const delta = finished?.delta;
   const payload = shard.encode((w) =>
     writeCommit(w, {
       actor: activation.actor,
@@ -29,27 +32,36 @@ export function commitPartial(turn: Turn): void {
       idempotency: entry.idempotency,
       stateVersion: activation.type.stateVersion,
       delta,
-      whole,
+      whole: finished?.whole ?? false,
       ok: false,
       outcome: undefined,
       closes: NO_LSN,
       outbox: NO_OUTBOX,
       reminders: NO_REMINDERS,
+      extents: extents?.delta,
       partial: true,
     }),
   );
   const at = shard.tryAppend(RecordKind.commit, payload);
   if (at === undefined) throw logRefuses(shard);
   // What the outer turn still holds of the old draft throws from now on: a write to it would vanish.
-  draft.revoke();
+  draft?.revoke();
+  extents?.publish();
+  endExtents(turn);
   turn.draft = undefined;
   turn.partial = true;
   activation.drafting = undefined;
-  if (delta !== undefined) {
-    activation.base = base;
+  if (finished?.delta !== undefined) {
+    activation.base = finished.base;
     activation.stored = true;
   }
   activation.lastLsn = at;
   shard.changed(activation);
   shard.interruptible(turn, at);
+}
+
+/** What the turn holds of them throws from now on; asking the context again gives them anew. */
+function endExtents(turn: Turn): void {
+  turn.extents?.end();
+  turn.extents = undefined;
 }

@@ -66,7 +66,8 @@ function finishReadonly(turn: Turn, ok: boolean, value: unknown): void {
     outcome = errorOutcome(error);
   }
   endTurn(turn, ok);
-  if (turn.observedLsn <= activation.shard.gate.committed) call.sink.reply(call, outcome);
-  else activation.shard.gate.hold(turn.observedLsn, new ReadReply(call, outcome));
+  const { observedLsn } = turn;
+  if (observedLsn <= activation.shard.gate.committed) call.sink.reply(call, outcome);
+  else activation.shard.gate.hold(observedLsn, new ReadReply(call, outcome));
   activation.turnEnded(turn);
 }

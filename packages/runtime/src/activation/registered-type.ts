@@ -10,6 +10,7 @@ import {
   type Reentrancy,
 } from "../definition/define-actor.ts";
 import type { ActorTypeDescription } from "../gateway/dispatcher.ts";
+import { declareExtents, type DeclaredExtents } from "./declared-extents.ts";
 
 export type MethodFn = (ctx: unknown, ...args: unknown[]) => unknown;
 
@@ -38,6 +39,8 @@ export interface RegisteredType {
   readonly mailboxLength: number;
   readonly idleDeactivationMs: number;
   readonly description: ActorTypeDescription;
+  /** Undefined for a type without. */
+  readonly extents: DeclaredExtents | undefined;
 }
 
 function positive(value: number, what: string, type: string): number {
@@ -63,6 +66,7 @@ export function registerType(definition: ActorDefinition, defaults: TypeDefaults
     receiver: definition.methods,
     stateVersion: definition.stateVersion,
     reentrancy: options.reentrancy ?? "none",
+    extents: declareExtents(name, options.memory),
     maxTurnMs: positive(options.maxTurnMs ?? defaults.maxTurnMs, "maxTurnMs", name),
     mailboxLength: positive(options.mailboxLength ?? defaults.mailboxLength, "mailboxLength", name),
     idleDeactivationMs: positive(

@@ -4,11 +4,13 @@
  */
 import { PinionError, type ActorId, type ActorType, type RemoteMethods } from "@pinion/core";
 import { encodeArgs } from "@pinion/core";
+import type { ExtentsTurn } from "@pinion/storage";
 import { actorKeyOf } from "../records/actor-key.ts";
 import { OutboxKind } from "../records/runtime-records.ts";
 import { TurnReminders } from "./turn-reminders.ts";
 import type {
   ActorContext,
+  NoExtents,
   ReminderFiring,
   Reminders,
   SendMethods,
@@ -34,9 +36,14 @@ const plainArgs = (args: unknown[]): unknown[] => args.map(plainOf);
 const typeNameOf = (type: ActorType | string): string =>
   typeof type === "string" ? type : type.name;
 
-export class TurnContext implements ActorContext<unknown, unknown> {
+const NO_EXTENTS = Object.freeze({});
+
+export class TurnContext implements ActorContext<unknown, unknown, NoExtents> {
   readonly #turn: Turn;
   #reminders: TurnReminders | undefined;
+  #extents: object = NO_EXTENTS;
+  /** Another one after a reentrant turn. */
+  #extentsOf: ExtentsTurn | undefined;
 
   constructor(turn: Turn) {
     this.#turn = turn;
@@ -56,6 +63,19 @@ export class TurnContext implements ActorContext<unknown, unknown> {
   set state(value: unknown) {
     this.#turn.assertMayChange("assign ctx.state");
     this.#turn.openDraft().replace(value);
+  }
+
+  get extents(): object {
+    const turn = this.#turn;
+    turn.assertRunning();
+    const { extents } = turn.activation.type;
+    if (extents === undefined) return NO_EXTENTS;
+    const overlay = turn.openExtents();
+    if (this.#extentsOf !== overlay) {
+      this.#extentsOf = overlay;
+      this.#extents = extents.handlesOf((name) => overlay.extent(name));
+    }
+    return this.#extents;
   }
 
   get vars(): unknown {

@@ -161,6 +161,7 @@ function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
         const finished = turn.draft.finish({ whole: !activation.stored });
         ({ delta, whole, base: next } = finished);
       }
+      turn.finishedExtents = turn.extents?.finish();
     } catch (error) {
       outcome = errorOutcome(error);
       ok = false;
@@ -241,6 +242,7 @@ function commitTurn(
     closes: turn.openLsn,
     outbox: ok ? (turn.outbox ?? NO_OUTBOX) : NO_OUTBOX,
     reminders: reminderOps(turn, ok),
+    extents: ok ? turn.finishedExtents?.delta : undefined,
     partial: false,
   };
   const payload = shard.encode((w) => writeCommit(w, record));
@@ -265,7 +267,7 @@ function commitTurn(
 
 /** The turn's changes cannot be recorded: its outcome is the reason. */
 function commitError(turn: Turn, error: unknown): void {
-  turn.outbox = turn.reminderOps = undefined;
+  turn.outbox = turn.reminderOps = turn.finishedExtents = undefined;
   commitTurn(turn, false, errorOutcome(error), turn.activation.base, undefined, false);
 }
 
@@ -326,6 +328,7 @@ function publish(
     activation.base = next;
     activation.stored = true;
   }
+  if (record.extents !== undefined) turn.finishedExtents?.publish();
   activation.lastLsn = at;
   openCommitSpan(turn, at);
   shard.changed(activation);
@@ -354,6 +357,7 @@ export function endTurn(turn: Turn, ok: boolean): void {
     turn.span.end();
   }
   turn.draft?.revoke();
+  turn.extents?.end();
   // Its open record waits for room: a record of a turn that is over must not be written, or the next start would run it.
   if (turn.opening !== undefined && turn.openLsn === NO_LSN) turn.abort(overError());
   const { activation } = turn;

@@ -7,7 +7,16 @@
  * I1 an ended turn changes nothing: its draft is revoked and its context throws.
  * I2 `ordinal` grows with every call, send and effect of the turn, in program order, so that a rerun names them alike (P12).
  */
-import { NO_LSN, PinionError, seededRng, type Lsn, type Rng, type Span } from "@pinion/core";
+import {
+  assert,
+  NO_LSN,
+  PinionError,
+  seededRng,
+  type Lsn,
+  type Rng,
+  type Span,
+} from "@pinion/core";
+import type { ExtentsTurn, FinishedExtents } from "@pinion/storage";
 import type { IncomingCall } from "../gateway/dispatcher.ts";
 import type { OutboxEntry, ReminderOp } from "../records/runtime-records.ts";
 import type { CallEntry, PreparedTurn } from "../shard/call-entry.ts";
@@ -29,13 +38,17 @@ export class Turn implements ShardTurn, PreparedTurn {
   readonly entry: CallEntry | undefined;
   /** The state a readonly turn sees, or a mutating one began with. */
   readonly base: StateVersion;
-  readonly observedLsn: Lsn;
+  /** What its reply reflects at the latest. */
+  observedLsn: Lsn;
   readonly startedAtMs: number;
   ended = false;
   /** True once the method has returned a promise that is not settled. */
   suspended = false;
   draft: StateDraft | undefined = undefined;
   view: StateView | undefined = undefined;
+  extents: ExtentsTurn | undefined = undefined;
+  /** Their changes on the way into the log. */
+  finishedExtents: FinishedExtents | undefined = undefined;
   ordinal = 0;
   outbox: OutboxEntry[] | undefined = undefined;
   reminderOps: ReminderOp[] | undefined = undefined;
@@ -123,10 +136,27 @@ export class Turn implements ShardTurn, PreparedTurn {
   /** The draft of the current base; made when first asked for, and anew after a reentrant turn. */
   openDraft(): StateDraft {
     if (this.draft !== undefined) return this.draft;
+    this.#beginDrafting();
+    return (this.draft = new StateDraft(this.activation.base));
+  }
+
+  /** The overlay over the actor's extents; of a mutating turn, there is one at a time, like the draft. */
+  openExtents(): ExtentsTurn {
     const { activation } = this;
+    if (this.kind !== "readonly") this.#beginDrafting();
+    assert(activation.extents !== undefined, "extents of a type that declares none");
+    if (this.extents === undefined) {
+      this.extents = activation.extents.begin(this.kind === "readonly");
+      this.observedLsn = activation.lastLsn;
+    }
+    return this.extents;
+  }
+
+  #beginDrafting(): void {
+    const { activation } = this;
+    if (activation.drafting === this) return;
     if (activation.drafting !== undefined) commitPartial(activation.drafting);
     activation.drafting = this;
-    return (this.draft = new StateDraft(activation.base));
   }
 
   /** Made when first asked for: most methods never look. */

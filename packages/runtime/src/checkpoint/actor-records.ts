@@ -2,7 +2,14 @@
  * Actors between their three forms: the store's record, the log's later changes, and the frozen value a turn works on.
  */
 import { NO_LSN, PinionError, type ShardId } from "@pinion/core";
-import type { ActorKey, ActorRecord, ReminderRecord, StateStore } from "@pinion/storage";
+import {
+  ActorExtents,
+  type ActorKey,
+  type ActorRecord,
+  type ExtentChange,
+  type ReminderRecord,
+  type StateStore,
+} from "@pinion/storage";
 import {
   decodeReminder,
   encodeReminderBody,
@@ -56,6 +63,8 @@ export interface Captured {
   readonly stateVersion: number;
   readonly lsn: ActorRecord["lsn"];
   readonly reminders: readonly ReminderState[];
+  /** Empty where no extent has changed. Ends with their owner's `written` or `failed`. */
+  readonly extents: readonly ExtentChange[];
 }
 
 export function capture(member: ShardMember): Captured {
@@ -66,6 +75,7 @@ export function capture(member: ShardMember): Captured {
     stateVersion: member.stateVersion,
     lsn: member.lastLsn,
     reminders: member.reminders === undefined ? [] : [...member.reminders.values()],
+    extents: member.extents?.freeze() ?? [],
   };
 }
 
@@ -97,6 +107,17 @@ export async function recordOfRecovered(
     lsn: loaded.lsn,
     reminders: loaded.reminders,
   };
+}
+
+/** The extents of such an actor; undefined when the log has changed none. Their owner lets them go after the checkpoint. */
+export async function extentsOfRecovered(
+  store: StateStore,
+  shard: ShardId,
+  actor: ActorKey,
+  later: RecoveredActor,
+): Promise<ActorExtents | undefined> {
+  if (later.extents.length === 0) return undefined;
+  return ActorExtents.open({ store, shard, actor }, {}, later.extents);
 }
 
 export function remindersOf(record: LoadedRecord): Map<string, ReminderState> | undefined {

@@ -11,8 +11,10 @@
  */
 import { messageOf, type Clock, type Lsn, type Timer } from "@pinion/core";
 import type {
+  ActorExtents,
   ActorKey,
   ActorRecord,
+  ExtentChange,
   Log,
   LogPosition,
   ShardCheckpoint,
@@ -22,7 +24,13 @@ import type { ShardReminders } from "../reminders/shard-reminders.ts";
 import type { RecoveredActor } from "../shard/recovery.ts";
 import { captureFacts } from "../shard/shard-facts.ts";
 import type { Shard, ShardMember } from "../shard/shard.ts";
-import { capture, recordOfCaptured, recordOfRecovered, type Captured } from "./actor-records.ts";
+import {
+  capture,
+  extentsOfRecovered,
+  recordOfCaptured,
+  recordOfRecovered,
+  type Captured,
+} from "./actor-records.ts";
 
 const SLICE_MS = 1;
 const LOOK_MS_MAX = 500;
@@ -64,6 +72,10 @@ interface Frozen {
   readonly recovered: readonly [ActorKey, RecoveredActor][];
   readonly facts: Map<string, Uint8Array>;
   readonly reminderIds: readonly string[];
+  /** Of members and of recovered actors, as they are part of this checkpoint. */
+  readonly extents: ActorExtents[];
+  /** Of recovered actors alone: nobody else holds them. */
+  readonly recoveredExtents: ActorExtents[];
 }
 
 export class Checkpointer {
@@ -198,9 +210,12 @@ export class Checkpointer {
       const checkpoints: ShardCheckpoint[] = [];
       for (const f of frozen) checkpoints.push(await this.#encode(f));
       await this.#ports.store.checkpoint(checkpoints);
+      for (const f of frozen) for (const extents of f.extents) await extents.written();
     } catch (error) {
       for (const f of frozen) thaw(f);
       throw error;
+    } finally {
+      for (const f of frozen) for (const extents of f.recoveredExtents) extents.abandon();
     }
     for (const f of frozen) {
       for (const [actor] of f.recovered) f.target.recovered.delete(actor);
@@ -222,9 +237,11 @@ export class Checkpointer {
 
   async #encode(f: Frozen): Promise<ShardCheckpoint> {
     const actors = new Map<ActorKey, ActorRecord | undefined>();
+    const extents = new Map<ActorKey, readonly ExtentChange[]>();
     let sliceEndMs = this.#ports.clock.nowMs() + SLICE_MS;
     for (const captured of f.captured) {
       actors.set(captured.actor, recordOfCaptured(captured));
+      if (captured.extents.length > 0) extents.set(captured.actor, captured.extents);
       if (this.#ports.clock.nowMs() < sliceEndMs) continue;
       await this.#yield();
       sliceEndMs = this.#ports.clock.nowMs() + SLICE_MS;
@@ -237,6 +254,8 @@ export class Checkpointer {
             actor,
             await recordOfRecovered(this.#ports.store, f.target.shard.id, actor, later),
           );
+          const changed = await this.#recoveredExtents(f, actor, later);
+          if (changed.length > 0) extents.set(actor, changed);
         }),
       );
       await this.#yield();
@@ -244,7 +263,19 @@ export class Checkpointer {
     const facts = new Map<string, Uint8Array | undefined>(f.facts);
     for (const name of f.target.shard.persistedFacts)
       if (!facts.has(name)) facts.set(name, undefined);
-    return { shard: f.target.shard.id, appliedLsn: f.upTo, actors, facts };
+    return { shard: f.target.shard.id, appliedLsn: f.upTo, actors, extents, facts };
+  }
+
+  async #recoveredExtents(
+    f: Frozen,
+    actor: ActorKey,
+    later: RecoveredActor,
+  ): Promise<ExtentChange[]> {
+    const opened = await extentsOfRecovered(this.#ports.store, f.target.shard.id, actor, later);
+    if (opened === undefined) return [];
+    f.recoveredExtents.push(opened);
+    f.extents.push(opened);
+    return opened.freeze();
   }
 
   #yield(): Promise<void> {
@@ -267,11 +298,14 @@ function freeze(target: CheckpointShard, position: LogPosition): Frozen {
     recovered: [...recovered],
     facts: captureFacts(shard, position),
     reminderIds: reminders.freeze(),
+    extents: members.flatMap(({ extents }) => extents ?? []),
+    recoveredExtents: [],
   };
 }
 
 /** The checkpoint failed: what it held is dirty again. */
 function thaw(f: Frozen): void {
+  for (const extents of f.extents) extents.failed();
   for (const member of f.members) f.target.shard.changed(member);
   f.target.reminders.checkpointFailed(f.reminderIds);
 }

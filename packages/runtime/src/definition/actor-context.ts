@@ -2,6 +2,7 @@
  * What user code sees as `ctx`: the types. The turn engine implements them (turn.ts); nothing here runs.
  */
 import type { ActorId, ActorType, RemoteMethods } from "@pinion/core";
+import type { StructureDefinition } from "@pinion/storage";
 
 /** Sends instead of calls: same arguments, nothing to wait for. */
 export type SendMethods<T extends ActorType> = {
@@ -54,10 +55,25 @@ export interface Reminders {
   list(): ReminderInfo[];
 }
 
-export interface ActorContext<State, Vars = undefined> {
+/** A handle for each extent that the definition declares. */
+export type ExtentHandles<Extents> = {
+  readonly [Name in keyof Extents]: Extents[Name] extends StructureDefinition<infer Handle>
+    ? Handle
+    : never;
+};
+
+/** Of a type that declares no extents. */
+export type NoExtents = Readonly<Record<never, never>>;
+
+export interface ActorContext<State, Vars = undefined, Extents = NoExtents> {
   readonly id: ActorId;
   /** The actor's state; change it in place or assign a new value. Changes become visible and durable together, when the turn ends without throwing. */
   state: State;
+  /**
+   * The actor's extents (`memory.extents`), by name. What a turn changes in them becomes visible and durable with its state; handles and views are
+   * good until the end of the turn, or until a reentrant turn enters.
+   */
+  readonly extents: ExtentHandles<Extents>;
   /** Values of this activation only. */
   readonly vars: Vars;
   /** Aborts when the caller gives up, the deadline passes, or the turn takes longer than `maxTurnMs`. */
@@ -86,9 +102,10 @@ export interface ActorContext<State, Vars = undefined> {
 }
 
 /** `ctx` of `onActivate` and `onDeactivate`: no caller, no deadline, no sub-calls. */
-export interface ActivationContext<State, Vars = undefined> {
+export interface ActivationContext<State, Vars = undefined, Extents = NoExtents> {
   readonly id: ActorId;
   state: State;
+  readonly extents: ExtentHandles<Extents>;
   readonly vars: Vars;
   readonly signal: AbortSignal;
   now(): number;

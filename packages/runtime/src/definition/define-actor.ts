@@ -10,7 +10,8 @@
  *     });
  */
 import { assertName, PinionError, type ActorMethod, type ActorType } from "@pinion/core";
-import type { ActivationContext, ActorContext, EffectContext } from "./actor-context.ts";
+import type { StructureDefinition } from "@pinion/storage";
+import type { ActivationContext, ActorContext, EffectContext, NoExtents } from "./actor-context.ts";
 
 /** Which calls may enter an actor while one of its turns waits at an `await`. `readonly` methods always may. */
 export type Reentrancy = "none" | "callChain" | "full";
@@ -18,9 +19,26 @@ export type Reentrancy = "none" | "callChain" | "full";
 /** Why an activation ends. */
 export type DeactivationReason = "idle" | "memory" | "stopping" | "moved" | "requested";
 
-type Methods<State, Vars> = Readonly<
-  Record<string, (ctx: ActorContext<State, Vars>, ...args: never[]) => unknown>
+type Methods<State, Vars, Extents> = Readonly<
+  Record<string, (ctx: ActorContext<State, Vars, Extents>, ...args: never[]) => unknown>
 >;
+
+/** Extents by name: structures such as `column("f64")`. */
+export type ExtentOptions = Readonly<Record<string, StructureDefinition<unknown>>>;
+
+/** What an actor keeps outside its state value, and how it is kept while the actor is active. */
+export interface MemoryOptions<Extents = ExtentOptions> {
+  /**
+   * "hot" and "warm" (default): extents are in memory before the first turn, and hot ones go last when memory is short. "cold": they stay on
+   * disk and are read page by page.
+   */
+  readonly profile?: "hot" | "warm" | "cold";
+  /**
+   * Data that may be far larger than the JavaScript heap: names of A-Z a-z 0-9 _ - that begin with a letter, at most 256. What an extent holds
+   * under its name stays when the definition no longer names it.
+   */
+  readonly extents?: Extents;
+}
 
 /** Turns the state of version `n − 1` into that of version `n`. Gets and returns plain values. */
 export type MigrateStep = (state: unknown) => unknown;
@@ -28,7 +46,12 @@ export type MigrateStep = (state: unknown) => unknown;
 /** A side effect outside the store, run at least once after its turn's commit. */
 export type Effect = (ctx: EffectContext, ...args: never[]) => unknown;
 
-export interface ActorOptions<State, Vars, M extends Methods<State, Vars>> {
+export interface ActorOptions<
+  State,
+  Vars,
+  M extends Methods<State, Vars, Extents>,
+  Extents extends ExtentOptions = NoExtents,
+> {
   /** Initial state of an actor that was never written: plain objects, arrays, Map, Set, Date, bytes and primitives. At most 1 MiB encoded. */
   readonly state: () => State;
   /**
@@ -49,13 +72,12 @@ export interface ActorOptions<State, Vars, M extends Methods<State, Vars>> {
   readonly mailboxLength?: number;
   /** Idle time after which an activation ends, ms. Default: the host's `idleDeactivationMs`. */
   readonly idleDeactivationMs?: number;
-  /** Residency profile; served once actors own extents. */
-  readonly memory?: { readonly profile?: "hot" | "warm" | "cold" };
+  readonly memory?: MemoryOptions<Extents>;
   /** Runs before the first turn of an activation. If it throws, the call that caused the activation fails. */
-  onActivate?(ctx: ActivationContext<State, Vars>): void | Promise<void>;
+  onActivate?(ctx: ActivationContext<State, Vars, Extents>): void | Promise<void>;
   /** Runs after the last turn. Bounded by `maxTurnMs`; errors are logged. */
   onDeactivate?(
-    ctx: ActivationContext<State, Vars>,
+    ctx: ActivationContext<State, Vars, Extents>,
     reason: DeactivationReason,
   ): void | Promise<void>;
 }
@@ -83,7 +105,7 @@ export interface ErasedOptions<State = unknown, Vars = unknown> {
   readonly maxTurnMs?: number;
   readonly mailboxLength?: number;
   readonly idleDeactivationMs?: number;
-  readonly memory?: { readonly profile?: "hot" | "warm" | "cold" };
+  readonly memory?: MemoryOptions;
   onActivate?(ctx: never): void | Promise<void>;
   onDeactivate?(ctx: never, reason: DeactivationReason): void | Promise<void>;
 }
@@ -115,18 +137,64 @@ const RESERVED = new Set(["then", "with", "constructor", "toJSON", "fork"]);
  * @param name 1 to 64 of A-Z a-z 0-9 _ . -, starting with a letter; it is part of every id, so renaming it orphans state.
  * @throws `invalid-actor-id` for a bad name, `invalid-argument` for bad options.
  */
-export function defineActor<const Name extends string, State, M extends Methods<State, undefined>>(
+export function defineActor<
+  const Name extends string,
+  State,
+  M extends Methods<State, undefined, NoExtents>,
+>(
   name: Name,
-  options: ActorOptions<State, undefined, M> & { readonly vars?: undefined },
+  options: ActorOptions<State, undefined, M> & {
+    readonly vars?: undefined;
+    readonly memory?: { readonly extents?: undefined };
+  },
 ): ActorDefinition<Name, State, undefined, M>;
-export function defineActor<const Name extends string, State, Vars, M extends Methods<State, Vars>>(
+export function defineActor<
+  const Name extends string,
+  State,
+  Vars,
+  M extends Methods<State, Vars, NoExtents>,
+>(
   name: Name,
-  options: ActorOptions<State, Vars, M> & { readonly vars: () => Vars },
+  options: ActorOptions<State, Vars, M> & {
+    readonly vars: () => Vars;
+    readonly memory?: { readonly extents?: undefined };
+  },
 ): ActorDefinition<Name, State, Vars, M>;
-// Two signatures, because an inferred `Vars` without a candidate leaves `ctx` of a readonly method untyped.
-export function defineActor<Name extends string, State, Vars, M extends Methods<State, Vars>>(
+export function defineActor<
+  const Name extends string,
+  State,
+  Extents extends ExtentOptions,
+  M extends Methods<State, undefined, Extents>,
+>(
   name: Name,
-  options: ActorOptions<State, Vars, M>,
+  options: ActorOptions<State, undefined, M, Extents> & {
+    readonly vars?: undefined;
+    readonly memory: { readonly extents: Extents };
+  },
+): ActorDefinition<Name, State, undefined, M>;
+export function defineActor<
+  const Name extends string,
+  State,
+  Vars,
+  Extents extends ExtentOptions,
+  M extends Methods<State, Vars, Extents>,
+>(
+  name: Name,
+  options: ActorOptions<State, Vars, M, Extents> & {
+    readonly vars: () => Vars;
+    readonly memory: { readonly extents: Extents };
+  },
+): ActorDefinition<Name, State, Vars, M>;
+// Four signatures, because an inferred `Vars` or `Extents` without a candidate leaves `ctx` of a readonly method untyped.
+export function defineActor<
+  Name extends string,
+  State,
+  Vars,
+  Extents extends ExtentOptions,
+  M extends Methods<State, Vars, Extents>,
+>(
+  name: Name,
+  options: ActorOptions<State, Vars, M, Extents>,
 ): ActorDefinition<Name, State, Vars, M> {
   assertName("actor type", name);
   for (const [method, fn] of Object.entries(options.methods)) {
@@ -147,7 +215,7 @@ export function defineActor<Name extends string, State, Vars, M extends Methods<
     name,
     methods: options.methods,
     stateVersion: (options.migrate?.length ?? 0) + 1,
-    options: options as ErasedOptions<State, Vars>,
+    options: options as unknown as ErasedOptions<State, Vars>,
   });
 }
 

@@ -6,6 +6,7 @@ import type { Clock, Rng, Telemetry } from "@pinion/core";
 import {
   openLog,
   type Disk,
+  type ExtentMemorySource,
   type KvStore,
   type LogOptions,
   type SegmentedLog,
@@ -25,6 +26,8 @@ export interface WorkerDevices {
   /** Of the log's segment index. */
   readonly logKv: KvStore;
   readonly store: StateStore;
+  /** Of extents, as `WorkerPorts.memory`. */
+  readonly memory?: ExtentMemorySource;
 }
 
 export interface WorkerSurroundings {
@@ -76,6 +79,7 @@ export async function assembleWorker(
       rng: rng.fork("worker"),
       log,
       store,
+      ...(devices.memory === undefined ? {} : { memory: devices.memory }),
       replication: plan.replicationOf?.(log) ?? new MajorityOfOne(log),
       telemetry,
       monitor,

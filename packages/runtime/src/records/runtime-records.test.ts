@@ -46,6 +46,7 @@ const commit: CommitRecord = {
     { op: "set", name: "bill", dueMs: 1_800_000_000_123, body: bytes("c0") },
     { op: "cancel", name: "old" },
   ],
+  extents: undefined,
   partial: false,
 };
 const open: OpenRecord = {
@@ -91,6 +92,7 @@ describe("runtime records", () => {
       closes: NO_LSN,
       outbox: [],
       reminders: [],
+      extents: undefined,
       partial: true,
     };
     for (const c of [commit, plain])

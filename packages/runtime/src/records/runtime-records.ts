@@ -14,6 +14,7 @@
  * | closes | 64 CLOSES | varint LSN of the turn's open record |
  * | outbox | 128 OUTBOX | list of (varint ordinal, u8 kind, text target, text method, bytes args) |
  * | reminders | 256 REMINDERS | list of (u8 op, text name, …) |
+ * | extents | 1024 EXTENTS | bytes: changes of the actor's extents (storage/extent/extent-delta.ts) |
  * | – | 512 PARTIAL | the turn goes on: its overlay so far, before a reentrant turn entered |
  *
  * `open` (a turn that calls another actor): what is needed to run the turn again after a crash.
@@ -37,8 +38,9 @@ const Flag = {
   outbox: 128,
   reminders: 256,
   partial: 512,
+  extents: 1024,
 } as const;
-const ALL_FLAGS = 1023;
+const ALL_FLAGS = 2047;
 
 export const OutboxKind = Object.freeze({ send: 0, effect: 1 } as const);
 export type OutboxKind = (typeof OutboxKind)[keyof typeof OutboxKind];
@@ -90,6 +92,7 @@ export interface CommitRecord {
   readonly closes: Lsn;
   readonly outbox: readonly OutboxEntry[];
   readonly reminders: readonly ReminderOp[];
+  readonly extents: Uint8Array | undefined;
   readonly partial: boolean;
 }
 
@@ -142,6 +145,7 @@ export function writeCommit(w: ByteWriter, c: CommitRecord): void {
       (c.closes === NO_LSN ? 0 : Flag.closes) |
       (c.outbox.length === 0 ? 0 : Flag.outbox) |
       (c.reminders.length === 0 ? 0 : Flag.reminders) |
+      (c.extents === undefined ? 0 : Flag.extents) |
       (c.partial ? Flag.partial : 0),
   );
   w.text(c.actor);
@@ -162,6 +166,7 @@ export function writeCommit(w: ByteWriter, c: CommitRecord): void {
   if (c.closes !== NO_LSN) w.varint(c.closes);
   if (c.outbox.length > 0) writeOutbox(w, c.outbox);
   if (c.reminders.length > 0) writeReminderOps(w, c.reminders);
+  if (c.extents !== undefined) w.bytes(c.extents);
 }
 
 function writeOutbox(w: ByteWriter, outbox: readonly OutboxEntry[]): void {
@@ -222,6 +227,7 @@ export function readCommit(payload: Uint8Array): CommitRecord {
   const closes = has(Flag.closes) ? lsn(r.varint()) : NO_LSN;
   const outbox = has(Flag.outbox) ? r.list(() => readOutboxEntry(r)) : [];
   const reminders = has(Flag.reminders) ? r.list(() => readReminderOp(r)) : [];
+  const extents = has(Flag.extents) ? r.bytes() : undefined;
   r.end();
   return {
     actor,
@@ -237,6 +243,7 @@ export function readCommit(payload: Uint8Array): CommitRecord {
     closes,
     outbox,
     reminders,
+    extents,
     partial: has(Flag.partial),
   };
 }

@@ -20,6 +20,7 @@ import {
   RecordKind,
   type ActorKey,
   type Log,
+  type LoggedDelta,
   type LogPosition,
   type LogRecord,
   type StateStore,
@@ -47,6 +48,8 @@ export interface RecoveredActor {
     readonly lsn: Lsn;
   }[];
   readonly reminderOps: ReminderOp[];
+  /** Changes of its extents. */
+  readonly extents: LoggedDelta[];
   lsn: Lsn;
 }
 
@@ -165,6 +168,7 @@ function applyCommit(
     actor.deltas.push({ bytes: commit.delta, stateVersion: commit.stateVersion, lsn: record.lsn });
   }
   actor.reminderOps.push(...commit.reminders);
+  if (commit.extents !== undefined) actor.extents.push({ lsn: record.lsn, bytes: commit.extents });
   if (commit.reminders.length > 0) {
     shard.remindersRecovered.push({ actor: commit.actor, ops: commit.reminders });
   }
@@ -213,7 +217,7 @@ function applyCommit(
 function recoveredActor(actors: Map<ActorKey, RecoveredActor>, key: ActorKey): RecoveredActor {
   let actor = actors.get(key);
   if (actor === undefined) {
-    actor = { deltas: [], reminderOps: [], lsn: NO_LSN };
+    actor = { deltas: [], reminderOps: [], extents: [], lsn: NO_LSN };
     actors.set(key, actor);
   }
   return actor;

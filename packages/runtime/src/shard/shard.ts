@@ -15,7 +15,7 @@ import {
   type ShardId,
   type Term,
 } from "@pinion/core";
-import type { ActorKey, Log, RecordKind } from "@pinion/storage";
+import type { ActorExtents, ActorKey, Log, RecordKind } from "@pinion/storage";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import { actorKeyOf } from "../records/actor-key.ts";
 import { ByteWriter } from "../records/byte-codec.ts";
@@ -39,6 +39,8 @@ export interface ShardMember {
   lastLsn: Lsn;
   dirty: boolean;
   reminders: ReadonlyMap<string, ReminderState> | undefined;
+  /** Of a type that declares some. */
+  readonly extents: ActorExtents | undefined;
 }
 
 /** A turn as its shard sees it, once it has called others. */

@@ -10,7 +10,13 @@ import {
   type ShardId,
   type Telemetry,
 } from "@pinion/core";
-import type { ActorKey, Log, StateStore } from "@pinion/storage";
+import {
+  BufferMemory,
+  type ActorKey,
+  type ExtentMemorySource,
+  type Log,
+  type StateStore,
+} from "@pinion/storage";
 import type { RegisteredType } from "../activation/registered-type.ts";
 import type { TurnMonitor } from "../activation/services.ts";
 import type { Turn } from "../activation/turn.ts";
@@ -36,6 +42,8 @@ export interface WorkerPorts {
   readonly rng: Rng;
   readonly log: Log;
   readonly store: StateStore;
+  /** Where extents are while their actors are active; default: buffers without bound. */
+  readonly memory?: ExtentMemorySource;
   readonly replication: Replication;
   readonly telemetry: Telemetry;
   readonly monitor: TurnMonitor;
@@ -60,6 +68,7 @@ export class WorkerCore {
   readonly watch: TurnWatch;
   /** Turns that were given up and whose methods have not returned, oldest first: to be named by health and inspection. */
   readonly abandoned = new Set<Turn>();
+  readonly memory: ExtentMemorySource;
   state: WorkerState = "recovering";
   /** The grace of a stop is over: nothing is admitted any more, not even what running turns and sends ask for. */
   closing = false;
@@ -75,6 +84,7 @@ export class WorkerCore {
     this.options = options;
     this.hlc = hlc;
     this.types = types;
+    this.memory = ports.memory ?? new BufferMemory();
     this.watch = new TurnWatch(ports.clock);
   }
 

@@ -2,6 +2,7 @@
  * The services a worker's turns, outboxes and reminders run on (activation/services.ts and its neighbours).
  */
 import { decodeValue, PinionError } from "@pinion/core";
+import { ActorExtents } from "@pinion/storage";
 import type { Activation } from "../activation/activation.ts";
 import type { LoadedRecord, TurnServices } from "../activation/services.ts";
 import type { Turn } from "../activation/turn.ts";
@@ -47,6 +48,7 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
     type: (name) => core.types.get(name),
     typeNames: () => [...core.types.keys()],
     loadRecord: (activation) => loadRecord(core, activation),
+    loadExtents: (activation) => loadExtents(core, activation),
     transmit: (call) => hooks.submit(call),
     watch: (turn: Turn) => core.watch.add(turn),
     unwatch: (turn: Turn) => core.watch.remove(turn),
@@ -95,6 +97,27 @@ async function loadRecord(
   const record = combine(actor, stored, later);
   if (record !== undefined) activation.reminders = remindersOf(record);
   return record;
+}
+
+/** Ranges at fixed offsets: applying what the store may have by now once more changes nothing. */
+async function loadExtents(
+  core: WorkerCore,
+  activation: Activation,
+): Promise<ActorExtents | undefined> {
+  const { shard, actor, type } = activation;
+  if (type.extents === undefined) return undefined;
+  const later = core.shards.get(shard.id)?.recovered.get(actor);
+  const owner = { store: core.ports.store, shard: shard.id, actor };
+  const { declarations, names, profile } = type.extents;
+  const extents = await ActorExtents.open(owner, declarations, later?.extents ?? []);
+  if (profile === "cold") return extents;
+  try {
+    await extents.load(names, core.memory);
+  } catch (e) {
+    extents.abandon();
+    throw e;
+  }
+  return extents;
 }
 
 export function outboxPorts(core: WorkerCore, hooks: ServiceHooks): OutboxPorts {

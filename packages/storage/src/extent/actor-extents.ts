@@ -177,6 +177,8 @@ export class ExtentsTurn {
   constructor(images: ReadonlyMap<string, ExtentImage>, readonly: boolean) {
     this.#images = images;
     this.#readonly = readonly;
+    // As of one moment: a readonly turn sees all of them at the same commit.
+    if (readonly) for (const name of images.keys()) this.extent(name);
   }
 
   extent(name: string): ExtentTurn {
@@ -189,12 +191,6 @@ export class ExtentsTurn {
       this.#turns.set(name, turn);
     }
     return turn;
-  }
-
-  /** Something was looked at. */
-  get touched(): boolean {
-    for (const turn of this.#turns.values()) if (turn.touched) return true;
-    return false;
   }
 
   /** What the turn has changed; undefined when nothing. */

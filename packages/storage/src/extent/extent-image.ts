@@ -11,6 +11,8 @@
  * E3 a failed checkpoint makes its pages dirty again; nothing is lost.
  * E4 the last page of an extent that is not resident stays in memory, so that appending never waits.
  * E5 stored pages from `#cutPage` on are from before a cut: they read as zeros.
+ * E6 a snapshot reads as the extent was when it was taken, or says that it cannot any more: what is about to change is first kept for it, up to
+ *    `SNAPSHOT_BYTES_MAX`.
  */
 import { assert } from "@pinion/core";
 import type { ExtentChange, ExtentPages } from "../state/state-store.ts";
@@ -34,6 +36,32 @@ interface Frozen {
   readonly captured: Set<number>;
 }
 
+/** What open snapshots of an image keep, each. */
+const SNAPSHOT_BYTES_MAX = 16 * 1024 * 1024;
+
+/** An extent as a readonly turn sees it: pages that were changed since, as they were. */
+export class ExtentSnapshot {
+  readonly lengthBytes: number;
+  /** Undefined: the page was changed and could not be kept. */
+  readonly pages = new Map<number, Uint8Array | undefined>();
+  /** From here on everything was cut off and not kept. */
+  lostFrom = Infinity;
+
+  constructor(lengthBytes: number) {
+    this.lengthBytes = lengthBytes;
+  }
+
+  get isCurrent(): boolean {
+    return this.pages.size === 0 && this.lostFrom === Infinity;
+  }
+
+  keep(page: number, bytes: Uint8Array | undefined): void {
+    if (this.pages.has(page)) return;
+    const hasRoom = this.pages.size * PAGE_BYTES < SNAPSHOT_BYTES_MAX;
+    this.pages.set(page, hasRoom ? bytes : undefined);
+  }
+}
+
 export interface ExtentIdentity {
   readonly name: string;
   readonly kind: string;
@@ -51,6 +79,7 @@ export class ExtentImage {
   /** Something besides pages has changed: the length. */
   #changed = false;
   readonly #clean = new Map<number, Uint8Array>();
+  readonly #snapshots = new Set<ExtentSnapshot>();
   /** Grows with every change: what was read before it may be old. */
   #epoch = 0;
 
@@ -148,6 +177,29 @@ export class ExtentImage {
     }
   }
 
+  /** Ends with `closeSnapshot`. */
+  snapshot(): ExtentSnapshot {
+    const snapshot = new ExtentSnapshot(this.#length);
+    this.#snapshots.add(snapshot);
+    return snapshot;
+  }
+
+  closeSnapshot(snapshot: ExtentSnapshot): void {
+    this.#snapshots.delete(snapshot);
+  }
+
+  /** E6. */
+  #keepForSnapshots(page: number): void {
+    if (this.#snapshots.size === 0) return;
+    const bytes = this.#memory === undefined ? this.peekPage(page) : this.#copyOf(page);
+    for (const snapshot of this.#snapshots) snapshot.keep(page, bytes);
+  }
+
+  /** Grows with every change of the extent. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   // ---------------------------------------------------------------- loading
 
   /** Brings in what appending needs (E4). */
@@ -230,6 +282,7 @@ export class ExtentImage {
 
   /** The page is about to change: from now on it is dirty. */
   #touch(page: number, pageAfter: (page: number) => Uint8Array): void {
+    this.#keepForSnapshots(page);
     if (this.#memory === undefined) {
       this.#clean.delete(page);
       this.#dirty.set(page, pageAfter(page));
@@ -254,6 +307,8 @@ export class ExtentImage {
 
   #cut(lengthBytes: number, pageAfter: (page: number) => Uint8Array): void {
     const cutPage = pagesOf(lengthBytes);
+    for (const snapshot of this.#snapshots)
+      snapshot.lostFrom = Math.min(snapshot.lostFrom, cutPage);
     this.#cutPage = Math.min(this.#cutPage, cutPage);
     for (const page of this.#frozen?.pages.keys() ?? []) if (page >= cutPage) this.#preserve(page);
     for (const page of this.#dirty.keys()) if (page >= cutPage) this.#dirty.delete(page);

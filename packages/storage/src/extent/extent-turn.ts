@@ -6,12 +6,20 @@
  * W1 nothing of it is in the image before `commit`, and a turn that ends otherwise leaves no trace.
  * W2 shadow pages are complete: what the turn did not write in them is as it was.
  * W3 all shadows of a turn together are bounded by `WRITE_SET_BYTES_MAX`.
- * W4 after `end` every use throws `view-expired`.
+ * W4 a readonly turn reads as of its beginning, whatever is committed while it waits; what cannot be had as it was throws `view-expired`.
+ * W5 after `end` every use throws `view-expired`.
  */
 import { assert, PinionError } from "@pinion/core";
 import type { DeltaRange, ExtentDelta } from "./extent-delta.ts";
 import type { ExtentAccess } from "./extent-access.ts";
-import { PAGE_BYTES, pageOf, pagesOf, ZERO_PAGE, type ExtentImage } from "./extent-image.ts";
+import {
+  PAGE_BYTES,
+  pageOf,
+  pagesOf,
+  ZERO_PAGE,
+  type ExtentImage,
+  type ExtentSnapshot,
+} from "./extent-image.ts";
 
 export const WRITE_SET_BYTES_MAX = 16 * 1024 * 1024;
 /** Ranges that lie closer are written as one: that costs less than a range's own numbers. */
@@ -47,17 +55,17 @@ export class ExtentTurn implements ExtentAccess {
   #minLength: number;
   #generation = 0;
   #ended = false;
-  #touched = false;
+  readonly #snapshot: ExtentSnapshot | undefined;
 
   constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget) {
     this.#image = image;
+    this.#snapshot = readonly ? image.snapshot() : undefined;
     this.readonly = readonly;
     this.#budget = budget;
     this.#length = this.#minLength = image.lengthBytes;
   }
 
   get lengthBytes(): number {
-    this.#look();
     return this.#length;
   }
 
@@ -69,17 +77,13 @@ export class ExtentTurn implements ExtentAccess {
     return this.#ended;
   }
 
+  /** Of a readonly turn, it grows with what others commit: a view into memory shows that. */
   get generation(): number {
-    return this.#generation;
+    return this.readonly ? this.#image.epoch : this.#generation;
   }
 
   get changed(): boolean {
     return this.#generation > 0;
-  }
-
-  /** The turn has looked at it: its reply reflects what was committed then. */
-  get touched(): boolean {
-    return this.#touched;
   }
 
   // ---------------------------------------------------------------- reading
@@ -110,13 +114,32 @@ export class ExtentTurn implements ExtentAccess {
     if (!this.#image.resident) {
       const bytes = new Uint8Array(byteCount);
       for (let page = pageOf(offset); page * PAGE_BYTES < end; page++) {
-        copyPart(page, this.#page(page) ?? (await this.#image.readPage(page)), offset, bytes);
+        copyPart(page, this.#page(page) ?? (await this.#bring(page)), offset, bytes);
       }
       this.#alive();
       return bytes;
     }
-    // It may have been taken out of memory meanwhile, so `peek` is asked first and what it lacks is read.
-    return this.peek(offset, byteCount) ?? this.read(offset, byteCount);
+    return this.peek(offset, byteCount) as Uint8Array;
+  }
+
+  async #bring(page: number): Promise<Uint8Array> {
+    const bytes = await this.#image.readPage(page);
+    // It may have been changed while it was read.
+    return this.#kept(page) ?? bytes;
+  }
+
+  /** What the snapshot of a readonly turn has kept. @throws `view-expired` */
+  #kept(page: number): Uint8Array | undefined {
+    const snapshot = this.#snapshot;
+    if (snapshot === undefined || snapshot.isCurrent) return undefined;
+    const kept = snapshot.pages.get(page);
+    if (kept !== undefined) return kept;
+    if (!snapshot.pages.has(page) && page < snapshot.lostFrom) return undefined;
+    throw new PinionError(
+      "view-expired",
+      `extent "${this.#image.identity.name}" has changed too much since this readonly call began; call again`,
+      { details: { extent: this.#image.identity.name }, retry: "backoff" },
+    );
   }
 
   prefetch(offset: number, byteCount: number): void {
@@ -128,12 +151,13 @@ export class ExtentTurn implements ExtentAccess {
   #page(page: number): Uint8Array | undefined {
     const shadow = this.#shadows.get(page);
     if (shadow !== undefined) return shadow;
-    return page * PAGE_BYTES >= this.#minLength ? ZERO_PAGE : this.#image.peekPage(page);
+    if (page * PAGE_BYTES >= this.#minLength) return ZERO_PAGE;
+    return this.#kept(page) ?? this.#image.peekPage(page);
   }
 
-  /** Whether the turn itself has changed something there. */
+  /** Whether the image is not what the turn sees there. */
   #overlaps(offset: number, end: number): boolean {
-    if (end > this.#minLength) return true;
+    if (end > this.#minLength || this.#snapshot?.isCurrent === false) return true;
     if (this.#shadows.size === 0) return false;
     const last = pageOf(end - 1);
     for (let page = pageOf(offset); page <= last; page++) if (this.#shadows.has(page)) return true;
@@ -288,13 +312,8 @@ export class ExtentTurn implements ExtentAccess {
 
   end(): void {
     this.#ended = true;
+    if (this.#snapshot !== undefined) this.#image.closeSnapshot(this.#snapshot);
     this.#shadows.clear();
-  }
-
-  /** An unchanged turn follows what others commit meanwhile: readonly turns, and those that wait. */
-  #look(): void {
-    this.#touched = true;
-    if (this.#generation === 0) this.#length = this.#minLength = this.#image.lengthBytes;
   }
 
   #alive(): void {
@@ -306,7 +325,6 @@ export class ExtentTurn implements ExtentAccess {
 
   #check(offset: number, byteCount: number): void {
     this.#alive();
-    this.#look();
     if (offset >= 0 && byteCount >= 0 && offset + byteCount <= this.#length) return;
     throw new PinionError(
       "invalid-argument",
@@ -316,7 +334,6 @@ export class ExtentTurn implements ExtentAccess {
 
   #writable(): void {
     this.#alive();
-    this.#look();
     if (this.readonly)
       throw new PinionError("readonly-violation", "a readonly method cannot change an extent", {
         details: { extent: this.#image.identity.name },
