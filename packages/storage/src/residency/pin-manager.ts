@@ -18,6 +18,7 @@ import { PinEntry } from "./pin-entry.ts";
 import { PinLedger } from "./pin-ledger.ts";
 import { shedding } from "./pin-policy.ts";
 import {
+  listing,
   listPins,
   PinHistory,
   pinStats,
@@ -26,6 +27,7 @@ import {
   type PinStats,
 } from "./pin-report.ts";
 import {
+  PIN_PRIORITIES,
   sunk,
   type EvictionReason,
   type PinBudget,
@@ -169,6 +171,15 @@ export class PinManager {
     return true;
   }
 
+  /** Sinks by one class before its time, until it is used again. @returns false when it is not resident, or has no class left */
+  demote(key: PinKey): boolean {
+    const entry = this.#entries.get(key);
+    if (entry?.state !== "resident" || entry.priority === "none") return false;
+    this.#sink(entry, this.#clock.nowMs());
+    this.#watch(entry);
+    return true;
+  }
+
   /** In memory, and in a class that keeps it there. */
   isPinned(key: PinKey): boolean {
     const entry = this.#entries.get(key);
@@ -179,6 +190,33 @@ export class PinManager {
   priorityOf(key: PinKey): PinPriority | undefined {
     const entry = this.#entries.get(key);
     return entry?.wanted ? entry.priority : undefined;
+  }
+
+  /** Resident, colder than `belowHeat`, used by nothing: in the order in which they would go, at most `limit`. */
+  cold(belowHeat: number, limit: number): PinListing[] {
+    const nowMs = this.#clock.nowMs();
+    const found: PinEntry[] = [];
+    for (const priority of PIN_PRIORITIES.toReversed()) {
+      const those: PinEntry[] = [];
+      for (const entry of this.#ledger.residents(priority)) {
+        if (!entry.referenced && entry.heat.at(nowMs) < belowHeat) those.push(entry);
+      }
+      found.push(...those.sort((a, b) => a.heatRank - b.heatRank).slice(0, limit - found.length));
+      if (found.length >= limit) break;
+    }
+    return found.map((entry) => listing(entry, nowMs, this.#numaNode));
+  }
+
+  /** Bytes by which the host's use of the budget exceeds a share of it, without what is on its way out; not below 0. */
+  bytesAbove(share: number): number {
+    const { limitBytes, usedBytes } = this.#budget;
+    return Math.max(0, usedBytes - this.#ledger.usedBytes.draining - share * limitBytes);
+  }
+
+  /** One line of `list`. */
+  find(key: PinKey): PinListing | undefined {
+    const entry = this.#entries.get(key);
+    return entry && listing(entry, this.#clock.nowMs(), this.#numaNode);
   }
 
   /** A task is over, and the pins of lifetime `task` that name it are. @returns how many */
@@ -253,11 +291,10 @@ export class PinManager {
     return true;
   }
 
-  /** Brings an extent in again, on another node. Undefined: it is not resident, or in use. */
-  relocate(key: PinKey, numaNode: number): Promise<PinOutcome> | undefined {
+  /** Brings an extent in again, for its memory to be where it is wanted. Undefined: it is not resident, or in use. */
+  relocate(key: PinKey): Promise<PinOutcome> | undefined {
     const entry = this.#entries.get(key);
     if (entry?.state !== "resident" || !entry.wanted || entry.referenced) return undefined;
-    entry.ask = { ...entry.ask, numaPrefer: numaNode };
     this.#driver.leave(entry, "rebalance");
     return this.#driver.bringIn(entry);
   }
@@ -273,7 +310,7 @@ export class PinManager {
   }
 
   list(filter: PinFilter = {}): PinListing[] {
-    return listPins(this.#entries.values(), filter, this.#clock.nowMs());
+    return listPins(this.#entries.values(), filter, this.#clock.nowMs(), this.#numaNode);
   }
 
   /** Resolves once everything is dropped: references have to go for that. Pins that run resolve as degraded. */

@@ -76,13 +76,13 @@ export function makeRoom<C extends Candidate>(
   for (const inUse of [false, true]) {
     for (const victims of PIN_PRIORITIES.toReversed()) {
       if (victims === priority || (!within && rankOf(victims) < rankOf(priority))) continue;
-      for (const candidate of byHeat(facts.candidates(victims), inUse)) {
-        if (borrowed[victims] <= 0) break;
+      const wanted = Math.min(missing, borrowed[victims]);
+      for (const candidate of coldest(facts.candidates(victims), inUse, wanted)) {
         chosen.push(candidate);
         borrowed[victims] -= candidate.bytes;
         missing -= candidate.bytes;
-        if (missing <= 0) return chosen;
       }
+      if (missing <= 0) return chosen;
     }
   }
   return undefined;
@@ -98,8 +98,7 @@ export function shedding<C extends Candidate>(
   let missing = byteCount;
   for (const victims of PIN_PRIORITIES.slice(rankOf(upTo)).toReversed()) {
     for (const inUse of [false, true]) {
-      for (const candidate of byHeat(candidates(victims), inUse)) {
-        if (missing <= 0) return chosen;
+      for (const candidate of coldest(candidates(victims), inUse, missing)) {
         chosen.push(candidate);
         missing -= candidate.bytes;
       }
@@ -108,10 +107,48 @@ export function shedding<C extends Candidate>(
   return chosen;
 }
 
-/** Coldest first. */
-function byHeat<C extends Candidate>(candidates: Iterable<C>, referenced: boolean): C[] {
-  const found: C[] = [];
-  for (const candidate of candidates)
-    if (candidate.referenced === referenced) found.push(candidate);
-  return found.sort((a, b) => a.heatRank - b.heatRank);
+/** More than this are sorted; up to this, one pass over the candidates finds them. */
+const SELECTED_MAX = 64;
+
+/**
+ * The fewest candidates that have `byteCount` together, coldest first; all there are if they have less. Usually a few are sought among
+ * many thousands while somebody waits, so not all are sorted.
+ */
+function coldest<C extends Candidate>(
+  candidates: Iterable<C>,
+  referenced: boolean,
+  byteCount: number,
+): C[] {
+  if (byteCount <= 0) return [];
+  const chosen: C[] = [];
+  let bytes = 0;
+  for (const candidate of candidates) {
+    if (candidate.referenced !== referenced) continue;
+    const last = chosen.at(-1);
+    if (bytes >= byteCount && last !== undefined && candidate.heatRank >= last.heatRank) continue;
+    let at = chosen.length;
+    while (at > 0 && chosen[at - 1]!.heatRank > candidate.heatRank) at--;
+    chosen.splice(at, 0, candidate);
+    bytes += candidate.bytes;
+    while (bytes - chosen.at(-1)!.bytes >= byteCount) bytes -= chosen.pop()!.bytes;
+    if (chosen.length > SELECTED_MAX) return coldestOfAll(candidates, referenced, byteCount);
+  }
+  return chosen;
+}
+
+function coldestOfAll<C extends Candidate>(
+  candidates: Iterable<C>,
+  referenced: boolean,
+  byteCount: number,
+): C[] {
+  const sorted: C[] = [];
+  for (const candidate of candidates) {
+    if (candidate.referenced === referenced) sorted.push(candidate);
+  }
+  sorted.sort((a, b) => a.heatRank - b.heatRank);
+  let count = 0;
+  for (let bytes = 0; bytes < byteCount && count < sorted.length; count++) {
+    bytes += sorted[count]!.bytes;
+  }
+  return sorted.slice(0, count);
 }

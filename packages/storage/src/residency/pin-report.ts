@@ -1,5 +1,6 @@
 /** What pins look like from outside: statistics, and the list behind `pinion pins`. */
 import type { PinionError } from "@pinion/core";
+import { localShare } from "./numa-policy.ts";
 import type { LockDenial } from "../memory/memory-door.ts";
 import type { PinEntry, PinState } from "./pin-entry.ts";
 import type { PinLedger } from "./pin-ledger.ts";
@@ -82,6 +83,8 @@ export interface PinListing {
   readonly references: number;
   /** The node with most of its memory. */
   readonly numaNode: number | undefined;
+  /** Of its memory, on the node it is wanted on; undefined where nobody can tell. */
+  readonly localShare: number | undefined;
   readonly hugeBytes: number | undefined;
   readonly residentMs: number | undefined;
   readonly degraded: DegradedReason | undefined;
@@ -199,6 +202,7 @@ export function listPins(
   entries: Iterable<PinEntry>,
   filter: PinFilter,
   nowMs: number,
+  ownNode: number,
 ): PinListing[] {
   const found: PinEntry[] = [];
   for (const entry of entries) {
@@ -210,12 +214,13 @@ export function listPins(
     found.push(entry);
   }
   found.sort((a, b) => rankOf(a.priority) - rankOf(b.priority) || b.heatRank - a.heatRank);
-  return found.slice(0, filter.limit ?? 100).map((entry) => listing(entry, nowMs));
+  return found.slice(0, filter.limit ?? 100).map((entry) => listing(entry, nowMs, ownNode));
 }
 
-function listing(entry: PinEntry, nowMs: number): PinListing {
+export function listing(entry: PinEntry, nowMs: number, ownNode: number): PinListing {
   const { key, target, state, priority, bytes, locked, degraded, ask } = entry;
   const resident = state === "resident";
+  const byNode = entry.placement?.bytesByNode;
   return {
     key,
     owner: target.owner,
@@ -229,6 +234,7 @@ function listing(entry: PinEntry, nowMs: number): PinListing {
     heat: entry.heat.at(nowMs),
     references: target.references,
     numaNode: mainNode(entry),
+    localShare: byNode && localShare(byNode, ask.numaPrefer ?? ownNode),
     hugeBytes: entry.placement?.hugeBytes,
     residentMs: resident ? nowMs - entry.residentSinceMs : undefined,
     degraded: degraded?.reason,

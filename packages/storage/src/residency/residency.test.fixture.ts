@@ -1,11 +1,12 @@
 /** An extent whose every step a test decides, and a host to run a pin manager on. */
-import { PinionError, VirtualClock, type Clock } from "@pinion/core";
+import { assert, PinionError, VirtualClock, type Clock } from "@pinion/core";
 import type { LockDenial } from "../memory/memory-door.ts";
 import { BudgetCounter } from "./budget-counter.ts";
 import { PinManager, type PinManagerOptions } from "./pin-manager.ts";
-import type { LoadRequest, PinKey, PinTarget, Placement } from "./pin-types.ts";
+import type { LoadRequest, PinKey, PinPriority, PinTarget, Placement } from "./pin-types.ts";
 
 export const MIB = 1024 * 1024;
+export const LOCKED = { kind: "locked" } as const;
 
 export type LoadFault = "io-error" | "corruption" | "overloaded";
 
@@ -151,5 +152,19 @@ export class PinHost {
   /** What the ports saw that must not be. */
   get faults(): string[] {
     return [...this.targets.values()].flatMap((target) => target.faults);
+  }
+}
+
+/** Pins `count` extents of 1 MiB, `name-0` and on; all must come in. */
+export async function fill(
+  host: PinHost,
+  priority: PinPriority,
+  count: number,
+  name: string,
+): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    const key = `${name}-${i}`;
+    const outcome = await host.pins.pin(key, host.target(key), { priority });
+    assert(outcome.kind !== "degraded", `${key}: ${JSON.stringify(outcome)}`);
   }
 }

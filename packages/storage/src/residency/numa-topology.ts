@@ -1,0 +1,121 @@
+/**
+ * The machine's memory nodes, from sysfs. Where there is no sysfs, or nothing in it, the machine is one node: then every placement is
+ * local and nothing has to be decided.
+ */
+import { HostFiles } from "./host-files.ts";
+
+export interface NumaNode {
+  readonly id: number;
+  /** None: memory without processors. */
+  readonly cpus: readonly number[];
+  readonly memTotalBytes: number;
+  readonly memFreeBytes: number;
+  /** To each node by its id; 10 is itself. */
+  readonly distances: ReadonlyMap<number, number>;
+}
+
+export interface NumaTopology {
+  /** By id; at least one. */
+  readonly nodes: readonly NumaNode[];
+  /** Why this is not what sysfs says; undefined when it is. */
+  readonly degraded: string | undefined;
+}
+
+const NODES = "/sys/devices/system/node";
+const LOCAL_DISTANCE = 10;
+/** What the kernel assumes between nodes when the firmware says nothing. */
+const REMOTE_DISTANCE = 20;
+/** The kernel's own largest number (CONFIG_NR_CPUS). */
+const CPU_MAX = 8192;
+
+export function readNumaTopology(files: HostFiles = new HostFiles()): NumaTopology {
+  const ids = files
+    .names(NODES)
+    .map((name) => /^node(\d+)$/.exec(name)?.[1])
+    .filter((id) => id !== undefined)
+    .map(Number)
+    .sort((a, b) => a - b);
+  if (ids.length === 0) return oneNode(files, `${NODES} has no nodes`);
+  const nodes = ids.map((id) => readNode(files, id, ids));
+  if (nodes.every(({ memTotalBytes }) => memTotalBytes === 0)) {
+    return oneNode(files, `${NODES} has no node with memory`);
+  }
+  return {
+    nodes: nodes.filter((node) => node.memTotalBytes > 0 || node.cpus.length > 0),
+    degraded: undefined,
+  };
+}
+
+function readNode(files: HostFiles, id: number, ids: readonly number[]): NumaNode {
+  const folder = `${NODES}/node${id}`;
+  const meminfo = files.meminfo(`${folder}/meminfo`);
+  const stated = (files.text(`${folder}/distance`) ?? "").trim().split(/\s+/).map(Number);
+  // Distances are listed for the nodes that are online, in order.
+  const usable =
+    stated.length === ids.length && stated.every((d) => d >= LOCAL_DISTANCE && d <= 255);
+  const distances = new Map(
+    ids.map((to, i) => [to, usable ? stated[i]! : to === id ? LOCAL_DISTANCE : REMOTE_DISTANCE]),
+  );
+  return {
+    id,
+    cpus: parseCpuList(files.text(`${folder}/cpulist`) ?? ""),
+    memTotalBytes: meminfo.get("MemTotal") ?? 0,
+    memFreeBytes: meminfo.get("MemFree") ?? 0,
+    distances,
+  };
+}
+
+function oneNode(files: HostFiles, degraded: string): NumaTopology {
+  const meminfo = files.meminfo();
+  const node: NumaNode = {
+    id: 0,
+    cpus: parseCpuList(files.text("/sys/devices/system/cpu/online") ?? ""),
+    memTotalBytes: meminfo.get("MemTotal") ?? 0,
+    memFreeBytes: meminfo.get("MemFree") ?? 0,
+    distances: new Map([[0, LOCAL_DISTANCE]]),
+  };
+  return { nodes: [node], degraded };
+}
+
+/** `0-3,8,10-11`; parts that are no ranges are left out. */
+export function parseCpuList(text: string): number[] {
+  const cpus = new Set<number>();
+  for (const part of text.trim().split(",")) {
+    const [, from, to] = /^(\d+)(?:-(\d+))?$/.exec(part.trim()) ?? [];
+    if (from === undefined) continue;
+    const last = Math.min(Number(to ?? from), CPU_MAX);
+    for (let cpu = Number(from); cpu <= last; cpu++) cpus.add(cpu);
+  }
+  return [...cpus].sort((a, b) => a - b);
+}
+
+/** Undefined: the node is not known, or has no such processor. */
+export function nodeOfCpu(topology: NumaTopology, cpu: number): number | undefined {
+  return topology.nodes.find((node) => node.cpus.includes(cpu))?.id;
+}
+
+/** Nodes with memory, nearest first, by id among equals. */
+export function nodesByDistance(topology: NumaTopology, from: number): number[] {
+  const distances = topology.nodes.find(({ id }) => id === from)?.distances;
+  const distance = (id: number): number => distances?.get(id) ?? REMOTE_DISTANCE;
+  return topology.nodes
+    .filter(({ memTotalBytes }) => memTotalBytes > 0)
+    .map(({ id }) => id)
+    .sort((a, b) => distance(a) - distance(b) || a - b);
+}
+
+export interface WorkerHome {
+  readonly numaNode: number;
+  /** To bind the worker's thread to; none: leave it alone. */
+  readonly cpus: readonly number[];
+}
+
+/** Spreads workers over the nodes with processors, in turn; each may use all processors of its node. On one node nothing is bound. */
+export function workerHome(topology: NumaTopology, worker: number): WorkerHome {
+  const homes = topology.nodes.filter(
+    ({ cpus, memTotalBytes }) => cpus.length > 0 && memTotalBytes > 0,
+  );
+  const home = homes[worker % Math.max(1, homes.length)];
+  if (home === undefined) return { numaNode: topology.nodes[0]!.id, cpus: [] };
+  return { numaNode: home.id, cpus: homes.length > 1 ? home.cpus : [] };
+}
