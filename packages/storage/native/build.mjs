@@ -5,6 +5,8 @@
  * Prints nothing when the addon is already there. Without a compiler, or on a system the addon is not for, it says in one
  * line that the portable fallback will be used, and succeeds.
  *
+ * With `--asan` it builds the same with the address sanitiser into a folder of its own; with-asan.mjs does, and runs a program on it.
+ *
  * The file's name carries a hash of all sources (the first line of pinion.c holds the compiler flags), which is how the loader
  * (src/memory/open-native-door.ts) finds the one that fits. It appears by a rename, so that builds may run at once.
  */
@@ -17,7 +19,9 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const source = join(here, "pinion.c");
-const outDir = join(here, "build");
+const asan = process.argv.includes("--asan");
+const outDir = join(here, "build", asan ? "asan" : "");
+const ASAN_FLAGS = ["-fsanitize=address", "-fno-omit-frame-pointer", "-O1", "-g"];
 
 const sources = readdirSync(here)
   .filter((name) => /\.[ch]$/.test(name))
@@ -57,6 +61,7 @@ function build() {
   const include = headers();
   if (!include) return fallback("no Node.js headers to build the native part with");
   const flags = /^\/\/ cflags: (.*)$/m.exec(readFileSync(source, "utf8"))[1].trim().split(/\s+/);
+  if (asan) flags.push(...ASAN_FLAGS);
   mkdirSync(outDir, { recursive: true });
   const temporary = join(outDir, `.${name}.${process.pid}`);
   const compiler = process.env.CC ?? "cc";

@@ -29,6 +29,11 @@
 
 /* ---- locks --------------------------------------------------------------------------------------------------- */
 
+/* Bare: the address sanitiser answers munlock itself and does nothing. */
+int unlock_range(uint8_t *base, size_t length) {
+  return syscall(SYS_munlock, base, length) == 0 ? 0 : -errno;
+}
+
 /*
  * On fault, also for what is resident: nothing is brought in, and a private mapping of a file is not copied page by page.
  * All of the range is locked, or nothing.
@@ -38,7 +43,7 @@ int lock_range(uint8_t *base, size_t length) {
     size_t count = length - at < LOCKED_AT_ONCE ? length - at : LOCKED_AT_ONCE;
     if (syscall(SYS_mlock2, base + at, count, MLOCK_ONFAULT) == 0) continue;
     int result = -errno;
-    if (at > 0) munlock(base, at);
+    if (at > 0) unlock_range(base, at);
     return result;
   }
   return 0;
@@ -48,7 +53,7 @@ int lock_range(uint8_t *base, size_t length) {
 int discard_range(uint8_t *base, size_t length) {
   if (madvise(base, length, MADV_DONTNEED_LOCKED) == 0) return 0;
   if (errno != EINVAL) return -errno;
-  munlock(base, length);
+  unlock_range(base, length);
   return madvise(base, length, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 

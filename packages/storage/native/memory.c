@@ -178,7 +178,7 @@ static napi_value range(napi_env env, napi_callback_info info) {
   if (!range_at(env, &c.argv[1], &region, &offset, &length)) return NULL;
   uint8_t *base = region->base + offset;
   if (which == RANGE_LOCK) result = lock_range(base, length);
-  else if (which == RANGE_UNLOCK) result = munlock(base, length) == 0 ? 0 : -errno;
+  else if (which == RANGE_UNLOCK) result = unlock_range(base, length);
   else if (which == RANGE_DISCARD) result = discard_range(base, length);
   return number(env, result);
 }

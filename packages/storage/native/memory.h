@@ -151,6 +151,7 @@ void job_free(struct job *job);
 int do_piece(struct memory *memory, const struct piece *piece, struct reader *reader);
 void reader_close(struct reader *reader);
 int lock_range(uint8_t *base, size_t length);
+int unlock_range(uint8_t *base, size_t length);
 int discard_range(uint8_t *base, size_t length);
 
 /* guarded-copy.c: whether all bytes could be read */

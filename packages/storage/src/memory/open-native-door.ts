@@ -40,7 +40,9 @@ function findAddon(): LoadedAddon | string {
     return `the native part is for Linux, this is ${process.platform}`;
   try {
     const name = `pinion-${sourceHash()}-${process.platform}-${process.arch}.node`;
-    const path = fileURLToPath(new URL(`build/${name}`, NATIVE_DIR));
+    // Another folder of builds: the address sanitiser's (native/with-asan.mjs).
+    const dir = process.env.PINION_ADDON_DIR ?? "";
+    const path = fileURLToPath(new URL(`build/${dir === "" ? "" : `${dir}/`}${name}`, NATIVE_DIR));
     if (!existsSync(path)) return "the native part is not built (no C compiler at installation?)";
     return createRequire(import.meta.url)(path) as LoadedAddon;
   } catch (e) {
