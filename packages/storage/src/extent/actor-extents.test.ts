@@ -5,7 +5,8 @@ import { SimKv } from "../kv/sim-kv.ts";
 import { SegmentStateStore } from "../state/segment-state-store.ts";
 import type { ActorRecord } from "../state/state-store.ts";
 import { ActorExtents, type ExtentDeclarations, type LoggedDelta } from "./actor-extents.ts";
-import { BufferMemory } from "./extent-memory.ts";
+import { BufferMemory, type ExtentMemory } from "./extent-memory.ts";
+import { fillByPage, PAGE_BYTES, pagesOf, type ExtentImage } from "./extent-image.ts";
 import type { ExtentTurn } from "./extent-turn.ts";
 
 const SHARD = shardId(0);
@@ -105,7 +106,7 @@ class Machine {
 }
 
 describe("extents of an actor", () => {
-  it.each(Array.from({ length: 30 }, (_, i) => i + 1))(
+  it.each(Array.from({ length: 40 }, (_, i) => i + 1))(
     "agree with plain bytes over turns, throws, checkpoints, failures and restarts (seed %i)",
     async (seed) => {
       const machine = new Machine(seed);
@@ -126,6 +127,22 @@ describe("extents of an actor", () => {
         );
         expect(missed.length).toBeLessThanOrEqual(2);
         await verifyAll(extents, model);
+        const loads = new Set<Promise<unknown>>();
+        const loading = new Set<ExtentImage>();
+        const moveInOrOut = (image: ExtentImage | undefined): void => {
+          if (image === undefined || loading.has(image)) return;
+          if (image.resident) {
+            const memory = image.demote();
+            void image.whenUnreferenced().then(() => memory?.release());
+            return;
+          }
+          loading.add(image);
+          const memory = new BufferMemory().allocate(
+            PAGE_BYTES * (pagesOf(image.lengthBytes) + rng.below(8)),
+          );
+          const load = image.load(memory as ExtentMemory, fillByPage);
+          loads.add(load.finally(() => loading.delete(image)));
+        };
         let checkpoint: Promise<boolean> | undefined;
         const begin = (): Promise<boolean> => {
           const upTo = at;
@@ -158,6 +175,7 @@ describe("extents of an actor", () => {
         };
         for (let i = 0; i < 40; i++) {
           if (checkpoint === undefined && rng.below(5) === 0) checkpoint = begin();
+          if (rng.below(4) === 0) moveInOrOut(extents.image(NAMES[rng.below(3)] as string));
           const turn = extents.begin(false);
           const next = copyOf(model);
           for (let k = 1 + rng.below(4); k > 0; k--) {
@@ -181,6 +199,7 @@ describe("extents of an actor", () => {
           }
         }
         await checkpoint;
+        await Promise.all(loads);
         await verifyAll(extents, model);
         if (rng.below(2) === 0) {
           while (!(await begin()));

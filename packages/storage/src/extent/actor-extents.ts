@@ -9,9 +9,9 @@ import { PinionError, type Lsn, type ShardId } from "@pinion/core";
 import type { ActorKey, ExtentChange, StateStore } from "../state/state-store.ts";
 import type { StructureDefinition } from "../structures/structure.ts";
 import { decodeDeltas, encodeDeltas, type ExtentDelta } from "./extent-delta.ts";
-import { ExtentImage, PAGE_BYTES, pageOf } from "./extent-image.ts";
+import { ExtentImage, fillByPage, PAGE_BYTES, pageOf } from "./extent-image.ts";
 import { ExtentTurn, WriteBudget } from "./extent-turn.ts";
-import type { ExtentMemorySource } from "./extent-memory.ts";
+import { capacityFor, type ExtentMemory, type ExtentMemorySource } from "./extent-memory.ts";
 
 /** Extents by name, as a definition declares them. */
 export type ExtentDeclarations = Readonly<Record<string, StructureDefinition<unknown>>>;
@@ -103,12 +103,19 @@ export class ActorExtents {
     return true;
   }
 
+  image(name: string): ExtentImage | undefined {
+    return this.#images.get(name);
+  }
+
   /** Makes the named extents resident as far as there is memory. @returns names of those that are not @throws `corruption`, `io-error` */
   async load(names: readonly string[], source: ExtentMemorySource): Promise<string[]> {
     const missed: string[] = [];
     for (const name of names) {
       const image = this.#images.get(name);
-      if (image !== undefined && !(await image.load(source))) missed.push(name);
+      if (image === undefined || image.resident) continue;
+      const memory = source.allocate(capacityFor(image.lengthBytes));
+      if (memory === undefined) missed.push(name);
+      else await loadInto(image, memory);
     }
     return missed;
   }
@@ -219,6 +226,15 @@ export interface FinishedExtents {
   readonly delta: Uint8Array;
   /** Makes the changes the actor's present, once the record is in the log (A1). */
   publish(): void;
+}
+
+async function loadInto(image: ExtentImage, memory: ExtentMemory): Promise<void> {
+  let kept = false;
+  try {
+    kept = await image.load(memory, fillByPage);
+  } finally {
+    if (!kept) memory.release();
+  }
 }
 
 /** A turn's changes from the log, on an image that is not resident. */

@@ -17,7 +17,7 @@
 import { assert } from "@pinion/core";
 import type { ExtentChange, ExtentPages } from "../state/state-store.ts";
 import type { DeltaRange } from "./extent-delta.ts";
-import { capacityFor, type ExtentMemory, type ExtentMemorySource } from "./extent-memory.ts";
+import { capacityFor, type ExtentMemory } from "./extent-memory.ts";
 
 export const PAGE_BYTES = 4096;
 export const ZERO_PAGE: Uint8Array = new Uint8Array(PAGE_BYTES);
@@ -62,6 +62,15 @@ export class ExtentSnapshot {
   }
 }
 
+/** What checkpoints have written while an extent is loaded: newer than what the load may have read. */
+interface Arriving {
+  cutPage: number;
+  readonly pages: Map<number, Uint8Array | undefined>;
+}
+
+/** Brings stored pages into memory; those that were never written are zeros there already. */
+export type FillPages = (into: Uint8Array, stored: ExtentPages, pageCount: number) => Promise<void>;
+
 export interface ExtentIdentity {
   readonly name: string;
   readonly kind: string;
@@ -79,6 +88,10 @@ export class ExtentImage {
   /** Something besides pages has changed: the length. */
   #changed = false;
   readonly #clean = new Map<number, Uint8Array>();
+  #arriving: Arriving | undefined;
+  #gone = false;
+  #references = 0;
+  readonly #unreferenced: (() => void)[] = [];
   readonly #snapshots = new Set<ExtentSnapshot>();
   /** Grows with every change: what was read before it may be old. */
   #epoch = 0;
@@ -209,31 +222,74 @@ export class ExtentImage {
   }
 
   /**
-   * Makes the extent resident: loads every page. Nothing may change it meanwhile.
-   * @returns false when there is no memory for it: then it stays as it is
-   * @throws `corruption`, `io-error`
+   * Makes the extent resident. Turns and checkpoints go on meanwhile; what they do is put over what was loaded at the end.
+   * @param memory becomes the image's, unless this rejects or answers false
+   * @param fill brings the stored pages `0 … count − 1` into `memory`, holes as zeros
+   * @returns false when the extent has outgrown `memory` meanwhile, or was let go
+   * @throws what `fill` throws
    */
-  async load(source: ExtentMemorySource): Promise<boolean> {
-    if (this.#memory !== undefined) return true;
-    const memory = source.allocate(capacityFor(this.#length));
-    if (memory === undefined) return false;
-    const epoch = this.#epoch;
+  async load(memory: ExtentMemory, fill: FillPages): Promise<boolean> {
+    assert(this.#memory === undefined && this.#arriving === undefined, "an extent is loaded twice");
+    const arriving: Arriving = { cutPage: Infinity, pages: new Map() };
+    this.#arriving = arriving;
     try {
-      await loadPages(memory.bytes, pagesOf(this.#length), (page) => this.readPage(page));
-      assert(this.#epoch === epoch, "an extent was changed while it was loaded");
-    } catch (e) {
-      memory.release();
-      throw e;
+      const pages = pagesOf(Math.min(this.#length, memory.bytes.length));
+      if (this.#stored !== undefined && pages > 0) await fill(memory.bytes, this.#stored, pages);
+    } finally {
+      this.#arriving = undefined;
     }
-    memory.bytes.fill(0, this.#length);
-    for (const [page] of this.#dirty) this.#dirty.set(page, undefined);
+    const { bytes } = memory;
+    if (this.#length > bytes.length || this.#gone) return false;
+    const put = (cutPage: number, over: ReadonlyMap<number, Uint8Array | undefined>): void => {
+      if (cutPage !== Infinity) bytes.fill(0, Math.min(cutPage * PAGE_BYTES, bytes.length));
+      for (const [page, content] of over)
+        if (content !== undefined && (page + 1) * PAGE_BYTES <= bytes.length)
+          bytes.set(content, page * PAGE_BYTES);
+    };
+    put(arriving.cutPage, arriving.pages);
+    if (this.#frozen !== undefined) put(this.#frozen.cutPage, this.#frozen.pages);
+    put(this.#cutPage, this.#dirty);
+    bytes.fill(0, this.#length, pagesOf(this.#length) * PAGE_BYTES);
+    for (const page of this.#dirty.keys()) this.#dirty.set(page, undefined);
     this.#memory = memory;
-    this.#source = source;
     this.#clean.clear();
+    this.#epoch++;
     return true;
   }
 
-  #source: ExtentMemorySource | undefined;
+  /** What is changed in it stays, in pages of its own. @returns the memory, which turns under way may still look at; undefined when it was not resident */
+  demote(): ExtentMemory | undefined {
+    const memory = this.#memory;
+    if (memory === undefined) return undefined;
+    for (const [page, bytes] of this.#frozen?.pages ?? [])
+      if (bytes === undefined) this.#frozen?.pages.set(page, this.#copyOf(page));
+    for (const page of this.#dirty.keys()) this.#dirty.set(page, this.#copyOf(page));
+    const tail = this.#tail()?.slice();
+    this.#memory = undefined;
+    this.#epoch++;
+    this.#keepTail(tail);
+    return memory;
+  }
+
+  /** Turns that may look at its memory. */
+  get references(): number {
+    return this.#references;
+  }
+
+  refer(): void {
+    this.#references++;
+  }
+
+  unrefer(): void {
+    if (--this.#references > 0) return;
+    for (const resolve of this.#unreferenced.splice(0)) resolve();
+  }
+
+  /** Resolves once nothing looks at it. */
+  whenUnreferenced(): Promise<void> {
+    if (this.#references === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#unreferenced.push(resolve));
+  }
 
   /** Lets its memory go. @throws `internal` while something waits for a checkpoint */
   release(): void {
@@ -243,8 +299,10 @@ export class ExtentImage {
 
   /** As `release`, whatever waits: the worker is gone and the log has everything. */
   abandon(): void {
-    this.#memory?.release();
+    const memory = this.#memory;
+    this.#gone = true;
     this.#memory = undefined;
+    if (memory !== undefined) void this.whenUnreferenced().then(() => memory.release());
     this.#clean.clear();
     this.#stored?.close();
   }
@@ -274,17 +332,27 @@ export class ExtentImage {
       for (let page = pageOf(offset); page <= last; page++) this.#touch(page, pageAfter);
       this.#memory?.bytes.set(bytes, offset);
     }
-    const last = pageOf(lengthBytes);
-    // The page that was last before is in memory (E4), so this one was behind the end: zeros.
-    if (lengthBytes % PAGE_BYTES !== 0 && this.peekPage(last) === undefined)
-      this.#keep(last, ZERO_PAGE);
+    // The page that was last before is in memory (E4); another that is not was behind the end.
+    this.#keepTail(ZERO_PAGE);
+  }
+
+  /** The last page, if a part of it is behind the end. */
+  #tail(): Uint8Array | undefined {
+    return this.#length % PAGE_BYTES === 0 ? undefined : this.peekPage(pageOf(this.#length));
+  }
+
+  /** E4. @param bytes the last page, where it is in memory nowhere else */
+  #keepTail(bytes: Uint8Array | undefined): void {
+    if (bytes === undefined || this.#length % PAGE_BYTES === 0) return;
+    const last = pageOf(this.#length);
+    if (this.peekPage(last) === undefined) this.#keep(last, bytes);
   }
 
   /** The page is about to change: from now on it is dirty. */
   #touch(page: number, pageAfter: (page: number) => Uint8Array): void {
     this.#keepForSnapshots(page);
+    this.#clean.delete(page);
     if (this.#memory === undefined) {
-      this.#clean.delete(page);
       this.#dirty.set(page, pageAfter(page));
       return;
     }
@@ -320,21 +388,14 @@ export class ExtentImage {
   /** To a larger piece of memory; where there is none, to pages of its own. */
   #grow(lengthBytes: number): void {
     const old = this.#memory as ExtentMemory;
-    const larger = this.#source?.allocate(capacityFor(lengthBytes));
-    if (larger !== undefined) {
+    const larger = old.larger(capacityFor(lengthBytes));
+    if (larger === undefined) this.demote();
+    else {
       larger.bytes.set(old.bytes.subarray(0, this.#length));
       this.#memory = larger;
-    } else {
-      for (const [page, bytes] of this.#frozen?.pages ?? [])
-        if (bytes === undefined) this.#frozen?.pages.set(page, this.#copyOf(page));
-      for (const page of this.#dirty.keys()) this.#dirty.set(page, this.#copyOf(page));
-      if (this.#length % PAGE_BYTES !== 0) {
-        const last = pageOf(this.#length);
-        if (!this.#dirty.has(last)) this.#keep(last, this.#copyOf(last));
-      }
-      this.#memory = undefined;
     }
-    old.release();
+    // Views of this very turn end with it; others, of readonly turns that wait, may still look.
+    void this.whenUnreferenced().then(() => old.release());
   }
 
   // ---------------------------------------------------------------- checkpoint
@@ -379,14 +440,22 @@ export class ExtentImage {
   /** The checkpoint is durable, and stored pages are the new ones. @param stored of an extent that was new */
   frozenWritten(stored?: ExtentPages): void {
     const frozen = this.#frozen;
+    const tail = this.#tail();
     this.#frozen = undefined;
     this.#stored ??= stored;
     if (frozen === undefined || this.#memory !== undefined) return;
     this.#epoch++;
-    const last = pageOf(this.#length);
-    const bytes = frozen.pages.get(last);
-    if (bytes !== undefined && !this.#dirty.has(last) && last < this.#cutPage)
-      this.#keep(last, bytes);
+    this.#noteArrived(frozen);
+    this.#keepTail(tail);
+  }
+
+  #noteArrived(frozen: Frozen): void {
+    const arriving = this.#arriving;
+    if (arriving === undefined) return;
+    arriving.cutPage = Math.min(arriving.cutPage, frozen.cutPage);
+    for (const page of arriving.pages.keys())
+      if (page >= frozen.cutPage) arriving.pages.delete(page);
+    for (const [page, bytes] of frozen.pages) arriving.pages.set(page, bytes);
   }
 
   frozenFailed(): void {
@@ -404,17 +473,15 @@ export class ExtentImage {
 
 const LOADS_AT_ONCE = 16;
 
-async function loadPages(
-  into: Uint8Array,
-  pageCount: number,
-  read: (page: number) => Promise<Uint8Array>,
-): Promise<void> {
+/** Page by page: where there is no native door, and for what it could not bring. */
+export const fillByPage: FillPages = async (into, stored, pageCount) => {
   let next = 0;
   const work = async (): Promise<void> => {
     while (next < pageCount) {
       const page = next++;
-      into.set(await read(page), page * PAGE_BYTES);
+      const bytes = await stored.read(page);
+      if (bytes !== undefined && into.length > 0) into.set(bytes, page * PAGE_BYTES);
     }
   };
   await Promise.all(Array.from({ length: Math.min(LOADS_AT_ONCE, pageCount) }, work));
-}
+};

@@ -4,6 +4,8 @@
 export interface ExtentMemory {
   /** The whole capacity. Detached (length 0) once it was released. */
   readonly bytes: Uint8Array;
+  /** Memory for an extent that has outgrown this one; undefined when there is no room. */
+  larger(byteCount: number): ExtentMemory | undefined;
   release(): void;
 }
 
@@ -41,6 +43,7 @@ export class BufferMemory implements ExtentMemorySource {
     let released = false;
     return {
       bytes: new Uint8Array(byteCount),
+      larger: (bytes) => this.allocate(bytes),
       release: () => {
         if (!released) this.#used -= byteCount;
         released = true;

@@ -60,6 +60,7 @@ export class ExtentTurn implements ExtentAccess {
   constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget) {
     this.#image = image;
     this.#snapshot = readonly ? image.snapshot() : undefined;
+    image.refer();
     this.readonly = readonly;
     this.#budget = budget;
     this.#length = this.#minLength = image.lengthBytes;
@@ -311,7 +312,9 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   end(): void {
+    if (this.#ended) return;
     this.#ended = true;
+    this.#image.unrefer();
     if (this.#snapshot !== undefined) this.#image.closeSnapshot(this.#snapshot);
     this.#shadows.clear();
   }

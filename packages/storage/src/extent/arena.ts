@@ -1,0 +1,308 @@
+/**
+ * Memory for resident extents: address space in regions, given out in blocks of a power of two by the buddy system (Knowlton, "A fast
+ * storage allocator", CACM 1965). Memory is behind it, and locked, in chunks of 2 MiB: small blocks share a chunk, larger ones own theirs. So the
+ * number of mappings does not grow with the number of extents (storage.md, "Memory" 1 to 3).
+ *
+ * State: which blocks are free; for each chunk with memory how many blocks lie in it and how many want it locked.
+ *
+ * A1 blocks never overlap, and a block that was given back is not given out before its buffer was detached.
+ * A2 a chunk has memory from the first `commit` of a block in it until the last block in it has gone.
+ * A3 a block begins as zeros.
+ */
+import { assert } from "@pinion/core";
+import {
+  CHUNK_BYTES,
+  type LoadResult,
+  type LoadRun,
+  type LockDenial,
+  type MemoryDoor,
+  type PopulateOptions,
+  type Region,
+} from "../memory/memory-door.ts";
+
+const ORDER_MIN = 16; // 64 KiB
+const REGION_BYTES_MIN = 16 * 1024 ** 3;
+const REGIONS_MAX = 64;
+
+export interface ArenaStats {
+  /** Address space. */
+  readonly reservedBytes: number;
+  readonly committedBytes: number;
+  /** Asked for by those who hold blocks. */
+  readonly usedBytes: number;
+  /** Part of the committed memory that nobody asked for: 0 … 1. */
+  readonly fragmentation: number;
+}
+
+interface Chunk {
+  blocks: number;
+  committed: boolean;
+  locks: number;
+}
+
+class ArenaRegion {
+  readonly region: Region;
+  readonly order: number;
+  /** By order: offsets of free blocks. */
+  readonly #free: Set<number>[] = [];
+  readonly #chunks = new Map<number, Chunk>();
+
+  constructor(door: MemoryDoor, order: number) {
+    this.region = door.reserve(2 ** order);
+    this.order = order;
+    for (let i = 0; i <= order; i++) this.#free.push(new Set());
+    this.#free[order]?.add(0);
+  }
+
+  /** @returns an offset; undefined when there is no room */
+  take(order: number): number | undefined {
+    let from = order;
+    while (from <= this.order && (this.#free[from] as Set<number>).size === 0) from++;
+    if (from > this.order) return undefined;
+    const blocks = this.#free[from] as Set<number>;
+    const [offset] = blocks as Iterable<number> as unknown as [number];
+    blocks.delete(offset);
+    // What is split off is the upper half each time.
+    while (from > order) this.#free[--from]?.add(offset + 2 ** from);
+    for (const chunk of this.#chunksOf(offset, 2 ** order)) chunk.blocks++;
+    return offset;
+  }
+
+  give(offset: number, order: number): void {
+    for (const [at, chunk] of this.#chunkEntries(offset, 2 ** order)) {
+      if (--chunk.blocks > 0) continue;
+      if (chunk.committed) this.region.discard(at * CHUNK_BYTES, CHUNK_BYTES);
+      this.#chunks.delete(at);
+    }
+    let block = offset;
+    let of = order;
+    for (; of < this.order; of++) {
+      const buddy = block % 2 ** (of + 1) === 0 ? block + 2 ** of : block - 2 ** of;
+      if (!this.#free[of]?.delete(buddy)) break;
+      block = Math.min(block, buddy);
+    }
+    this.#free[of]?.add(block);
+  }
+
+  /** Chunks that a range of a block needs and that have no memory yet, as runs. */
+  uncommitted(offset: number, byteCount: number): { offset: number; byteCount: number }[] {
+    const runs: { offset: number; byteCount: number }[] = [];
+    for (const [at, chunk] of this.#chunkEntries(offset, byteCount)) {
+      if (chunk.committed) continue;
+      const last = runs.at(-1);
+      if (last && last.offset + last.byteCount === at * CHUNK_BYTES) last.byteCount += CHUNK_BYTES;
+      else runs.push({ offset: at * CHUNK_BYTES, byteCount: CHUNK_BYTES });
+    }
+    return runs;
+  }
+
+  committed(offset: number, byteCount: number): void {
+    for (const chunk of this.#chunksOf(offset, byteCount)) chunk.committed = true;
+  }
+
+  /** Memory that came too late for the block it was meant for. */
+  dropStray(offset: number, byteCount: number): void {
+    for (let at = offset; at < offset + byteCount; at += CHUNK_BYTES)
+      if (!this.#chunks.has(at / CHUNK_BYTES)) this.region.discard(at, CHUNK_BYTES);
+  }
+
+  /** @param by 1 or −1 @returns runs of chunks that are to be locked or unlocked by this */
+  relock(offset: number, byteCount: number, by: 1 | -1): { offset: number; byteCount: number }[] {
+    const runs: { offset: number; byteCount: number }[] = [];
+    for (const [at, chunk] of this.#chunkEntries(offset, byteCount)) {
+      chunk.locks += by;
+      if (chunk.locks !== (by === 1 ? 1 : 0)) continue;
+      const last = runs.at(-1);
+      if (last && last.offset + last.byteCount === at * CHUNK_BYTES) last.byteCount += CHUNK_BYTES;
+      else runs.push({ offset: at * CHUNK_BYTES, byteCount: CHUNK_BYTES });
+    }
+    return runs;
+  }
+
+  get committedBytes(): number {
+    let chunks = 0;
+    for (const { committed } of this.#chunks.values()) if (committed) chunks++;
+    return chunks * CHUNK_BYTES;
+  }
+
+  *#chunksOf(offset: number, byteCount: number): Iterable<Chunk> {
+    for (const [, chunk] of this.#chunkEntries(offset, byteCount)) yield chunk;
+  }
+
+  *#chunkEntries(offset: number, byteCount: number): Iterable<[number, Chunk]> {
+    const last = Math.floor((offset + Math.max(1, byteCount) - 1) / CHUNK_BYTES);
+    for (let at = Math.floor(offset / CHUNK_BYTES); at <= last; at++) {
+      let chunk = this.#chunks.get(at);
+      if (chunk === undefined) {
+        chunk = { blocks: 0, committed: false, locks: 0 };
+        this.#chunks.set(at, chunk);
+      }
+      yield [at, chunk];
+    }
+  }
+}
+
+export class Arena {
+  readonly #door: MemoryDoor;
+  readonly #regions: ArenaRegion[] = [];
+  readonly #blocks = new Set<ArenaBlock>();
+
+  constructor(door: MemoryDoor) {
+    this.#door = door;
+  }
+
+  /**
+   * A block of address space for at least `byteCount` bytes, zeros, without memory until `commit`.
+   * @returns undefined when the address space is used up
+   */
+  allocate(byteCount: number): ArenaBlock | undefined {
+    const order = Math.max(ORDER_MIN, Math.ceil(Math.log2(byteCount)));
+    for (const region of this.#regions) {
+      const offset = region.order < order ? undefined : region.take(order);
+      if (offset !== undefined) return this.#block(region, offset, order);
+    }
+    if (this.#regions.length >= REGIONS_MAX) return undefined;
+    const region = new ArenaRegion(this.#door, Math.max(order, Math.log2(REGION_BYTES_MIN)));
+    this.#regions.push(region);
+    const offset = region.take(order);
+    assert(offset !== undefined, "a new region has no room");
+    return this.#block(region, offset, order);
+  }
+
+  #block(region: ArenaRegion, offset: number, order: number): ArenaBlock {
+    const block = new ArenaBlock(region, offset, order, () => this.#blocks.delete(block));
+    this.#blocks.add(block);
+    return block;
+  }
+
+  stats(): ArenaStats {
+    let reservedBytes = 0;
+    let committedBytes = 0;
+    let usedBytes = 0;
+    for (const region of this.#regions) {
+      reservedBytes += 2 ** region.order;
+      committedBytes += region.committedBytes;
+    }
+    for (const block of this.#blocks) usedBytes += block.committedBytes;
+    const fragmentation = committedBytes === 0 ? 0 : Math.max(0, 1 - usedBytes / committedBytes);
+    return { reservedBytes, committedBytes, usedBytes, fragmentation };
+  }
+
+  /** Gives everything back; blocks that are left are detached. */
+  close(): void {
+    for (const block of [...this.#blocks]) block.release();
+    for (const { region } of this.#regions.splice(0)) region.release();
+  }
+}
+
+export class ArenaBlock {
+  readonly #region: ArenaRegion;
+  readonly #offset: number;
+  readonly #order: number;
+  readonly #onRelease: () => void;
+  #bytes: Uint8Array | undefined;
+  #committed = 0;
+  #locked = 0;
+  #released = false;
+
+  constructor(region: ArenaRegion, offset: number, order: number, onRelease: () => void) {
+    this.#region = region;
+    this.#offset = offset;
+    this.#order = order;
+    this.#onRelease = onRelease;
+  }
+
+  /** Of its address space. */
+  get byteCount(): number {
+    return 2 ** this.#order;
+  }
+
+  /** From its beginning on, with memory behind it. */
+  get committedBytes(): number {
+    return this.#committed;
+  }
+
+  get lockedBytes(): number {
+    return this.#locked;
+  }
+
+  /** All of its address space; touching what is not committed costs a page fault, though never one that waits for a disk. */
+  get bytes(): Uint8Array {
+    assert(!this.#released, "a block is used after it was given back");
+    this.#bytes ??= new Uint8Array(this.#region.region.view(this.#offset, this.byteCount));
+    return this.#bytes;
+  }
+
+  /** Puts memory behind the first `byteCount` bytes, off the event loop. @throws `overloaded` when there is none */
+  async commit(byteCount: number, options: PopulateOptions): Promise<void> {
+    const count = Math.min(byteCount, this.byteCount);
+    if (count <= this.#committed) return;
+    const runs = this.#region.uncommitted(this.#offset, count);
+    for (const { offset, byteCount: length } of runs)
+      await this.#region.region.populate(offset, length, options);
+    if (this.#released) {
+      for (const { offset, byteCount: length } of runs) this.#region.dropStray(offset, length);
+      return;
+    }
+    this.#region.committed(this.#offset, count);
+    // Who had its part of a shared chunk before left something there (A3).
+    const isShared = this.byteCount < CHUNK_BYTES && runs.length === 0;
+    if (isShared && this.#committed === 0) this.bytes.fill(0);
+    this.#committed = Math.max(this.#committed, count);
+  }
+
+  /** Locks what is committed. @returns undefined: it is locked */
+  async lock(): Promise<LockDenial | undefined> {
+    const count = this.#committed;
+    if (count <= this.#locked) return undefined;
+    // From the beginning: a chunk counts once for a block, however often the block grows.
+    const from = Math.ceil(this.#locked / CHUNK_BYTES) * CHUNK_BYTES;
+    const runs = from < count ? this.#region.relock(this.#offset + from, count - from, 1) : [];
+    for (const { offset, byteCount } of runs) {
+      const denial = await this.#region.region.lock(offset, byteCount);
+      if (denial === undefined) continue;
+      if (!this.#released) this.#unlock(this.#offset + from, count - from);
+      return denial;
+    }
+    this.#locked = count;
+    return undefined;
+  }
+
+  unlock(): void {
+    if (this.#locked === 0) return;
+    this.#unlock(this.#offset, this.#locked);
+    this.#locked = 0;
+  }
+
+  #unlock(from: number, count: number): void {
+    for (const { offset, byteCount } of this.#region.relock(from, count, -1))
+      this.#region.region.unlock(offset, byteCount);
+  }
+
+  /** As `Region.load`, with offsets in the block. */
+  async load(runs: readonly LoadRun[]): Promise<LoadResult> {
+    const at = this.#offset;
+    const { damaged, short } = await this.#region.region.load(
+      runs.map((run) => ({ ...run, regionOffset: run.regionOffset + at })),
+    );
+    return { damaged: damaged.map((o) => o - at), short: short.map((o) => o - at) };
+  }
+
+  residentBytes(): number | undefined {
+    return this.#region.region.residentBytes(this.#offset, this.#committed);
+  }
+
+  numaNodes(): Int32Array | undefined {
+    return this.#region.region.numaNodes(this.#offset, this.#committed);
+  }
+
+  /** Views of it read as empty from now on. */
+  release(): void {
+    if (this.#released) return;
+    this.unlock();
+    this.#released = true;
+    if (this.#bytes !== undefined) this.#region.region.detach(this.#bytes.buffer as ArrayBuffer);
+    this.#region.give(this.#offset, this.#order);
+    this.#onRelease();
+  }
+}
