@@ -16,7 +16,10 @@ const SUITES: Readonly<Record<string, () => Promise<{ suite: BenchSuite }>>> = {
   call: () => import("./suites/call.ts"),
   state: () => import("./suites/state.ts"),
   ckpt: () => import("./suites/ckpt.ts"),
+  pin: () => import("./suites/pin.ts"),
+  page: () => import("./suites/page.ts"),
   cache: () => import("./suites/cache.ts"),
+  pool: () => import("./suites/pool.ts"),
   "cache-ablations": () => import("./suites/cache-ablations.ts"),
   scan: () => import("./suites/scan.ts"),
 };

@@ -10,12 +10,20 @@
  * B4 the frames never take more than the limit, but for those in use when it was lowered; when all are in use, reads are refused (`overloaded`).
  * B5 who gives up waiting takes nothing with him: the read goes on for others, and is taken out of the queue when there are none.
  */
-import { assert, noTelemetry, PinionError, type Clock, type Telemetry } from "@pinion/core";
+import {
+  assert,
+  isPinionError,
+  noTelemetry,
+  PinionError,
+  type Clock,
+  type Telemetry,
+} from "@pinion/core";
 import type { AdmissionHint, CachePolicy, MakePolicy, ReadHint } from "./cache-policy.ts";
 import { FRAME_BYTES, SlabFrames, type FrameStore } from "./frame-store.ts";
 import { FrameFlag, FrameTable, NO_FRAME } from "./frame-table.ts";
 import type { IoClass, IoScheduler } from "./io-scheduler.ts";
 import { PoolMetrics, type BufferPoolStats } from "./pool-metrics.ts";
+import { FrameLease, type PageLease } from "./page-lease.ts";
 import { Prefetcher } from "./prefetcher.ts";
 import { SteeredPolicy } from "./steered-policy.ts";
 
@@ -51,47 +59,22 @@ export interface FetchOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A page that stays where it is until it is released. Its bytes must not be changed. */
-export interface PageLease {
-  readonly key: number;
-  readonly bytes: Uint8Array;
-  /** Exactly once; the bytes are somebody else's afterwards. */
-  release(): void;
-}
-
-class FrameLease implements PageLease {
-  readonly key: number;
-  readonly bytes: Uint8Array;
-  readonly #table: FrameTable;
-  #frame: number;
-
-  /** Takes over a reference. */
-  constructor(table: FrameTable, frame: number, key: number) {
-    this.#table = table;
-    this.#frame = frame;
-    this.key = key;
-    this.bytes = table.bytes(frame);
-  }
-
-  release(): void {
-    assert(this.#frame !== NO_FRAME, "a page was released twice");
-    this.#table.release(this.#frame);
-    this.#frame = NO_FRAME;
-  }
-}
-
-/** A read that fills a frame. It holds a reference of its own. */
+/** A read that fills frames with pages that follow one another. It holds a reference to each. */
 interface Load {
-  readonly key: number;
-  readonly frame: number;
+  readonly firstKey: number;
+  readonly frames: readonly number[];
   readonly ioClass: IoClass;
   /** Takes the read out of the queue; only where somebody may want that. */
   readonly abort: AbortController | undefined;
   waiters: number;
-  /** Resolves to what went wrong, undefined when the page is there. Never rejects. */
-  ended: Promise<unknown>;
+  /** What went wrong, by frame. */
+  readonly failures: Map<number, unknown>;
+  /** Never rejects. */
+  ended: Promise<void>;
 }
 
+/** 1 MiB. */
+const RUN_PAGES_MAX = 256;
 /** Reads on a guess at a time. */
 const GUESSES_RUNNING_MAX = 64;
 
@@ -118,7 +101,9 @@ export class BufferPool {
     this.#clock = clock;
     this.#framesMax = frames.framesMax;
     const limit = Math.min(framesOf(options.capacityBytes), frames.framesMax);
-    this.#table = new FrameTable(frames, limit);
+    this.#table = new FrameTable(frames, limit, (frame) =>
+      this.invalidate(this.#table.keyOf(frame)),
+    );
     const onEvict = (key: number): void => this.#evicted(key);
     this.#policy = options.policy?.(limit, onEvict) ?? new SteeredPolicy(limit, onEvict);
     this.#metrics = new PoolMetrics(options.telemetry ?? noTelemetry);
@@ -150,41 +135,76 @@ export class BufferPool {
    * @throws `not-found` for a page that does not exist, `overloaded` when all frames are in use or too many reads wait, `cancelled`, `io-error`, and what `verify` throws
    */
   async fetch(key: number, options: FetchOptions = {}): Promise<PageLease> {
-    const { hint = "interactive", ioClass = "user", signal } = options;
-    const lease = this.use(key, hint);
-    if (lease !== undefined) return lease;
-    this.#metrics.misses++;
-    const begunMs = this.#clock.nowMs();
-    for (;;) {
-      if (signal?.aborted) throw givenUp(signal);
-      const frame = this.#table.find(key);
-      const running = frame === NO_FRAME ? undefined : this.#loads.get(frame);
-      if (running === undefined && frame !== NO_FRAME) {
-        // It came while the read before ours was taken out of the queue.
-        this.#table.reference(frame);
-        return new FrameLease(this.#table, frame, key);
-      }
-      if (running !== undefined) this.#join(running, ioClass);
-      const load = running ?? this.#begin(key, hint, ioClass, signal !== undefined);
-      if (running === undefined) this.#readAhead(key);
-      const failure = await this.#wait(load, signal);
-      if (failure === undefined) {
-        this.#metrics.noteRead(this.#clock.nowMs() - begunMs);
-        return new FrameLease(this.#table, load.frame, key);
-      }
-      // Somebody else's wish, or ours to have it sooner.
-      if (!isCancelled(failure)) throw failure as Error;
-    }
+    return this.use(key, options.hint) ?? this.#fetchMissing(key, options);
   }
 
-  /** Several pages at once, in order; neighbours are read together. All or none. @throws as `fetch` */
-  async fetchAll(keys: readonly number[], options: FetchOptions = {}): Promise<PageLease[]> {
-    const results = await Promise.allSettled(keys.map((key) => this.fetch(key, options)));
-    const leases = results.flatMap((r) => (r.status === "fulfilled" ? [r.value] : []));
-    const failed = results.find((r) => r.status === "rejected");
-    if (failed === undefined) return leases;
+  /**
+   * `count` pages from `first` on; those that are missing and lie side by side on the disk are one read. All or none. What is in a run is not
+   * read ahead of: its reader knows better.
+   * @param count at most 256
+   * @throws as `fetch`
+   */
+  async fetchRun(first: number, count: number, options: FetchOptions = {}): Promise<PageLease[]> {
+    assert(count <= RUN_PAGES_MAX, "a run is longer than one read may be");
+    const { hint = "interactive", ioClass = "user" } = options;
+    const wanted: Promise<PageLease>[] = [];
+    for (let key = first; key < first + count;) {
+      const missing = this.#missingFrom(key, first + count);
+      if (missing < 2) {
+        wanted.push(this.fetch(key++, options));
+        continue;
+      }
+      let load: Load;
+      try {
+        load = this.#begin(key, missing, hint, ioClass, false);
+      } catch (e) {
+        wanted.push(Promise.reject(e as Error));
+        break;
+      }
+      // There may have been frames for some only.
+      for (const _ of load.frames) wanted.push(this.#fetchMissing(key++, options, load));
+    }
+    const results = await Promise.allSettled(wanted);
+    const leases: PageLease[] = [];
+    let failure: unknown;
+    for (const result of results) {
+      if (result.status === "fulfilled") leases.push(result.value);
+      else failure ??= result.reason;
+    }
+    if (failure === undefined) return leases;
     for (const lease of leases) lease.release();
-    throw failed.reason as Error;
+    throw failure as Error;
+  }
+
+  /** @param begun the read that is already under way for it */
+  async #fetchMissing(key: number, options: FetchOptions, begun?: Load): Promise<PageLease> {
+    const { hint = "interactive", ioClass = "user", signal } = options;
+    this.#metrics.misses++;
+    const begunMs = this.#clock.nowMs();
+    for (let load = begun; ; load = undefined) {
+      if (signal?.aborted) throw givenUp(signal);
+      if (load === undefined) {
+        const frame = this.#table.find(key);
+        load = frame === NO_FRAME ? undefined : this.#loads.get(frame);
+        if (load !== undefined) this.#join(load, frame, key, hint, ioClass);
+        else if (frame !== NO_FRAME) {
+          // It came while the read before ours was taken out of the queue.
+          this.#table.reference(frame);
+          return new FrameLease(this.#table, frame, key);
+        } else {
+          load = this.#begin(key, 1, hint, ioClass, signal !== undefined);
+          this.#readAhead(key);
+        }
+      }
+      const frame = load.frames[key - load.firstKey]!;
+      const failure = await this.#wait(load, frame, signal);
+      if (failure === undefined) {
+        this.#metrics.noteRead(this.#clock.nowMs() - begunMs);
+        return new FrameLease(this.#table, frame, key);
+      }
+      // Somebody else's wish, or ours to have it sooner.
+      if (!isPinionError(failure, "cancelled")) throw failure as Error;
+    }
   }
 
   /** The page is no longer what its key means. Who has it keeps it. */
@@ -202,7 +222,8 @@ export class BufferPool {
   resize(bytes: number): void {
     const limit = Math.min(framesOf(bytes), this.#framesMax);
     this.#policy.resize(limit);
-    this.#table.resize(limit, (frame) => this.invalidate(this.#table.keyOf(frame)));
+    while (this.#table.occupied > limit && this.#policy.evict());
+    this.#table.resize(limit);
   }
 
   /**
@@ -211,7 +232,7 @@ export class BufferPool {
    */
   evict(share: number): void {
     for (let pages = Math.ceil(this.#policy.size * share); pages > 0; pages--) this.#policy.evict();
-    this.#table.compact(this.#table.occupied, (frame) => this.invalidate(this.#table.keyOf(frame)));
+    this.#table.compact(this.#table.occupied);
   }
 
   stats(): BufferPoolStats {
@@ -279,47 +300,78 @@ export class BufferPool {
   }
 
   /** Another reader of a page that is on its way. */
-  #join(load: Load, ioClass: IoClass): void {
+  #join(load: Load, frame: number, key: number, hint: ReadHint, ioClass: IoClass): void {
     this.#metrics.coalesced++;
-    this.#useGuess(load.frame, load.key);
+    // Reads at the same time count as one, unless the first of them asked for less.
+    const guessed = this.#table.has(frame, FrameFlag.guessed);
+    if (hint !== "analytics" && (guessed || !this.#table.has(frame, FrameFlag.kept)))
+      this.#admit(frame, key, hint);
+    this.#useGuess(frame, key);
     // A guess may wait behind everything else; its first reader asks anew if it still does.
     if (load.ioClass === "background" && ioClass !== "background") load.abort?.abort();
   }
 
   /** @returns what went wrong; undefined: the page is there and the caller has a reference. @throws `cancelled` */
-  async #wait(load: Load, signal: AbortSignal | undefined): Promise<unknown> {
+  async #wait(load: Load, frame: number, signal: AbortSignal | undefined): Promise<unknown> {
     load.waiters++;
-    this.#table.reference(load.frame);
-    const leave = (): void => {
-      this.#table.release(load.frame);
-      if (--load.waiters === 0) load.abort?.abort();
-    };
-    const failure = await (signal === undefined ? load.ended : unlessAborted(load.ended, signal));
-    if (failure === undefined) return undefined;
-    leave();
-    if (signal?.aborted) throw givenUp(signal);
-    return failure;
+    this.#table.reference(frame);
+    await (signal === undefined ? load.ended : unlessAborted(load.ended, signal));
+    const givesUp = signal?.aborted === true;
+    if (!givesUp && !load.failures.has(frame)) return undefined;
+    this.#table.release(frame);
+    if (--load.waiters === 0) load.abort?.abort();
+    if (givesUp) throw givenUp(signal);
+    return load.failures.get(frame);
   }
 
-  /** @throws `not-found`, `overloaded` */
-  #begin(key: number, hint: ReadHint, ioClass: IoClass, cancellable: boolean): Load {
-    const place = this.#source.locate(key);
-    if (place === undefined) {
-      throw new PinionError("not-found", `there is no page ${key}`, { details: { page: key } });
+  /** How many pages from `key` on, below `end`, are not there, not on their way, and lie side by side on the disk. */
+  #missingFrom(key: number, end: number): number {
+    const first = this.#source.locate(key);
+    let count = 0;
+    for (; first !== undefined && key + count < end; count++) {
+      if (this.#table.find(key + count) !== NO_FRAME) break;
+      const place = this.#source.locate(key + count);
+      if (place?.file !== first.file || place.offset !== first.offset + count * FRAME_BYTES) break;
     }
-    const frame = this.#take(key);
-    if (frame === NO_FRAME) {
+    return count;
+  }
+
+  /**
+   * Starts to read `count` pages, fewer if there are frames for fewer.
+   * @throws `not-found`, `overloaded`
+   */
+  #begin(
+    firstKey: number,
+    count: number,
+    hint: ReadHint,
+    ioClass: IoClass,
+    cancellable: boolean,
+  ): Load {
+    const place = this.#source.locate(firstKey);
+    if (place === undefined) {
+      throw new PinionError("not-found", `there is no page ${firstKey}`, {
+        details: { page: firstKey },
+      });
+    }
+    const frames: number[] = [];
+    for (let key = firstKey; key < firstKey + count; key++) {
+      const frame = this.#take(key);
+      if (frame === NO_FRAME) break;
+      frames.push(frame);
+      this.#table.set(frame, FrameFlag.loading);
+      this.#table.reference(frame);
+      if (hint !== "analytics") this.#admit(frame, key, hint);
+    }
+    if (frames.length === 0) {
       this.#metrics.refused++;
       throw new PinionError("overloaded", "every frame of the buffer pool is in use", {
         details: { frames: this.#table.limit },
       });
     }
-    this.#table.set(frame, FrameFlag.loading);
-    this.#table.reference(frame);
-    if (hint !== "analytics") this.#admit(frame, key, hint);
     const abort = cancellable ? new AbortController() : undefined;
-    const load: Load = { key, frame, ioClass, abort, waiters: 0, ended: Promise.resolve() };
-    this.#loads.set(frame, load);
+    const fresh = { firstKey, frames, ioClass, abort, waiters: 0, failures: new Map() };
+    const load: Load = { ...fresh, ended: Promise.resolve() };
+    for (const frame of frames) this.#loads.set(frame, load);
     load.ended = this.#fill(load, place.file, place.offset);
     return load;
   }
@@ -331,35 +383,61 @@ export class BufferPool {
     return this.#table.take(key);
   }
 
-  async #fill(load: Load, file: number, offset: number): Promise<unknown> {
-    const { key, frame, ioClass, abort } = load;
-    const bytes = this.#table.bytes(frame);
-    const begunMs = this.#clock.nowMs();
-    let failure: unknown;
-    try {
-      await this.#io.read(file, offset, bytes, ioClass, abort?.signal);
-      this.#prefetcher?.noteRead(this.#clock.nowMs() - begunMs);
-      this.#verify(key, bytes);
-    } catch (e) {
-      failure = e;
-      // Unless it was invalidated, and perhaps read again, meanwhile.
-      if (this.#table.has(frame, FrameFlag.indexed)) this.#policy.remove(key);
-      this.#table.hide(frame);
-      this.#table.clear(frame, FrameFlag.kept | FrameFlag.guessed);
+  async #fill(load: Load, file: number, offset: number): Promise<void> {
+    const { firstKey, frames, failures } = load;
+    const into = frames.map((frame) => this.#table.bytes(frame));
+    await this.#read(load, file, offset, into);
+    for (const [i, frame] of frames.entries()) {
+      const key = firstKey + i;
+      if (!failures.has(frame)) this.#verify(load, frame, key, into[i]!);
+      if (failures.has(frame)) this.#forget(frame, key);
+      this.#loads.delete(frame);
+      this.#table.clear(frame, FrameFlag.loading);
+      this.#table.release(frame);
     }
-    this.#loads.delete(frame);
-    this.#table.clear(frame, FrameFlag.loading);
-    this.#table.release(frame);
-    return failure;
   }
 
-  #verify(key: number, bytes: Uint8Array): void {
+  async #read(
+    load: Load,
+    file: number,
+    offset: number,
+    into: readonly Uint8Array[],
+  ): Promise<void> {
+    const { frames, failures, ioClass, abort } = load;
+    const begunMs = this.#clock.nowMs();
+    try {
+      await this.#io.read(file, offset, into, ioClass, abort?.signal);
+      this.#prefetcher?.noteRead(this.#clock.nowMs() - begunMs);
+    } catch (e) {
+      const refused = isPinionError(e, "cancelled") || isPinionError(e, "overloaded");
+      if (refused || frames.length === 1) {
+        for (const frame of frames) failures.set(frame, e);
+        return;
+      }
+      // One page that cannot be read must not fail its neighbours.
+      const each = await Promise.allSettled(
+        into.map((bytes, i) => this.#io.read(file, offset + i * FRAME_BYTES, [bytes], ioClass)),
+      );
+      for (const [i, result] of each.entries())
+        if (result.status === "rejected") failures.set(frames[i]!, result.reason);
+    }
+  }
+
+  #verify({ failures }: Load, frame: number, key: number, bytes: Uint8Array): void {
     try {
       this.#source.verify(key, bytes);
     } catch (e) {
       this.#metrics.damaged++;
-      throw e;
+      failures.set(frame, e);
     }
+  }
+
+  /** A page that did not come. Those who wait still refer to its frame. */
+  #forget(frame: number, key: number): void {
+    // Unless it was invalidated, and perhaps read again, meanwhile.
+    if (this.#table.has(frame, FrameFlag.indexed)) this.#policy.remove(key);
+    this.#table.hide(frame);
+    this.#table.clear(frame, FrameFlag.kept | FrameFlag.guessed);
   }
 
   #readAhead(key: number): void {
@@ -374,15 +452,13 @@ export class BufferPool {
   /** What cannot be read ahead is left for its reader to find out. */
   #guess(key: number): void {
     if (this.#source.locate(key) === undefined || this.#table.inUse * 2 > this.#table.limit) return;
-    const load = this.#begin(key, "batch", "background", true);
-    this.#table.set(load.frame, FrameFlag.guessed);
+    const load = this.#begin(key, 1, "batch", "background", true);
+    this.#table.set(load.frames[0]!, FrameFlag.guessed);
     this.#metrics.prefetchesIssued++;
     this.#guessesRunning++;
     void load.ended.then(() => this.#guessesRunning--);
   }
 }
-
-const isCancelled = (e: unknown): boolean => e instanceof PinionError && e.code === "cancelled";
 
 function givenUp(signal: AbortSignal): PinionError {
   return new PinionError("cancelled", "nobody waits for the page any more", {
@@ -390,14 +466,14 @@ function givenUp(signal: AbortSignal): PinionError {
   });
 }
 
-/** Resolves to the signal's reason if it comes first. */
-function unlessAborted(ended: Promise<unknown>, signal: AbortSignal): Promise<unknown> {
+/** Resolves when either comes. */
+function unlessAborted(ended: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const onAbort = (): void => resolve(givenUp(signal));
-    signal.addEventListener("abort", onAbort, { once: true });
-    void ended.then((failure) => {
-      signal.removeEventListener("abort", onAbort);
-      resolve(failure);
-    });
+    const onEnd = (): void => {
+      signal.removeEventListener("abort", onEnd);
+      resolve();
+    };
+    signal.addEventListener("abort", onEnd);
+    void ended.then(onEnd);
   });
 }

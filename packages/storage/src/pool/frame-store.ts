@@ -1,6 +1,8 @@
 /**
  * Where the pool's frames lie: 4 KiB each, numbered from 0. Behind this port ordinary slabs, or a region of memory outside the heap.
  */
+import type { Region } from "../memory/memory-door.ts";
+
 export const FRAME_BYTES = 4096;
 
 export interface FrameStore {
@@ -8,33 +10,54 @@ export interface FrameStore {
   readonly framesMax: number;
   /** A frame's 4,096 bytes; what was in them before is undefined. */
   bytes(frame: number): Uint8Array;
-  /** Gives memory back; the frames may be used again later. */
-  discard(firstFrame: number, count: number): void;
+  /** Gives the memory of this frame and all after it back; they may be used again later. */
+  discardFrom(frame: number): void;
 }
 
 /** 2 MiB. */
 const SLAB_FRAMES = 512;
 
-/** Slabs of ordinary memory, made when a frame in them is first used. A slab is given back when all of it is. */
+/** Slabs of ordinary memory, made when a frame in them is first used. A slab is given back as a whole. */
 export class SlabFrames implements FrameStore {
   readonly framesMax = 2 ** 31 - 1;
-  readonly #slabs: (Uint8Array | undefined)[] = [];
+  readonly #slabs: Uint8Array[] = [];
 
   get allocatedBytes(): number {
-    return this.#slabs.reduce((sum, slab) => sum + (slab?.length ?? 0), 0);
+    return this.#slabs.length * SLAB_FRAMES * FRAME_BYTES;
   }
 
   bytes(frame: number): Uint8Array {
     const slab = Math.floor(frame / SLAB_FRAMES);
-    while (this.#slabs.length <= slab) this.#slabs.push(undefined);
-    const bytes = (this.#slabs[slab] ??= new Uint8Array(SLAB_FRAMES * FRAME_BYTES));
+    // Frames are taken in order: there are no holes.
+    if (slab >= this.#slabs.length) this.#slabs.push(new Uint8Array(SLAB_FRAMES * FRAME_BYTES));
+    const bytes = this.#slabs[slab]!;
     const at = (frame % SLAB_FRAMES) * FRAME_BYTES;
     return bytes.subarray(at, at + FRAME_BYTES);
   }
 
-  discard(firstFrame: number, count: number): void {
-    const end = Math.min(this.#slabs.length, Math.floor((firstFrame + count) / SLAB_FRAMES));
-    for (let slab = Math.ceil(firstFrame / SLAB_FRAMES); slab < end; slab++)
-      this.#slabs[slab] = undefined;
+  discardFrom(frame: number): void {
+    this.#slabs.length = Math.min(this.#slabs.length, Math.ceil(frame / SLAB_FRAMES));
+  }
+}
+
+/** Frames in a region of memory outside the heap, which the caller reserves and releases. They lie at multiples of 4,096 bytes, as direct reads need. */
+export class RegionFrames implements FrameStore {
+  readonly framesMax: number;
+  readonly #region: Region;
+  readonly #view: ArrayBuffer;
+
+  constructor(region: Region) {
+    this.#region = region;
+    this.framesMax = Math.floor(region.byteCount / FRAME_BYTES);
+    this.#view = region.view(0, region.byteCount);
+  }
+
+  bytes(frame: number): Uint8Array {
+    return new Uint8Array(this.#view, frame * FRAME_BYTES, FRAME_BYTES);
+  }
+
+  discardFrom(frame: number): void {
+    const at = frame * FRAME_BYTES;
+    if (at < this.#region.byteCount) this.#region.discard(at, this.#region.byteCount - at);
   }
 }

@@ -28,6 +28,7 @@ export const FrameFlag = Object.freeze({
 
 export class FrameTable {
   readonly #store: FrameStore;
+  readonly #drop: (frame: number) => void;
   #keys: Float64Array;
   #index: KeyIndex;
   #references: Uint16Array;
@@ -40,8 +41,10 @@ export class FrameTable {
   #occupied = 0;
   #inUse = 0;
 
-  constructor(store: FrameStore, limit: number) {
+  /** @param drop called for a page that must go because its frame does: it is no longer kept afterwards */
+  constructor(store: FrameStore, limit: number, drop: (frame: number) => void) {
     this.#store = store;
+    this.#drop = drop;
     this.#limit = limit;
     this.#keys = new Float64Array(limit);
     this.#index = new KeyIndex(this.#keys);
@@ -109,7 +112,10 @@ export class FrameTable {
     assert(this.#references[frame]! > 0, "a page was released once too often");
     if (--this.#references[frame]! > 0) return;
     this.#inUse--;
-    this.settle(frame);
+    // In use when the limit was lowered.
+    const mustGo = frame >= this.#limit || this.#occupied > this.#limit;
+    if (mustGo && this.has(frame, FrameFlag.kept)) this.#drop(frame);
+    else this.settle(frame);
   }
 
   /** Nobody finds the page any more; whoever has it keeps it. */
@@ -128,7 +134,7 @@ export class FrameTable {
     this.#occupied--;
     if (frame < this.#limit) this.#free.push(frame);
     else if (--this.#above === 0) {
-      this.#store.discard(this.#limit, this.#fresh - this.#limit);
+      this.#store.discardFrom(this.#limit);
       this.#fresh = this.#limit;
     }
     return true;
@@ -136,12 +142,11 @@ export class FrameTable {
 
   /**
    * Changes the number of frames. The caller has seen to it that there are not more pages than that, as far as they are not in use.
-   * @param drop called for pages that are to go because no frame is left to move them to
    */
-  resize(limit: number, drop: (frame: number) => void): void {
+  resize(limit: number): void {
     this.#limit = limit;
     if (limit > this.#keys.length) this.#enlarge(limit);
-    this.compact(limit, drop);
+    this.compact(limit);
     this.#above = 0;
     for (let frame = limit; frame < this.#fresh; frame++) {
       if (this.#flags[frame] !== 0) this.#above++;
@@ -149,7 +154,7 @@ export class FrameTable {
   }
 
   /** Moves pages that are not in use from frames from `below` on to free ones below, and gives the memory above the last page back. */
-  compact(below: number, drop: (frame: number) => void): void {
+  compact(below: number): void {
     const free: number[] = [];
     for (let frame = 0; frame < Math.min(below, this.#fresh); frame++)
       if (this.#flags[frame] === 0) free.push(frame);
@@ -159,14 +164,14 @@ export class FrameTable {
       if (this.#flags[frame] === 0) continue;
       if (this.#references[frame]! > 0) top = frame + 1;
       else if (free.length > 0) this.#move(frame, free.pop()!);
-      else drop(frame);
+      else this.#drop(frame);
     }
     // Low ones are taken first, those from the limit on never.
     const above: number[] = [];
     for (let frame = Math.min(top, this.#limit) - 1; frame >= below; frame--)
       if (this.#flags[frame] === 0) above.push(frame);
     this.#free = [...above, ...free];
-    if (this.#fresh > top) this.#store.discard(top, this.#fresh - top);
+    if (this.#fresh > top) this.#store.discardFrom(top);
     this.#fresh = top;
   }
 

@@ -56,7 +56,9 @@ export interface IoStats {
 interface Request {
   readonly file: number;
   readonly offset: number;
-  readonly into: Uint8Array;
+  readonly into: readonly Uint8Array[];
+  /** Of all of `into`. */
+  readonly byteCount: number;
   readonly ioClass: IoClass;
   readonly resolve: () => void;
   readonly reject: (reason: unknown) => void;
@@ -78,16 +80,16 @@ class IoQueue {
     if (this.all.size === 0) this.passedOver = 0;
     this.all.add(request);
     if (request.alone) return;
-    const { file, offset, into } = request;
+    const { file, offset, byteCount } = request;
     put(this.#byStart, file, offset, request);
-    put(this.#byEnd, file, offset + into.length, request);
+    put(this.#byEnd, file, offset + byteCount, request);
   }
 
   delete(request: Request): void {
     this.all.delete(request);
-    const { file, offset, into } = request;
+    const { file, offset, byteCount } = request;
     take(this.#byStart, file, offset, request);
-    take(this.#byEnd, file, offset + into.length, request);
+    take(this.#byEnd, file, offset + byteCount, request);
   }
 
   /** Takes out the oldest request and what lies beside it, in the order of the file (Q4). */
@@ -97,22 +99,22 @@ class IoQueue {
     this.delete(oldest);
     const batch = [oldest];
     if (oldest.alone) return batch;
-    let bytes = oldest.into.length;
+    let bytes = oldest.byteCount;
     const extend = (next: Request | undefined, add: (request: Request) => void): boolean => {
-      if (next === undefined || bytes + next.into.length > bytesMax) return false;
+      if (next === undefined || bytes + next.byteCount > bytesMax) return false;
       this.delete(next);
-      bytes += next.into.length;
+      bytes += next.byteCount;
       add(next);
       return true;
     };
-    const { file, offset, into } = oldest;
-    let end = offset + into.length;
+    const { file, offset, byteCount } = oldest;
+    let end = offset + byteCount;
     while (extend(this.#byStart.get(file)?.get(end), (next) => batch.push(next)))
-      end += batch.at(-1)!.into.length;
+      end += batch.at(-1)!.byteCount;
     const before: Request[] = [];
     let start = offset;
     while (extend(this.#byEnd.get(file)?.get(start), (next) => before.push(next)))
-      start -= before.at(-1)!.into.length;
+      start -= before.at(-1)!.byteCount;
     return before.length > 0 ? [...before.reverse(), ...batch] : batch;
   }
 }
@@ -167,7 +169,7 @@ export class IoScheduler {
   }
 
   /**
-   * Fills `into` from `offset` of `file`. The buffer must be left alone until this settles. Requests that are made in the same turn of the event
+   * Fills `into`, one buffer after the other, from `offset` of `file`: at most `readBytesMax` bytes. The buffers must be left alone until this settles. Requests that are made in the same turn of the event
    * loop's microtasks can become one read.
    * @param signal takes the request out while it waits; a read that runs goes on to its end
    * @throws `overloaded`, `cancelled`, `io-error` (also when the file ends too soon), and what the disk throws
@@ -175,7 +177,7 @@ export class IoScheduler {
   read(
     file: number,
     offset: number,
-    into: Uint8Array,
+    into: readonly Uint8Array[],
     ioClass: IoClass,
     signal?: AbortSignal,
   ): Promise<void> {
@@ -188,6 +190,8 @@ export class IoScheduler {
         new PinionError("overloaded", `too many ${ioClass} reads wait for the disk`, { details }),
       );
     }
+    const byteCount = into.reduce((sum, { length }) => sum + length, 0);
+    assert(byteCount <= this.#readBytesMax, "a read that is larger than reads may be");
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
         request.settle();
@@ -198,6 +202,7 @@ export class IoScheduler {
         file,
         offset,
         into,
+        byteCount,
         ioClass,
         resolve,
         reject,
@@ -278,7 +283,7 @@ export class IoScheduler {
       readBytes = await this.#readFile(
         file,
         offset,
-        batch.map(({ into }) => into),
+        batch.flatMap(({ into }) => into),
       );
     } catch (e) {
       return this.#failed(batch, e);
@@ -288,13 +293,13 @@ export class IoScheduler {
     if (batch.length > 1) this.#merged += batch.length;
     this.#notePlace(file, offset, offset + readBytes);
     for (const request of batch) {
-      const end = request.offset + request.into.length;
+      const end = request.offset + request.byteCount;
       if (end <= offset + readBytes) request.resolve();
       else request.reject(tooShort(request));
     }
   }
 
-  /** One bad page must not fail its neighbours: each is read again by itself, once. */
+  /** One bad page must not fail its neighbours: each request is read again by itself, once. */
   #failed(batch: readonly Request[], reason: unknown): void {
     if (batch.length === 1) return batch[0]!.reject(reason);
     for (const request of batch) {
@@ -317,7 +322,7 @@ function cancelled(signal: AbortSignal): PinionError {
   });
 }
 
-function tooShort({ file, offset, into }: Request): PinionError {
-  const details = { file, offset, bytes: into.length };
+function tooShort({ file, offset, byteCount }: Request): PinionError {
+  const details = { file, offset, bytes: byteCount };
   return new PinionError("io-error", "a file ends before a page that should be in it", { details });
 }

@@ -106,7 +106,8 @@ export class Prefetcher {
     stream.usedAt = this.#count;
     if (step === 0) return stream.run >= STARTS_AFTER;
     const pages = stepsOf(stream, step);
-    stream.gapMs += ((nowMs - stream.lastMs) / (pages || 1) - stream.gapMs) * NEWEST_WEIGHT;
+    const gapMs = (nowMs - stream.lastMs) / (pages || 1);
+    stream.gapMs = pages === 0 ? gapMs : stream.gapMs + (gapMs - stream.gapMs) * NEWEST_WEIGHT;
     stream.lastMs = nowMs;
     stream.last = key;
     if (pages === 0) {

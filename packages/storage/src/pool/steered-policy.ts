@@ -4,7 +4,7 @@
  * 64th of the capacity: what would happen to the whole cache happens to them (Waldspurger, Saemundsson, Ahmad, Park: "Cache Modeling and
  * Optimization using Miniature Simulations", USENIX ATC 2017). The cache follows the setting with the most hits of late.
  *
- * The controller is damped three times: hits are counted over about six fillings of the cache, a setting must lead by 0.2 % of the reads to take over,
+ * The controller is damped three times: hits are counted over about two fillings of the cache, a setting must lead by 0.2 % of the reads to take over,
  * and then T1 moves by a page per 50 accesses.
  *
  * V1 the miniatures see the same share of keys always, with the same hints, and only keys: what they decide never touches a page.
@@ -44,12 +44,11 @@ export const STEERED_DEFAULTS: SteeredOptions = Object.freeze({
     { t1Share: 0.04, ghostShare: 0.9 },
     { t1Share: 0.1, ghostShare: 0.9 },
     { t1Share: 0.25, ghostShare: 0.9 },
-    { t1Share: 0.1, ghostShare: 1.5 },
   ]),
   start: 2,
   sampleEvery: 64,
   miniaturePagesMin: 256,
-  memoryFillings: 6,
+  memoryFillings: 2,
   lead: 0.002,
   step: 0.02,
 });
