@@ -35,8 +35,49 @@ export interface StructureOptions {
   readonly [name: string]: string | number | boolean;
 }
 
-/** For what mostly waits for nothing: `await` it, or test for a promise where microtasks count. */
+/** What mostly waits for nothing: a promise only where it had to. `await` takes both. */
 export type MaybePromise<T> = T | Promise<T>;
+
+/**
+ * Work over an extent, written once for both kinds of extents: it yields a promise where it must wait. Over a resident extent
+ * it never does, and `drive` runs it to its end at once.
+ */
+export type Steps<T> = Generator<Promise<unknown>, T, unknown>;
+
+/** Runs steps: at once as far as nothing waits. */
+export function drive<T>(steps: Steps<T>): MaybePromise<T> {
+  const step = steps.next();
+  return step.done ? step.value : driveLater(steps, step.value);
+}
+
+async function driveLater<T>(steps: Steps<T>, first: Promise<unknown>): Promise<T> {
+  let waiting = first;
+  for (;;) {
+    let step: IteratorResult<Promise<unknown>, T>;
+    try {
+      const came = await waiting;
+      step = steps.next(came);
+    } catch (e) {
+      step = steps.throw(e); // if it was the steps themselves that threw, they only throw it again
+    }
+    if (step.done) return step.value;
+    waiting = step.value;
+  }
+}
+
+/** Brings in a range, which the caller has checked against the length of the extent. */
+export function* fetchBytes(
+  extent: ExtentAccess,
+  offset: number,
+  byteCount: number,
+): Steps<Uint8Array> {
+  return extent.peek(offset, byteCount) ?? ((yield extent.read(offset, byteCount)) as Uint8Array);
+}
+
+/** Waits for a write that had to. */
+export function* settle(write: Promise<void> | undefined): Steps<void> {
+  if (write !== undefined) yield write;
+}
 
 const KINDS = { column: 1, log: 2, blob: 3, map: 4, graph: 5 } as const;
 export type StructureKind = keyof typeof KINDS;
@@ -85,6 +126,21 @@ export function resolveGrow(
     );
   }
   return bytes;
+}
+
+/** A whole number below 2^53 as u64. */
+export function putU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % 2 ** 32, true);
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
+}
+
+/** May come out beyond 2^53 from bytes that are wrong: whoever reads it compares it with a bound. */
+export function getU64(view: DataView, at: number): number {
+  return view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
+}
+
+export function dataViewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Writes the first eight bytes. */
