@@ -33,6 +33,13 @@ export {
   type ExtentMemory,
   type ExtentMemorySource,
 } from "./extent/extent-memory.ts";
+export {
+  PinnedResidency,
+  PlainResidency,
+  type ExtentResidency,
+  type ResidentActor,
+} from "./extent/extent-residency.ts";
+export { Arena, type ArenaStats } from "./extent/arena.ts";
 export { MemoryExtent } from "./extent/memory-extent.ts";
 export { crc32c } from "./memory/crc32c.ts";
 export type { NativeDoor } from "./memory/native-door.ts";

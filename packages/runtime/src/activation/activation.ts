@@ -18,7 +18,7 @@ import {
   type Lsn,
   type Timer,
 } from "@pinion/core";
-import type { ActorExtents, ActorKey } from "@pinion/storage";
+import type { ActorExtents, ActorKey, ResidentActor } from "@pinion/storage";
 import type { DeactivationReason } from "../definition/define-actor.ts";
 import type { IncomingCall } from "../gateway/dispatcher.ts";
 import type { CallEntry } from "../shard/call-entry.ts";
@@ -66,8 +66,8 @@ export class Activation implements ShardMember {
   /** Turns that have not ended, of every kind. */
   running = 0;
   reminders: Map<string, ReminderState> | undefined = undefined;
-  /** Of a type that declares some, once it is loaded. */
-  extents: ActorExtents | undefined = undefined;
+  /** Its extents, of a type that declares some, once it is loaded. */
+  resident: ResidentActor | undefined = undefined;
   lastUsedMs: number;
   /** Links of the catalog's list by last use. */
   newer: Activation | undefined = undefined;
@@ -97,6 +97,10 @@ export class Activation implements ShardMember {
 
   get stateVersion(): number {
     return this.type.stateVersion;
+  }
+
+  get extents(): ActorExtents | undefined {
+    return this.resident?.extents;
   }
 
   get waiting(): number {
@@ -215,6 +219,7 @@ export class Activation implements ShardMember {
   turnEnded(turn: Turn): void {
     this.running--;
     this.lastUsedMs = this.services.clock.nowMs();
+    if (this.resident !== undefined) this.services.residency.used(this.resident);
     if (this.turn === turn) this.turn = undefined;
     if (this.drafting === turn) this.drafting = undefined;
     this.pump();
@@ -308,8 +313,8 @@ export class Activation implements ShardMember {
 
   /** What of them waits for a checkpoint is in the log. */
   #letExtentsGo(): void {
-    this.extents?.abandon();
-    this.extents = undefined;
+    if (this.resident !== undefined) this.services.residency.deactivate(this.resident);
+    this.resident = undefined;
   }
 
   /** Its worker is gone: nothing of it runs any more. */

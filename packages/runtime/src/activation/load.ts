@@ -13,7 +13,7 @@ export async function loadActivation(activation: Activation): Promise<void> {
   try {
     const record = await services.loadRecord(activation);
     activation.lastLsn = record?.lsn ?? NO_LSN;
-    activation.extents = await services.loadExtents(activation);
+    activation.resident = await services.loadExtents(activation);
     // What the log had later waits for a checkpoint like any change.
     if (activation.extents?.isClean === false) activation.shard.changed(activation);
     enterHook(activation, "load", () => setUp(activation, record));

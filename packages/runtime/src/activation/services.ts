@@ -2,7 +2,7 @@
  * What activations and turns need from the worker they live in: the seam that keeps them testable and free of cycles.
  */
 import type { Clock, HybridClock, PinionError, Rng, Telemetry } from "@pinion/core";
-import type { ActorExtents, ActorKey, ActorRecord } from "@pinion/storage";
+import type { ActorKey, ActorRecord, ExtentResidency, ResidentActor } from "@pinion/storage";
 import type { DeactivationReason } from "../definition/define-actor.ts";
 import type { IncomingCall, Session } from "../gateway/dispatcher.ts";
 import type { ReminderOp } from "../records/runtime-records.ts";
@@ -34,8 +34,9 @@ export interface TurnServices {
   typeNames(): string[];
   /** The actor's record: what was recovered from the log over what the store holds. Undefined for one never written. */
   loadRecord(activation: Activation): Promise<LoadedRecord | undefined>;
-  /** Opens the actor's extents as store and log have them; undefined for a type without. @throws `corruption`, `io-error` */
-  loadExtents(activation: Activation): Promise<ActorExtents | undefined>;
+  /** Opens the actor's extents as store and log have them, and brings them in; undefined for a type without. @throws `corruption`, `io-error` */
+  loadExtents(activation: Activation): Promise<ResidentActor | undefined>;
+  readonly residency: ExtentResidency;
   /** Sends a call to wherever its actor lives. */
   transmit(call: IncomingCall): void;
   /** A turn yielded: its time limits are watched from now on. */

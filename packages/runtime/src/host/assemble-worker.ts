@@ -6,7 +6,7 @@ import type { Clock, Rng, Telemetry } from "@pinion/core";
 import {
   openLog,
   type Disk,
-  type ExtentMemorySource,
+  type ExtentResidency,
   type KvStore,
   type LogOptions,
   type SegmentedLog,
@@ -26,8 +26,8 @@ export interface WorkerDevices {
   /** Of the log's segment index. */
   readonly logKv: KvStore;
   readonly store: StateStore;
-  /** Of extents, as `WorkerPorts.memory`. */
-  readonly memory?: ExtentMemorySource;
+  /** As `WorkerPorts.residency`. */
+  readonly residency?: ExtentResidency;
 }
 
 export interface WorkerSurroundings {
@@ -79,7 +79,7 @@ export async function assembleWorker(
       rng: rng.fork("worker"),
       log,
       store,
-      ...(devices.memory === undefined ? {} : { memory: devices.memory }),
+      ...(devices.residency === undefined ? {} : { residency: devices.residency }),
       replication: plan.replicationOf?.(log) ?? new MajorityOfOne(log),
       telemetry,
       monitor,

@@ -13,7 +13,8 @@ import {
 import {
   BufferMemory,
   type ActorKey,
-  type ExtentMemorySource,
+  PlainResidency,
+  type ExtentResidency,
   type Log,
   type StateStore,
 } from "@pinion/storage";
@@ -42,8 +43,8 @@ export interface WorkerPorts {
   readonly rng: Rng;
   readonly log: Log;
   readonly store: StateStore;
-  /** Where extents are while their actors are active; default: buffers without bound. */
-  readonly memory?: ExtentMemorySource;
+  /** Which extents are in memory while their actors are active; default: `PlainResidency` without bound. */
+  readonly residency?: ExtentResidency;
   readonly replication: Replication;
   readonly telemetry: Telemetry;
   readonly monitor: TurnMonitor;
@@ -68,7 +69,7 @@ export class WorkerCore {
   readonly watch: TurnWatch;
   /** Turns that were given up and whose methods have not returned, oldest first: to be named by health and inspection. */
   readonly abandoned = new Set<Turn>();
-  readonly memory: ExtentMemorySource;
+  readonly residency: ExtentResidency;
   state: WorkerState = "recovering";
   /** The grace of a stop is over: nothing is admitted any more, not even what running turns and sends ask for. */
   closing = false;
@@ -84,7 +85,7 @@ export class WorkerCore {
     this.options = options;
     this.hlc = hlc;
     this.types = types;
-    this.memory = ports.memory ?? new BufferMemory();
+    this.residency = ports.residency ?? new PlainResidency(new BufferMemory());
     this.watch = new TurnWatch(ports.clock);
   }
 

@@ -2,7 +2,7 @@
  * The services a worker's turns, outboxes and reminders run on (activation/services.ts and its neighbours).
  */
 import { decodeValue, PinionError } from "@pinion/core";
-import { ActorExtents } from "@pinion/storage";
+import { ActorExtents, type ResidentActor } from "@pinion/storage";
 import type { Activation } from "../activation/activation.ts";
 import type { LoadedRecord, TurnServices } from "../activation/services.ts";
 import type { Turn } from "../activation/turn.ts";
@@ -49,6 +49,7 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
     typeNames: () => [...core.types.keys()],
     loadRecord: (activation) => loadRecord(core, activation),
     loadExtents: (activation) => loadExtents(core, activation),
+    residency: core.residency,
     transmit: (call) => hooks.submit(call),
     watch: (turn: Turn) => core.watch.add(turn),
     unwatch: (turn: Turn) => core.watch.remove(turn),
@@ -103,21 +104,21 @@ async function loadRecord(
 async function loadExtents(
   core: WorkerCore,
   activation: Activation,
-): Promise<ActorExtents | undefined> {
+): Promise<ResidentActor | undefined> {
   const { shard, actor, type } = activation;
   if (type.extents === undefined) return undefined;
   const later = core.shards.get(shard.id)?.recovered.get(actor);
   const owner = { store: core.ports.store, shard: shard.id, actor };
   const { declarations, names, profile } = type.extents;
   const extents = await ActorExtents.open(owner, declarations, later?.extents ?? []);
-  if (profile === "cold") return extents;
+  const resident = { actor, extents, names, profile };
   try {
-    await extents.load(names, core.memory);
+    await core.residency.activate(resident);
   } catch (e) {
-    extents.abandon();
+    core.residency.deactivate(resident);
     throw e;
   }
-  return extents;
+  return resident;
 }
 
 export function outboxPorts(core: WorkerCore, hooks: ServiceHooks): OutboxPorts {

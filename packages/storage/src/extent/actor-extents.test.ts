@@ -6,7 +6,8 @@ import { SegmentStateStore } from "../state/segment-state-store.ts";
 import type { ActorRecord } from "../state/state-store.ts";
 import { ActorExtents, type ExtentDeclarations, type LoggedDelta } from "./actor-extents.ts";
 import { BufferMemory, type ExtentMemory } from "./extent-memory.ts";
-import { fillByPage, PAGE_BYTES, pagesOf, type ExtentImage } from "./extent-image.ts";
+import type { ExtentImage } from "./extent-image.ts";
+import { fillByPage, PAGE_BYTES, pagesOf } from "./extent-pages.ts";
 import type { ExtentTurn } from "./extent-turn.ts";
 
 const SHARD = shardId(0);

@@ -9,7 +9,8 @@ import { PinionError, type Lsn, type ShardId } from "@pinion/core";
 import type { ActorKey, ExtentChange, StateStore } from "../state/state-store.ts";
 import type { StructureDefinition } from "../structures/structure.ts";
 import { decodeDeltas, encodeDeltas, type ExtentDelta } from "./extent-delta.ts";
-import { ExtentImage, fillByPage, PAGE_BYTES, pageOf } from "./extent-image.ts";
+import { ExtentImage } from "./extent-image.ts";
+import { fillByPage, PAGE_BYTES, pageOf } from "./extent-pages.ts";
 import { ExtentTurn, WriteBudget } from "./extent-turn.ts";
 import { capacityFor, type ExtentMemory, type ExtentMemorySource } from "./extent-memory.ts";
 

@@ -18,14 +18,11 @@ import { assert } from "@pinion/core";
 import type { ExtentChange, ExtentPages } from "../state/state-store.ts";
 import type { DeltaRange } from "./extent-delta.ts";
 import { capacityFor, type ExtentMemory } from "./extent-memory.ts";
+import { PAGE_BYTES, pageOf, pagesOf, ZERO_PAGE, type FillPages } from "./extent-pages.ts";
+import { ExtentSnapshot } from "./extent-snapshot.ts";
 
-export const PAGE_BYTES = 4096;
-export const ZERO_PAGE: Uint8Array = new Uint8Array(PAGE_BYTES);
 /** Clean pages that are kept of an extent that is not resident. */
 const CLEAN_PAGES_MAX = 64;
-
-export const pageOf = (offset: number): number => Math.floor(offset / PAGE_BYTES);
-export const pagesOf = (lengthBytes: number): number => Math.ceil(lengthBytes / PAGE_BYTES);
 
 interface Frozen {
   readonly lengthBytes: number;
@@ -36,40 +33,11 @@ interface Frozen {
   readonly captured: Set<number>;
 }
 
-/** What open snapshots of an image keep, each. */
-const SNAPSHOT_BYTES_MAX = 16 * 1024 * 1024;
-
-/** An extent as a readonly turn sees it: pages that were changed since, as they were. */
-export class ExtentSnapshot {
-  readonly lengthBytes: number;
-  /** Undefined: the page was changed and could not be kept. */
-  readonly pages = new Map<number, Uint8Array | undefined>();
-  /** From here on everything was cut off and not kept. */
-  lostFrom = Infinity;
-
-  constructor(lengthBytes: number) {
-    this.lengthBytes = lengthBytes;
-  }
-
-  get isCurrent(): boolean {
-    return this.pages.size === 0 && this.lostFrom === Infinity;
-  }
-
-  keep(page: number, bytes: Uint8Array | undefined): void {
-    if (this.pages.has(page)) return;
-    const hasRoom = this.pages.size * PAGE_BYTES < SNAPSHOT_BYTES_MAX;
-    this.pages.set(page, hasRoom ? bytes : undefined);
-  }
-}
-
 /** What checkpoints have written while an extent is loaded: newer than what the load may have read. */
 interface Arriving {
   cutPage: number;
   readonly pages: Map<number, Uint8Array | undefined>;
 }
-
-/** Brings stored pages into memory; those that were never written are zeros there already. */
-export type FillPages = (into: Uint8Array, stored: ExtentPages, pageCount: number) => Promise<void>;
 
 export interface ExtentIdentity {
   readonly name: string;
@@ -131,6 +99,11 @@ export class ExtentImage {
   /** The memory of a resident extent, up to its capacity. Replaced when it grows. */
   get memory(): Uint8Array | undefined {
     return this.#memory?.bytes;
+  }
+
+  /** For who put it there. */
+  get heldMemory(): ExtentMemory | undefined {
+    return this.#memory;
   }
 
   /** 4,096 bytes that must not be changed, if they are in memory. */
@@ -325,6 +298,7 @@ export class ExtentImage {
     const cut = minLengthBytes < this.#length;
     if (cut) this.#cut(minLengthBytes, pageAfter);
     if (lengthBytes !== this.#length || cut) this.#changed = true;
+    if (lengthBytes > this.#length) this.#memory?.grown?.(lengthBytes);
     this.#length = lengthBytes;
     for (const { offset, bytes } of ranges) {
       if (bytes.length === 0) continue;
@@ -470,18 +444,3 @@ export class ExtentImage {
     this.#changed = true;
   }
 }
-
-const LOADS_AT_ONCE = 16;
-
-/** Page by page: where there is no native door, and for what it could not bring. */
-export const fillByPage: FillPages = async (into, stored, pageCount) => {
-  let next = 0;
-  const work = async (): Promise<void> => {
-    while (next < pageCount) {
-      const page = next++;
-      const bytes = await stored.read(page);
-      if (bytes !== undefined && into.length > 0) into.set(bytes, page * PAGE_BYTES);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(LOADS_AT_ONCE, pageCount) }, work));
-};

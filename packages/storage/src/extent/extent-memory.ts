@@ -6,6 +6,8 @@ export interface ExtentMemory {
   readonly bytes: Uint8Array;
   /** Memory for an extent that has outgrown this one; undefined when there is no room. */
   larger(byteCount: number): ExtentMemory | undefined;
+  /** The extent now ends here: a chance to have the next part ready. */
+  grown?(lengthBytes: number): void;
   release(): void;
 }
 

@@ -12,14 +12,9 @@
 import { assert, PinionError } from "@pinion/core";
 import type { DeltaRange, ExtentDelta } from "./extent-delta.ts";
 import type { ExtentAccess } from "./extent-access.ts";
-import {
-  PAGE_BYTES,
-  pageOf,
-  pagesOf,
-  ZERO_PAGE,
-  type ExtentImage,
-  type ExtentSnapshot,
-} from "./extent-image.ts";
+import type { ExtentImage } from "./extent-image.ts";
+import { PAGE_BYTES, pageOf, pagesOf, ZERO_PAGE } from "./extent-pages.ts";
+import type { ExtentSnapshot } from "./extent-snapshot.ts";
 
 export const WRITE_SET_BYTES_MAX = 16 * 1024 * 1024;
 /** Ranges that lie closer are written as one: that costs less than a range's own numbers. */

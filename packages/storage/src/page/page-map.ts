@@ -145,6 +145,17 @@ export class PageMap {
     return load;
   }
 
+  /** The first page behind the leaf that `page` is in. */
+  nextLeaf(page: number): number {
+    return (indexAt(page, 0) + 1) * FANOUT;
+  }
+
+  /** The entries of pages `from` … `to − 1`, which lie in one leaf. */
+  async leafEntries(from: number, to: number): Promise<(PageEntry | undefined)[]> {
+    const leaf = await this.#leafOf(from);
+    return Array.from({ length: to - from }, (_, i) => leaf?.get(slotOf(from + i)));
+  }
+
   /**
    * The pages from `from` on, in order, as of one version: whoever may be overtaken by a `publish` compares `version`.
    * @param onNode told of the map's nodes on the way

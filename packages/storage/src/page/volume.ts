@@ -13,20 +13,24 @@ import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
 import type { ShardSegments } from "../segment/shard-segments.ts";
 import {
   PAGE_BYTES,
-  pageCheck,
+  CHECK_BYTES,
+  putPageCheck,
   PageKind,
   type PageEntry,
   type PageName,
 } from "../segment/page-entry.ts";
 import { EMPTY_MAP, MapWriter, PageMap } from "./page-map.ts";
 
-/** A stored page and what it must look like (page-entry.ts, `pageCheck`). */
-export interface VolumePlace {
+/** Stored pages that lie next to each other in a segment. */
+export interface PageRun {
+  /** The first. */
   readonly page: number;
+  readonly count: number;
   readonly segment: number;
   /** Bytes in the segment's file. */
   readonly offset: number;
-  readonly check: Uint8Array;
+  /** What each must look like: 32 bytes a page (page-entry.ts, `putPageCheck`). */
+  readonly checks: Uint8Array;
 }
 
 export interface VolumeOptions {
@@ -93,22 +97,50 @@ export class Volume {
     }
   }
 
-  /** Where the pages `from` … `to − 1` lie, as of one version. */
-  async places(from: number, to: number): Promise<VolumePlace[]> {
+  /** Where the pages `from` … `to − 1` lie, as of one version: those that lie next to each other together. */
+  async runs(from: number, to: number): Promise<PageRun[]> {
     for (;;) {
       const { version } = this;
-      const places: VolumePlace[] = [];
-      for await (const [page, entry] of this.map.entries(from)) {
-        if (page >= to) break;
-        places.push({
-          page,
-          segment: entry.segment,
-          offset: entry.page * PAGE_BYTES,
-          check: pageCheck(this.#name(PageKind.data, 0, page), entry),
-        });
-      }
-      if (this.version === version) return places;
+      const runs: PageRun[] = [];
+      for (let page = from; page < to; page = this.map.nextLeaf(page))
+        await this.#runsOfLeaf(page, Math.min(to, this.map.nextLeaf(page)), runs);
+      if (this.version === version) return runs;
     }
+  }
+
+  async #runsOfLeaf(from: number, to: number, runs: PageRun[]): Promise<void> {
+    const entries = await this.map.leafEntries(from, to);
+    const checks = new Uint8Array((to - from) * CHECK_BYTES);
+    let first = from;
+    const end = (page: number): void => {
+      const entry = entries[first - from];
+      if (entry === undefined || page === first) return;
+      runs.push({
+        page: first,
+        count: page - first,
+        segment: entry.segment,
+        offset: entry.page * PAGE_BYTES,
+        checks: checks.subarray((first - from) * CHECK_BYTES, (page - from) * CHECK_BYTES),
+      });
+    };
+    for (let page = from; page < to; page++) {
+      const entry = entries[page - from];
+      const before = page === first ? undefined : entries[page - 1 - from];
+      const continues =
+        before !== undefined && entry?.segment === before.segment && entry.page === before.page + 1;
+      if (!continues) {
+        end(page);
+        first = page;
+      }
+      if (entry !== undefined)
+        putPageCheck(
+          checks,
+          (page - from) * CHECK_BYTES,
+          this.#name(PageKind.data, 0, page),
+          entry,
+        );
+    }
+    end(to);
   }
 
   #cached(page: number): Uint8Array | undefined {

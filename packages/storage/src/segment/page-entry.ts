@@ -88,16 +88,18 @@ function putPrefix(
   putU48(view, 20, birth);
 }
 
+export const CHECK_BYTES = PREFIX_BYTES + 4;
+
 /** What the native door verifies a page by: the prefix, and the checksum of prefix and content (memory/memory-door.ts). */
-export function pageCheck(
+export function putPageCheck(
+  into: Uint8Array,
+  at: number,
   name: PageName,
   { segment, page, birth, checksum }: PageEntry,
-): Uint8Array {
-  const check = new Uint8Array(PREFIX_BYTES + 4);
-  const view = new DataView(check.buffer);
+): void {
+  const view = new DataView(into.buffer, into.byteOffset + at, CHECK_BYTES);
   putPrefix(view, name, segment, page, birth);
   view.setUint32(PREFIX_BYTES, checksum, true);
-  return check;
 }
 
 export function putEntry(view: DataView, at: number, entry: PageEntry | undefined): void {

@@ -53,7 +53,7 @@ export class ExtentTable {
     const volume = await store.holdVolume(extent.volume);
     return {
       read: async (page) => volume?.read(page),
-      places: (from, to) => volume?.places(from, to) ?? Promise.resolve([]),
+      runs: (from, to) => volume?.runs(from, to) ?? Promise.resolve([]),
       file: (segment) => store.segmentFile(segment),
       close: () => {
         if (volume !== undefined) store.releaseVolume(volume);

@@ -169,7 +169,7 @@ export class SegmentStateStore implements StateStore {
       newGeneration,
       clock,
       durableSequence: known,
-      cachedPagesMax: Math.max(64, Math.floor(cachedPagesMax / shardCount)),
+      cachedPagesMax: Math.floor(cachedPagesMax / shardCount),
       ...(segmentPages === undefined ? {} : { segmentPages }),
     });
     const state = new KvStateStore(store, {

@@ -7,6 +7,7 @@
  * I3 everything is asynchronous; nothing on a turn's path waits for it except an activation's first load.
  */
 import type { Lsn, ShardId } from "@pinion/core";
+import type { PageRun } from "../page/volume.ts";
 
 /** Key of an actor inside its shard: `namespace@branch:type/key` bytes, see `core/actor-id`. */
 export type ActorKey = string;
@@ -42,21 +43,12 @@ export interface StoredExtent {
   readonly volume: number;
 }
 
-/** Where a stored page lies: for reads of many at once. */
-export interface PagePlace {
-  readonly page: number;
-  readonly segment: number;
-  readonly offset: number;
-  /** What its checksum begins with, and the checksum: 32 bytes (memory/memory-door.ts, LoadRun). */
-  readonly check: Uint8Array;
-}
-
 /** The stored pages of one extent, always the newest checkpointed ones. */
 export interface ExtentPages {
   /** 4,096 verified bytes; undefined for a page that was never written and reads as zeros. @throws `corruption`, `io-error` */
   read(page: number): Promise<Uint8Array | undefined>;
-  /** Where the pages `from` … `to − 1` lie now; a checkpoint may move them. */
-  places(from: number, to: number): Promise<readonly PagePlace[]>;
+  /** Where the pages `from` … `to − 1` lie now; a checkpoint may move them. Pages in none of them read as zeros. */
+  runs(from: number, to: number): Promise<readonly PageRun[]>;
   /** A segment's file descriptor, where there is one (real disks); undefined: read page by page. */
   file(segment: number): number | undefined;
   close(): void;

@@ -1,0 +1,169 @@
+/**
+ * Resident extents in an arena: a block for each, filled by the native door off the event loop.
+ *
+ * B1 an extent grows within its block; memory is put behind the part it grows into before it gets there, and locked if the rest is.
+ * B2 one that outgrows a large block is not copied on the event loop: it goes back to its pages, and comes in again with the next pin.
+ */
+import { isPinionError, PinionError } from "@pinion/core";
+import { CHUNK_BYTES, type LockDenial, type LoadRun } from "../memory/memory-door.ts";
+import type { ExtentPages } from "../state/state-store.ts";
+import type { Arena, ArenaBlock } from "./arena.ts";
+import type { ExtentMemory } from "./extent-memory.ts";
+import { fillPages, PAGE_BYTES } from "./extent-pages.ts";
+
+/** Larger blocks have room for four times what is in them. */
+const SMALL_BYTES = CHUNK_BYTES;
+/** Copying so much holds the event loop for about 10 ms. */
+const COPIED_BYTES_MAX = 64 * 1024 * 1024;
+const RESERVE = 4;
+const RESERVED_BYTES_MAX = 2 ** 33;
+/** Pages whose places are looked up at once: 4 MiB. */
+const WINDOW_PAGES = 1_024;
+/** Windows that are read at once. */
+const WINDOWS_AT_ONCE = 4;
+
+/** Memory that an extent of this length takes: what a pin reserves. */
+export function arenaBytesFor(lengthBytes: number): number {
+  if (lengthBytes <= SMALL_BYTES / 2) return blockBytesFor(lengthBytes);
+  return (Math.floor(lengthBytes / CHUNK_BYTES) + 1) * CHUNK_BYTES;
+}
+
+function blockBytesFor(lengthBytes: number): number {
+  if (lengthBytes <= SMALL_BYTES / 2)
+    return 2 ** Math.max(16, Math.ceil(Math.log2(lengthBytes + 1)));
+  return Math.max(lengthBytes + CHUNK_BYTES, Math.min(RESERVE * lengthBytes, RESERVED_BYTES_MAX));
+}
+
+export class ArenaMemory implements ExtentMemory {
+  readonly #arena: Arena;
+  readonly #block: ArenaBlock;
+  readonly #hugePages: boolean;
+  readonly #numaNode: number | undefined;
+  #wantsLock = false;
+  #growing: Promise<void> | undefined;
+
+  private constructor(
+    arena: Arena,
+    block: ArenaBlock,
+    hugePages: boolean,
+    numaNode: number | undefined,
+  ) {
+    this.#arena = arena;
+    this.#block = block;
+    this.#hugePages = hugePages;
+    this.#numaNode = numaNode;
+  }
+
+  /** @throws `overloaded` when there is no address space, or no memory */
+  static async allocate(
+    arena: Arena,
+    lengthBytes: number,
+    placing: { readonly hugePages: boolean; readonly numaNode: number | undefined },
+  ): Promise<ArenaMemory> {
+    const block = arena.allocate(blockBytesFor(lengthBytes));
+    if (block === undefined) throw new PinionError("overloaded", "no address space for an extent");
+    const memory = new ArenaMemory(arena, block, placing.hugePages, placing.numaNode);
+    try {
+      await memory.#commit(arenaBytesFor(lengthBytes));
+    } catch (e) {
+      block.release();
+      throw e;
+    }
+    return memory;
+  }
+
+  get block(): ArenaBlock {
+    return this.#block;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#block.bytes;
+  }
+
+  async lock(): Promise<LockDenial | undefined> {
+    this.#wantsLock = true;
+    const denial = await this.#block.lock();
+    if (denial !== undefined) this.#wantsLock = false;
+    return denial;
+  }
+
+  unlock(): void {
+    this.#wantsLock = false;
+    this.#block.unlock();
+  }
+
+  larger(byteCount: number): ExtentMemory | undefined {
+    if (this.#block.committedBytes > COPIED_BYTES_MAX) return undefined;
+    const block = this.#arena.allocate(blockBytesFor(byteCount));
+    if (block === undefined) return undefined;
+    const memory = new ArenaMemory(this.#arena, block, this.#hugePages, this.#numaNode);
+    memory.#wantsLock = this.#wantsLock;
+    memory.grown(byteCount);
+    return memory;
+  }
+
+  /** B1. What fails here costs page faults later, and nothing else. */
+  grown(lengthBytes: number): void {
+    const { committedBytes, byteCount } = this.#block;
+    const wanted = Math.min(arenaBytesFor(lengthBytes + CHUNK_BYTES / 2), byteCount);
+    if (wanted <= committedBytes || this.#growing !== undefined) return;
+    this.#growing = this.#commit(wanted)
+      .then(async () => {
+        if (this.#wantsLock) await this.#block.lock();
+      })
+      .catch((e: unknown) => {
+        if (!isPinionError(e, "overloaded")) throw e;
+      })
+      .finally(() => (this.#growing = undefined));
+  }
+
+  release(): void {
+    this.#block.release();
+  }
+
+  #commit(byteCount: number): Promise<void> {
+    return this.#block.commit(byteCount, {
+      hugePages: this.#hugePages,
+      ...(this.#numaNode === undefined ? {} : { numaNode: this.#numaNode }),
+    });
+  }
+
+  /** As `FillPages`: by native reads where the store has files, and page by page what they cannot bring. */
+  async fill(stored: ExtentPages, pageCount: number, signal?: AbortSignal): Promise<void> {
+    let next = 0;
+    const work = async (): Promise<void> => {
+      while (next < pageCount) {
+        const from = next;
+        next = Math.min(from + WINDOW_PAGES, pageCount);
+        signal?.throwIfAborted();
+        await this.#fillWindow(stored, from, next);
+      }
+    };
+    await Promise.all(Array.from({ length: WINDOWS_AT_ONCE }, work));
+  }
+
+  async #fillWindow(stored: ExtentPages, from: number, to: number): Promise<void> {
+    const native: LoadRun[] = [];
+    const missed: number[] = [];
+    for (const run of await stored.runs(from, to)) {
+      const fd = stored.file(run.segment);
+      if (fd === undefined) {
+        for (let i = 0; i < run.count; i++) missed.push(run.page + i);
+        continue;
+      }
+      native.push({
+        fd,
+        fileOffset: run.offset,
+        regionOffset: run.page * PAGE_BYTES,
+        byteCount: run.count * PAGE_BYTES,
+        checks: run.checks,
+      });
+    }
+    if (native.length > 0) {
+      const { damaged, short } = await this.#block.load(native);
+      // A checkpoint may have moved a page, or its file, meanwhile; if not, reading it says what is wrong with it.
+      for (const offset of [...damaged, ...short]) missed.push(Math.floor(offset / PAGE_BYTES));
+    }
+    if (missed.length > 0) await fillPages(this.bytes, stored, missed);
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Which extents of a worker are in memory: what activations ask for, and a host decides.
+ *
+ * X1 an activation never fails for want of memory: what does not fit is read from disk page by page.
+ * X2 with the end of an activation its memory goes, as soon as nothing looks at it.
+ */
+import type { Clock } from "@pinion/core";
+import type { ActorKey } from "../state/state-store.ts";
+import {
+  PRIORITY_OF_PROFILE,
+  type MemoryProfile,
+  type PinKey,
+  type PinOutcome,
+} from "../residency/pin-types.ts";
+import type { PinManager } from "../residency/pin-manager.ts";
+import type { ActorExtents } from "./actor-extents.ts";
+import type { Arena } from "./arena.ts";
+import type { ExtentMemorySource } from "./extent-memory.ts";
+import { ExtentTarget } from "./extent-target.ts";
+
+/** The extents of one activation and how its type wants them. */
+export interface ResidentActor {
+  readonly actor: ActorKey;
+  readonly extents: ActorExtents;
+  readonly names: readonly string[];
+  readonly profile: MemoryProfile;
+}
+
+export interface ExtentResidency {
+  /** Resolves once the extents are where the profile wants them, or as near as memory allows. @throws `corruption`, `io-error` */
+  activate(actor: ResidentActor): Promise<void>;
+  /** The actor runs a turn. Cheap: called for every turn. */
+  used(actor: ResidentActor): void;
+  /** The activation has ended. */
+  deactivate(actor: ResidentActor): void;
+}
+
+/** Without a budget, without locks: hot and warm extents are in memory, cold ones are not. For tests, and for use without a host. */
+export class PlainResidency implements ExtentResidency {
+  readonly #source: ExtentMemorySource;
+
+  constructor(source: ExtentMemorySource) {
+    this.#source = source;
+  }
+
+  async activate({ extents, names, profile }: ResidentActor): Promise<void> {
+    if (profile !== "cold") await extents.load(names, this.#source);
+  }
+
+  used(): void {}
+
+  deactivate({ extents }: ResidentActor): void {
+    extents.abandon();
+  }
+}
+
+/** How long an extent that had to go waits before it is asked for again. */
+const RETRY_MS = 1_000;
+
+interface Pinned {
+  readonly target: ExtentTarget;
+  retryAtMs: number;
+}
+
+const keyOf = (actor: ActorKey, name: string): PinKey => `${actor}#${name}`;
+
+export class PinnedResidency implements ExtentResidency {
+  readonly pins: PinManager;
+  readonly arena: Arena;
+  readonly #clock: Clock;
+  readonly #pinned = new Map<PinKey, Pinned>();
+
+  /** Both stay their owner's. */
+  constructor(clock: Clock, pins: PinManager, arena: Arena) {
+    this.#clock = clock;
+    this.pins = pins;
+    this.arena = arena;
+  }
+
+  async activate(actor: ResidentActor): Promise<void> {
+    const pinned = actor.names.map((name) => this.#pin(actor, name));
+    // Cold extents come in behind the first turns, if there is room.
+    if (actor.profile !== "cold") await Promise.all(pinned);
+  }
+
+  #pin({ actor, extents, profile }: ResidentActor, name: string): Promise<PinOutcome> | undefined {
+    const image = extents.image(name);
+    if (image === undefined) return undefined;
+    const key = keyOf(actor, name);
+    const target = new ExtentTarget(actor, image, this.arena);
+    this.#pinned.set(key, { target, retryAtMs: this.#clock.nowMs() + RETRY_MS });
+    return this.pins.pin(key, target, { priority: PRIORITY_OF_PROFILE[profile] });
+  }
+
+  used(actor: ResidentActor): void {
+    for (const name of actor.names) {
+      const key = keyOf(actor.actor, name);
+      if (this.pins.renew(key)) continue;
+      // It had to go, and may come back when there is room.
+      const pinned = this.#pinned.get(key);
+      const nowMs = this.#clock.nowMs();
+      if (pinned === undefined || nowMs < pinned.retryAtMs) continue;
+      pinned.retryAtMs = nowMs + RETRY_MS;
+      void this.pins.pin(key, pinned.target, { priority: PRIORITY_OF_PROFILE[actor.profile] });
+    }
+  }
+
+  deactivate({ actor, extents, names }: ResidentActor): void {
+    for (const name of names) {
+      const key = keyOf(actor, name);
+      if (this.#pinned.get(key)?.target.image !== extents.image(name)) continue;
+      this.#pinned.delete(key);
+      this.pins.unpin(key);
+    }
+    extents.abandon();
+  }
+}
