@@ -169,14 +169,15 @@ export function storedValue(bytes: Bytes, slot: number): StoredValue {
   return { start, end: start + valueLength(bytes, start), run };
 }
 
-/** The highest entry that is not above `key`. Part of an operation. @throws `corruption` */
+/** The highest entry from `from` on that is not above `key`. Part of an operation. @throws `corruption` */
 export function floorEntry(
   store: PageStore,
   key: Bytes,
+  from: Bytes,
 ): { readonly leaf: Bytes; readonly slot: number } | undefined {
   // The key itself is in the range, so its end is the key's successor: one zero byte more.
   const to = new Uint8Array(key.length + 1);
   to.set(key);
-  const leaf = new LeafWalk(store, { from: new Uint8Array(0), to }, true).nextNow();
+  const leaf = new LeafWalk(store, { from, to }, true).nextNow();
   return leaf === undefined ? undefined : { leaf: leaf.bytes, slot: leaf.to - 1 };
 }

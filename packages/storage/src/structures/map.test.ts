@@ -43,8 +43,8 @@ describe.each([{ resident: true }, { resident: false }])(
       let handle = rawBytes.open(extent);
       const known: Uint8Array[] = [];
       // Times of growth and times of shrinking, so that nodes split and merge at all heights.
-      for (let step = 0; step < 6_000; step++) {
-        const isGrowing = Math.floor(step / 1500) % 2 === 0;
+      for (let step = 0; step < 4_000; step++) {
+        const isGrowing = Math.floor(step / 1000) % 2 === 0;
         const isOld = known.length > 0 && rng.chance(isGrowing ? 0.3 : 0.9);
         const key = isOld ? rng.pick(known) : randomKey(rng);
         const name = latin(key);
