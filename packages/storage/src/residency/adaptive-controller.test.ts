@@ -174,6 +174,22 @@ describe("the adaptive controller", () => {
     }
   });
 
+  it("tries again what got no room, as long as it is hot", async () => {
+    const host = new AdaptiveHost(2 * MIB);
+    for (const key of ["a", "b"]) await host.pinned(key, "query-critical");
+    host.heat = new Map([
+      ["hot", 0.8],
+      ["a", 0.75],
+      ["b", 0.75],
+    ]);
+    await host.clock.advance(3_000);
+    expect(host.controller.report().promoted).toBe(0);
+    host.pins.unpin("a");
+    await host.clock.advance(1_000);
+    expect(host.controller.report().promoted).toBe(1);
+    expect(host.pins.isPinned("hot")).toBe(true);
+  });
+
   it("takes at most so many changes at a time", async () => {
     const host = new AdaptiveHost(100 * MIB, { ...LEARNED, changesMax: 3 });
     for (let i = 0; i < 7; i++) host.heat.set(`k${i}`, 0.8);
@@ -207,7 +223,11 @@ describe("hints", () => {
 
   it("do not end what somebody else has pinned", async () => {
     const host = new AdaptiveHost(100 * MIB, {});
-    await host.pinned("a", "query-critical");
+    await host.pins.pin("a", host.target("a"), {
+      priority: "query-critical",
+      lifetime: "session",
+      ttlMs: 100_000,
+    });
     host.pins.evict("a", "pressure");
     await host.clock.settle();
     host.controller.willAccessSoon([{ key: "a", target: host.target("a") }], 0);

@@ -203,14 +203,17 @@ export class AdaptiveController {
     const current = this.#pins.priorityOf(key);
     const pinned = this.#pins.isPinned(key);
     if (current !== undefined && pinned && rankOf(current) <= rankOf(wanted)) return false;
-    if (pinned) this.#pins.promote(key, wanted);
-    else
-      void this.#pins.pin(key, target, {
-        priority: wanted,
-        lifetime: "session",
-        ttlMs: this.#options.rebalanceMs,
-      });
-    this.#promoted++;
+    if (pinned) {
+      this.#pins.promote(key, wanted);
+      this.#promoted++;
+      return true;
+    }
+    // A pin that degrades is tried again at the next look, if it is still hot.
+    const ttlMs = this.#options.rebalanceMs;
+    const outcome = this.#pins.pin(key, target, { priority: wanted, lifetime: "session", ttlMs });
+    void outcome.then(({ kind }) => {
+      if (kind !== "degraded") this.#promoted++;
+    });
     return true;
   }
 

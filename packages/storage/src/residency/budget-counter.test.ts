@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { BudgetCounter } from "./budget-counter.ts";
 
 const PAGE = 4096;
@@ -66,6 +66,22 @@ describe("a budget for several workers", () => {
     expect(a.owedBytes).toBe(0);
   });
 
+  it("takes back what is too much when another worker comes in between", () => {
+    const counter = BudgetCounter.create(10 * PAGE, 2);
+    const [a, b] = [counter.open(0), counter.open(1)];
+    const { add } = Atomics;
+    let theirs = 0;
+    const between = vi.spyOn(Atomics, "add").mockImplementation((...args) => {
+      between.mockImplementation(add);
+      theirs = b.reserveUpTo(8 * PAGE);
+      return add(...args);
+    });
+    onTestFinished(() => between.mockRestore());
+    expect(a.reserveUpTo(8 * PAGE)).toBe(2 * PAGE);
+    expect(theirs).toBe(8 * PAGE);
+    expect(counter.usedBytes).toBe(10 * PAGE);
+  });
+
   it("holds with worker threads that race, and gives back what one had that died", async () => {
     const workers = 3;
     const limit = 100 * PAGE;
@@ -78,7 +94,7 @@ describe("a budget for several workers", () => {
         witness,
         worker,
         seed: worker + 1,
-        rounds: 40_000,
+        rounds: 150_000,
       };
       return new Worker(url, { workerData, execArgv: ["--conditions=source"] });
     });

@@ -62,7 +62,11 @@ describe("the memory limit", () => {
   });
 
   it("of a container is found at the mount when the path is the host's", () => {
-    const mount = { "/sys/fs/cgroup/memory.max": `${GIB}\n` };
+    const mount = {
+      "/sys/fs/cgroup/memory.max": `${GIB}\n`,
+      // No control group: nothing outside the mount counts.
+      "/sys/fs/memory.max": "4096\n",
+    };
     for (const path of ["/", "/kubepods/pod9/c1", "/../../c1"]) {
       expect(limitsOf({ "/proc/self/cgroup": `0::${path}\n`, ...mount })).toMatchObject({
         limitBytes: GIB,

@@ -37,6 +37,21 @@ describe("pin", () => {
     expect(await host.pins.pin("a", target, TAIL)).toEqual(LOCKED);
   });
 
+  it("asks for a lock again when it rises from no class", async () => {
+    const host = new PinHost(10 * MIB);
+    const target = host.target("a");
+    target.denial = "limit";
+    await host.pins.pin("a", target, TAIL);
+    host.pins.promote("a", "query-critical");
+    host.pins.promote("a", "none");
+    target.denial = undefined;
+    await host.clock.settle();
+    expect(target.locked).toBe(false);
+    host.pins.promote("a", "background");
+    await host.clock.settle();
+    expect(target.locked).toBe(true);
+  });
+
   it("brings an extent of no priority in without a lock, and never at the cost of another", async () => {
     const host = new PinHost(2 * MIB);
     expect(await host.pins.pin("a", host.target("a"), NONE)).toEqual({
@@ -238,6 +253,17 @@ describe("time", () => {
     await host.pins.stop();
   });
 
+  it("counts the time to live from the last use, also when the pin sinks meanwhile", async () => {
+    const host = new PinHost(4 * MIB);
+    host.pins.start();
+    await host.pins.pin("a", host.target("a"), { ...QUERY, ttlMs: 40_000 });
+    await host.clock.advance(39_000);
+    expect(host.pins.priorityOf("a")).toBe("background");
+    await host.clock.advance(1_000);
+    expect(host.pins.priorityOf("a")).toBeUndefined();
+    await host.pins.stop();
+  });
+
   it("ends pins by their lifetime", async () => {
     const host = new PinHost(10 * MIB);
     host.pins.start();
@@ -255,6 +281,7 @@ describe("time", () => {
         .map((each) => each.key)
         .sort();
     await host.clock.advance(5_000);
+    expect(host.pins.isPinned("ephemeral")).toBe(true);
     host.target("ephemeral").release();
     expect(known()).toEqual(["ephemeral", "long", "other-task", "session", "task"]);
     await host.clock.advance(1_000);
@@ -265,7 +292,7 @@ describe("time", () => {
     await host.clock.advance(1_000);
     expect(known()).toEqual(["long", "other-task", "task"]);
     expect(host.pins.endTask("scan-1")).toBe(1);
-    await host.clock.advance(3_600_000);
+    await host.clock.advance(400_000);
     expect(known()).toEqual(["long", "other-task"]);
     expect(host.pins.stats().evictions.expired).toBe(3);
     await host.pins.stop();

@@ -291,10 +291,11 @@ export class PinManager {
     return true;
   }
 
-  /** Brings an extent in again, for its memory to be where it is wanted. Undefined: it is not resident, or in use. */
+  /** Brings an extent in again, for its memory to be where it is wanted. Undefined: it is not resident, in use, or might not get back in. */
   relocate(key: PinKey): Promise<PinOutcome> | undefined {
     const entry = this.#entries.get(key);
     if (entry?.state !== "resident" || !entry.wanted || entry.referenced) return undefined;
+    if (this.#held || this.#budget.overBytes > 0) return undefined;
     this.#driver.leave(entry, "rebalance");
     return this.#driver.bringIn(entry);
   }

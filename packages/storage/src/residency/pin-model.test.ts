@@ -87,6 +87,7 @@ class Run {
           : rng.pick(["io-error", "corruption", "overloaded"]);
         target.denial = rng.chance(0.7) ? undefined : "limit";
         target.loadMs = rng.pick([0, 0, 5, 900]);
+        target.lockMs = rng.pick([0, 0, 5, 300]);
         target.dropMs = rng.pick([0, 0, 5, 900]);
         return `${key} changes`;
       default: {
@@ -133,6 +134,8 @@ class Run {
     const stats = host.pins.stats();
     const list = host.pins.list({ limit: 1_000 });
     must(stats.usedBytes === used, `${stats.usedBytes} by statistics, ${used} reserved`);
+    const draining = list.filter(({ state }) => state === "draining");
+    must(stats.drainingBytes === sumOf(draining.map(({ bytes }) => bytes)), "bytes that drain");
     must(sumOf(list.map(({ bytes }) => bytes)) === used, "the list adds up to what is reserved");
     for (const priority of PIN_PRIORITIES) {
       const those = list.filter((each) => each.priority === priority && each.state === "resident");

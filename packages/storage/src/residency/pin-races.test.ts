@@ -127,9 +127,100 @@ describe("a pin manager", () => {
     expect(host.pins.stats().degraded).toEqual({ evicted: 3, budget: 1 });
   });
 
+  it("a load that cannot be stopped is kept if it is wanted again, and dropped if not", async () => {
+    const host = new PinHost(4 * MIB);
+    const start = async (key: string) => {
+      const target = host.target(key);
+      target.ignoresAbort = true;
+      target.loadMs = undefined;
+      const outcome = host.pins.pin(key, target, TAIL);
+      await host.clock.settle();
+      host.pins.unpin(key);
+      return { target, outcome };
+    };
+    const again = await start("a");
+    const second = host.pins.pin("a", again.target, TAIL);
+    again.target.finishLoad();
+    expect(await Promise.all([again.outcome, second])).toEqual([LOCKED, LOCKED]);
+    expect(again.target).toMatchObject({ loads: 1, drops: 0 });
+
+    const alone = await start("b");
+    alone.target.finishLoad();
+    expect(await alone.outcome).toMatchObject({ reason: "unpinned" });
+    await host.clock.settle();
+    expect(alone.target).toMatchObject({ loads: 1, drops: 1, state: "absent" });
+
+    const replaced = await start("c");
+    host.targets.delete("c");
+    const other = host.pins.pin("c", host.target("c"), TAIL);
+    replaced.target.finishLoad();
+    expect(await other).toEqual(LOCKED);
+    expect(replaced.target).toMatchObject({ loads: 1, drops: 1, state: "absent", faults: [] });
+    expect(host.target("c").state).toBe("resident");
+    expect(host.counter.usedBytes).toBe(2 * MIB);
+  });
+
+  it("an extent that has to go while it is being locked goes once that is done", async () => {
+    const host = new PinHost(4 * MIB);
+    const target = host.target("a");
+    target.lockMs = 100;
+    const pinned = host.pins.pin("a", target, TAIL);
+    await host.clock.settle();
+    expect(host.pins.evict("a", "pressure")).toBe(true);
+    const again = host.pins.pin("a", target, TAIL);
+    await host.clock.advance(100);
+    expect(await pinned).toMatchObject({ kind: "degraded", reason: "evicted" });
+    await host.clock.advance(100);
+    expect(await again).toEqual(LOCKED);
+    expect(target).toMatchObject({ loads: 2, drops: 1, faults: [] });
+  });
+
+  it("unpin while waiting for room gives back what was reserved at once", async () => {
+    const host = new PinHost(4 * MIB);
+    await fill(host, "background", 3, "b");
+    for (const key of ["b-0", "b-1", "b-2"]) host.target(key).acquire();
+    const waiting = host.pins.pin("t", host.target("t", 2 * MIB), TAIL);
+    await host.clock.settle();
+    expect(host.counter.usedBytes).toBe(4 * MIB);
+    host.pins.unpin("t");
+    expect(await waiting).toMatchObject({ kind: "degraded", reason: "unpinned" });
+    expect(host.counter.usedBytes).toBe(3 * MIB);
+    expect(host.clock.pending).toBe(0);
+  });
+
+  it("gives what becomes free to the most important who waits", async () => {
+    const host = new PinHost(4 * MIB);
+    await fill(host, "background", 4, "b");
+    for (let i = 0; i < 4; i++) host.target(`b-${i}`).acquire();
+    const query = host.pins.pin("q", host.target("q"), QUERY);
+    const tail = host.pins.pin("t", host.target("t"), TAIL);
+    await host.clock.settle();
+    host.target("b-0").release();
+    expect(await tail).toEqual(LOCKED);
+    expect(host.pins.isPinned("q")).toBe(false);
+    host.target("b-1").release();
+    expect(await query).toEqual(LOCKED);
+  });
+
+  it("a limit that is lowered while a pin waits comes first", async () => {
+    const host = new PinHost(4 * MIB, { drainWaitMs: 300 });
+    await fill(host, "background", 4, "b");
+    for (let i = 0; i < 4; i++) host.target(`b-${i}`).acquire();
+    const waiting = host.pins.pin("t", host.target("t"), TAIL);
+    await host.clock.settle();
+    host.counter.setLimit(3 * MIB);
+    host.target("b-0").release();
+    await host.clock.advance(300);
+    expect(await waiting).toMatchObject({ kind: "degraded", reason: "draining" });
+    expect(host.counter.usedBytes).toBe(3 * MIB);
+  });
+
   it("lets nothing in while memory is short", async () => {
     const host = new PinHost(4 * MIB);
+    await host.pins.pin("b", host.target("b"), TAIL);
     host.pins.holdAdmission(true);
+    // It might not get back in.
+    expect(host.pins.relocate("b")).toBeUndefined();
     expect(await host.pins.pin("a", host.target("a"), TAIL)).toMatchObject({ reason: "pressure" });
     host.pins.holdAdmission(false);
     expect(await host.pins.pin("a", host.target("a"), TAIL)).toEqual(LOCKED);

@@ -82,6 +82,8 @@ describe("a forecast", () => {
     expect(late.filter((trend) => trend === "stable").length / late.length).toBeGreaterThan(0.95);
     const around = run(600, saw(0.84, 0.87));
     expect(changes(around)).toEqual(["none", "gentle"]);
+    const slow = run(600, (i) => (i % 60 < 30 ? 0.855 : 0.84));
+    expect(changes(slow)).toEqual(["gentle"]);
   });
 
   it.each([1, 2, 3, 4, 5, 6, 7, 8])("of noise is stable and asks for nothing (seed %i)", (seed) => {

@@ -17,7 +17,10 @@ export class TestTarget implements PinTarget {
   readonly #clock: Clock;
   /** How long a load takes; undefined: until `finishLoad`. */
   loadMs: number | undefined = 0;
+  lockMs = 0;
   dropMs = 0;
+  /** Its load cannot be stopped. */
+  ignoresAbort = false;
   fault: LoadFault | undefined;
   denial: LockDenial | undefined;
   /** Where the next load puts it; undefined: where it was asked for. */
@@ -30,6 +33,7 @@ export class TestTarget implements PinTarget {
   drops = 0;
   faults: string[] = [];
   #references = 0;
+  #locking = false;
   #loadedOn = 0;
   #whenUnreferenced: (() => void) | undefined;
   finishLoad: () => void = () => {};
@@ -62,7 +66,9 @@ export class TestTarget implements PinTarget {
     this.requests.push(request);
     this.state = "loading";
     const aborted = new Promise<"aborted">((resolve) =>
-      signal.addEventListener("abort", () => resolve("aborted")),
+      signal.addEventListener("abort", () => {
+        if (!this.ignoresAbort) resolve("aborted");
+      }),
     );
     const ended = await Promise.race([this.#loadTime(), aborted]);
     if (ended === "aborted" || this.fault !== undefined) {
@@ -74,10 +80,14 @@ export class TestTarget implements PinTarget {
     this.#loadedOn = this.node ?? request.numaNode ?? 0;
   }
 
-  lock(): Promise<LockDenial | undefined> {
+  async lock(): Promise<LockDenial | undefined> {
     this.#expect(this.state === "resident", `lock while ${this.state}`);
+    this.#locking = true;
+    if (this.lockMs > 0) await this.#after(this.lockMs);
+    this.#locking = false;
+    this.#expect(this.state === "resident", `locked while ${this.state}`);
     this.locked = this.denial === undefined;
-    return Promise.resolve(this.denial);
+    return this.denial;
   }
 
   unlock(): void {
@@ -87,6 +97,7 @@ export class TestTarget implements PinTarget {
 
   async drop(): Promise<void> {
     this.#expect(this.state === "resident" && !this.locked, `drop while ${this.state}`);
+    this.#expect(!this.#locking, "drop while it is being locked");
     this.state = "dropping";
     if (this.#references > 0) {
       await new Promise<void>((resolve) => (this.#whenUnreferenced = resolve));
