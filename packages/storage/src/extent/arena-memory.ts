@@ -24,14 +24,15 @@ const WINDOWS_AT_ONCE = 4;
 
 /** Memory that an extent of this length takes: what a pin reserves. */
 export function arenaBytesFor(lengthBytes: number): number {
-  if (lengthBytes <= SMALL_BYTES / 2) return blockBytesFor(lengthBytes);
+  if (lengthBytes <= SMALL_BYTES / 2) return blockBytesFor(lengthBytes, false);
   return (Math.floor(lengthBytes / CHUNK_BYTES) + 1) * CHUNK_BYTES;
 }
 
-function blockBytesFor(lengthBytes: number): number {
+function blockBytesFor(lengthBytes: number, isSparse: boolean): number {
   if (lengthBytes <= SMALL_BYTES / 2)
     return 2 ** Math.max(16, Math.ceil(Math.log2(lengthBytes + 1)));
-  return Math.max(lengthBytes + CHUNK_BYTES, Math.min(RESERVE * lengthBytes, RESERVED_BYTES_MAX));
+  const room = isSparse ? Math.min(RESERVE * lengthBytes, RESERVED_BYTES_MAX) : 0;
+  return Math.max(lengthBytes + CHUNK_BYTES, room);
 }
 
 export class ArenaMemory implements ExtentMemory {
@@ -60,7 +61,7 @@ export class ArenaMemory implements ExtentMemory {
     lengthBytes: number,
     placing: { readonly hugePages: boolean; readonly numaNode: number | undefined },
   ): Promise<ArenaMemory> {
-    const block = arena.allocate(blockBytesFor(lengthBytes));
+    const block = arena.allocate(blockBytesFor(lengthBytes, arena.isSparse));
     if (block === undefined) throw new PinionError("overloaded", "no address space for an extent");
     const memory = new ArenaMemory(arena, block, placing.hugePages, placing.numaNode);
     try {
@@ -94,7 +95,7 @@ export class ArenaMemory implements ExtentMemory {
 
   larger(byteCount: number): ExtentMemory | undefined {
     if (this.#block.committedBytes > COPIED_BYTES_MAX) return undefined;
-    const block = this.#arena.allocate(blockBytesFor(byteCount));
+    const block = this.#arena.allocate(blockBytesFor(byteCount, this.#arena.isSparse));
     if (block === undefined) return undefined;
     const memory = new ArenaMemory(this.#arena, block, this.#hugePages, this.#numaNode);
     memory.#wantsLock = this.#wantsLock;

@@ -151,6 +151,11 @@ export class Arena {
     this.#door = door;
   }
 
+  /** Address space costs nothing here: blocks may be larger than what is in them. */
+  get isSparse(): boolean {
+    return this.#door.kind === "addon";
+  }
+
   /**
    * A block of address space for at least `byteCount` bytes, zeros, without memory until `commit`.
    * @returns undefined when the address space is used up
