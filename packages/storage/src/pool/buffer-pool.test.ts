@@ -1,8 +1,9 @@
 import { isPinionError, PinionError, seededRng, VirtualClock } from "@pinion/core";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { BufferPool, type BufferPoolOptions, type PageSource } from "./buffer-pool.ts";
+import { BufferPool, type BufferPoolOptions } from "./buffer-pool.ts";
 import type { PageLease } from "./page-lease.ts";
+import type { PageSource } from "./page-load.ts";
 import type { ReadHint } from "./cache-policy.ts";
 import { FRAME_BYTES, SlabFrames } from "./frame-store.ts";
 import { IoScheduler } from "./io-scheduler.ts";
@@ -16,6 +17,8 @@ class NumberedPages implements PageSource {
   /** These may be read a second time while they are being read. */
   readonly invalidated = new Set<number>();
   reads: number[] = [];
+  /** Reads that cover this page fail. */
+  unreadable = -1;
   latencyMs = 1;
   readonly clock = new VirtualClock();
   readonly io = new IoScheduler((file, offset, into) => this.#read(file, offset, into));
@@ -37,7 +40,7 @@ class NumberedPages implements PageSource {
       this.reading.add(key);
       this.reads.push(key);
     }
-    return new Promise((resolve) =>
+    return new Promise((resolve, reject) =>
       this.clock.setTimer(this.latencyMs, () => {
         for (const [i, key] of keys.entries()) {
           this.reading.delete(key);
@@ -45,7 +48,8 @@ class NumberedPages implements PageSource {
           into[i]!.fill(0);
           new DataView(into[i]!.buffer, into[i]!.byteOffset).setFloat64(0, content);
         }
-        resolve(into.length * FRAME_BYTES);
+        if (keys.includes(this.unreadable)) reject(new PinionError("io-error", "cannot read"));
+        else resolve(into.length * FRAME_BYTES);
       }),
     );
   }
@@ -178,6 +182,21 @@ test("a run is one read of what is missing, and one damaged page of it fails it 
   expect(pool.get(33)).toBeUndefined();
   expect(numberIn(pool.get(34)!)).toBe(34);
   expect(pool.stats()).toMatchObject({ inUseFrames: 0, usedFrames: 27, damaged: 1 });
+});
+
+test("a page of a run that cannot be read does not take its neighbours with it", async () => {
+  const pages = new NumberedPages();
+  const pool = poolOf(pages, 40);
+  pages.unreadable = 12;
+  await expect(served(pages, pool.fetchRun(10, 5))).rejects.toMatchObject({ code: "io-error" });
+  expect([10, 11, 12, 13, 14].map((key) => pool.get(key) !== undefined)).toEqual([
+    true,
+    true,
+    false,
+    true,
+    true,
+  ]);
+  expect(pool.stats()).toMatchObject({ inUseFrames: 0, usedFrames: 4, damaged: 0 });
 });
 
 test("a run that finds no frames is refused as a whole", async () => {

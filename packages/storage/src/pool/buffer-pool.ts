@@ -22,18 +22,18 @@ import type { AdmissionHint, CachePolicy, MakePolicy, ReadHint } from "./cache-p
 import { FRAME_BYTES, SlabFrames, type FrameStore } from "./frame-store.ts";
 import { FrameFlag, FrameTable, NO_FRAME } from "./frame-table.ts";
 import type { IoClass, IoScheduler } from "./io-scheduler.ts";
+import {
+  givenUp,
+  readPages,
+  unlessAborted,
+  verifyPages,
+  type Load,
+  type PageSource,
+} from "./page-load.ts";
 import { PoolMetrics, type BufferPoolStats } from "./pool-metrics.ts";
 import { FrameLease, type PageLease } from "./page-lease.ts";
 import { Prefetcher } from "./prefetcher.ts";
 import { SteeredPolicy } from "./steered-policy.ts";
-
-/** Where pages come from. Keys are safe integers ≥ 0; neighbours on the disk should be neighbours in number. */
-export interface PageSource {
-  /** Undefined: there is no such page. */
-  locate(key: number): { readonly file: number; readonly offset: number } | undefined;
-  /** Called once for each page that was read, before anybody sees it. @throws what the reader is to see, `corruption` */
-  verify(key: number, bytes: Uint8Array): void;
-}
 
 export interface BufferPoolOptions {
   /** Memory for pages; whole frames of it are used, at least one. */
@@ -57,20 +57,6 @@ export interface FetchOptions {
   readonly ioClass?: IoClass;
   /** Gives up waiting. */
   readonly signal?: AbortSignal;
-}
-
-/** A read that fills frames with pages that follow one another. It holds a reference to each. */
-interface Load {
-  readonly firstKey: number;
-  readonly frames: readonly number[];
-  readonly ioClass: IoClass;
-  /** Takes the read out of the queue; only where somebody may want that. */
-  readonly abort: AbortController | undefined;
-  waiters: number;
-  /** What went wrong, by frame. */
-  readonly failures: Map<number, unknown>;
-  /** Never rejects. */
-  ended: Promise<void>;
 }
 
 /** 1 MiB. */
@@ -147,54 +133,63 @@ export class BufferPool {
   async fetchRun(first: number, count: number, options: FetchOptions = {}): Promise<PageLease[]> {
     assert(count <= RUN_PAGES_MAX, "a run is longer than one read may be");
     const { hint = "interactive", ioClass = "user" } = options;
-    const wanted: Promise<PageLease>[] = [];
+    const wanted: Promise<PageLease[]>[] = [];
     for (let key = first; key < first + count;) {
       const missing = this.#missingFrom(key, first + count);
       if (missing < 2) {
-        wanted.push(this.fetch(key++, options));
+        wanted.push(this.fetch(key++, options).then((lease) => [lease]));
         continue;
       }
-      let load: Load;
       try {
-        load = this.#begin(key, missing, hint, ioClass, false);
+        // There may be frames for some only.
+        const load = this.#begin(key, missing, hint, ioClass, false);
+        wanted.push(this.#leaseAll(load, options.signal));
+        key += load.frames.length;
       } catch (e) {
         wanted.push(Promise.reject(e as Error));
         break;
       }
-      // There may have been frames for some only.
-      for (const _ of load.frames) wanted.push(this.#fetchMissing(key++, options, load));
     }
     const results = await Promise.allSettled(wanted);
-    const leases: PageLease[] = [];
-    let failure: unknown;
-    for (const result of results) {
-      if (result.status === "fulfilled") leases.push(result.value);
-      else failure ??= result.reason;
-    }
-    if (failure === undefined) return leases;
+    const leases = results.flatMap((r) => (r.status === "fulfilled" ? r.value : []));
+    const failed = results.find((r) => r.status === "rejected");
+    if (failed === undefined) return leases;
     for (const lease of leases) lease.release();
+    throw failed.reason as Error;
+  }
+
+  /** What a read brings that nobody takes out of the queue: all of it, or none. */
+  async #leaseAll(load: Load, signal: AbortSignal | undefined): Promise<PageLease[]> {
+    const { firstKey, frames, failures } = load;
+    const begunMs = this.#clock.nowMs();
+    this.#metrics.misses += frames.length;
+    for (const frame of frames) this.#table.reference(frame);
+    await (signal === undefined ? load.ended : unlessAborted(load.ended, signal));
+    const failure = signal?.aborted ? givenUp(signal) : failures.values().next().value;
+    if (failure === undefined) {
+      this.#metrics.noteRead(this.#clock.nowMs() - begunMs);
+      return frames.map((frame, i) => new FrameLease(this.#table, frame, firstKey + i));
+    }
+    for (const frame of frames) this.#table.release(frame);
     throw failure as Error;
   }
 
-  /** @param begun the read that is already under way for it */
-  async #fetchMissing(key: number, options: FetchOptions, begun?: Load): Promise<PageLease> {
+  async #fetchMissing(key: number, options: FetchOptions): Promise<PageLease> {
     const { hint = "interactive", ioClass = "user", signal } = options;
     this.#metrics.misses++;
     const begunMs = this.#clock.nowMs();
-    for (let load = begun; ; load = undefined) {
+    for (;;) {
       if (signal?.aborted) throw givenUp(signal);
-      if (load === undefined) {
-        const frame = this.#table.find(key);
-        load = frame === NO_FRAME ? undefined : this.#loads.get(frame);
-        if (load !== undefined) this.#join(load, frame, key, hint, ioClass);
-        else if (frame !== NO_FRAME) {
-          // It came while the read before ours was taken out of the queue.
-          this.#table.reference(frame);
-          return new FrameLease(this.#table, frame, key);
-        } else {
-          load = this.#begin(key, 1, hint, ioClass, signal !== undefined);
-          this.#readAhead(key);
-        }
+      const found = this.#table.find(key);
+      let load = found === NO_FRAME ? undefined : this.#loads.get(found);
+      if (load !== undefined) this.#join(load, found, key, hint, ioClass);
+      else if (found !== NO_FRAME) {
+        // It came while the read before ours was taken out of the queue.
+        this.#table.reference(found);
+        return new FrameLease(this.#table, found, key);
+      } else {
+        load = this.#begin(key, 1, hint, ioClass, signal !== undefined);
+        this.#readAhead(key);
       }
       const frame = load.frames[key - load.firstKey]!;
       const failure = await this.#wait(load, frame, signal);
@@ -386,49 +381,17 @@ export class BufferPool {
   async #fill(load: Load, file: number, offset: number): Promise<void> {
     const { firstKey, frames, failures } = load;
     const into = frames.map((frame) => this.#table.bytes(frame));
-    await this.#read(load, file, offset, into);
+    const begunMs = this.#clock.nowMs();
+    await readPages(this.#io, load, file, offset, into);
+    // What was refused or given up says nothing about the disk.
+    if (failures.size === 0) this.#prefetcher?.noteRead(this.#clock.nowMs() - begunMs);
+    this.#metrics.damaged += verifyPages(this.#source, load, into);
     for (const [i, frame] of frames.entries()) {
       const key = firstKey + i;
-      if (!failures.has(frame)) this.#verify(load, frame, key, into[i]!);
       if (failures.has(frame)) this.#forget(frame, key);
       this.#loads.delete(frame);
       this.#table.clear(frame, FrameFlag.loading);
       this.#table.release(frame);
-    }
-  }
-
-  async #read(
-    load: Load,
-    file: number,
-    offset: number,
-    into: readonly Uint8Array[],
-  ): Promise<void> {
-    const { frames, failures, ioClass, abort } = load;
-    const begunMs = this.#clock.nowMs();
-    try {
-      await this.#io.read(file, offset, into, ioClass, abort?.signal);
-      this.#prefetcher?.noteRead(this.#clock.nowMs() - begunMs);
-    } catch (e) {
-      const refused = isPinionError(e, "cancelled") || isPinionError(e, "overloaded");
-      if (refused || frames.length === 1) {
-        for (const frame of frames) failures.set(frame, e);
-        return;
-      }
-      // One page that cannot be read must not fail its neighbours.
-      const each = await Promise.allSettled(
-        into.map((bytes, i) => this.#io.read(file, offset + i * FRAME_BYTES, [bytes], ioClass)),
-      );
-      for (const [i, result] of each.entries())
-        if (result.status === "rejected") failures.set(frames[i]!, result.reason);
-    }
-  }
-
-  #verify({ failures }: Load, frame: number, key: number, bytes: Uint8Array): void {
-    try {
-      this.#source.verify(key, bytes);
-    } catch (e) {
-      this.#metrics.damaged++;
-      failures.set(frame, e);
     }
   }
 
@@ -458,22 +421,4 @@ export class BufferPool {
     this.#guessesRunning++;
     void load.ended.then(() => this.#guessesRunning--);
   }
-}
-
-function givenUp(signal: AbortSignal): PinionError {
-  return new PinionError("cancelled", "nobody waits for the page any more", {
-    cause: signal.reason,
-  });
-}
-
-/** Resolves when either comes. */
-function unlessAborted(ended: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const onEnd = (): void => {
-      signal.removeEventListener("abort", onEnd);
-      resolve();
-    };
-    signal.addEventListener("abort", onEnd);
-    void ended.then(onEnd);
-  });
 }

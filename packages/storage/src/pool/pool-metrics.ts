@@ -38,7 +38,7 @@ export interface BufferPoolStats {
   readonly b2: number;
   /** Share of the pool that pages seen once are meant to have. */
   readonly t1Target: number;
-  /** From the request of a page that was not there to its verified bytes, µs. */
+  /** From the request of a page that was not there, or of a run of them, to verified bytes, µs. */
   readonly readLatencyUs: LatencySummary;
 }
 

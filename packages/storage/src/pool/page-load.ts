@@ -1,0 +1,88 @@
+/** One read on its way into frames: what it is, how it is made, what can go wrong with it. */
+import { isPinionError, PinionError } from "@pinion/core";
+import { FRAME_BYTES } from "./frame-store.ts";
+import type { IoClass, IoScheduler } from "./io-scheduler.ts";
+
+/** Where pages come from. Keys are safe integers ≥ 0; neighbours on the disk should be neighbours in number. */
+export interface PageSource {
+  /** Undefined: there is no such page. */
+  locate(key: number): { readonly file: number; readonly offset: number } | undefined;
+  /** Called once for each page that was read, before anybody sees it. @throws what the reader is to see, `corruption` */
+  verify(key: number, bytes: Uint8Array): void;
+}
+
+/** A read that fills frames with pages that follow one another. It holds a reference to each. */
+export interface Load {
+  readonly firstKey: number;
+  readonly frames: readonly number[];
+  readonly ioClass: IoClass;
+  /** Takes the read out of the queue; only where somebody may want that. */
+  readonly abort: AbortController | undefined;
+  waiters: number;
+  /** What went wrong, by frame. */
+  readonly failures: Map<number, unknown>;
+  /** Never rejects. */
+  ended: Promise<void>;
+}
+
+/** Fills `into`, a buffer for each page, and notes what cannot be read. */
+export async function readPages(
+  io: IoScheduler,
+  { frames, failures, ioClass, abort }: Load,
+  file: number,
+  offset: number,
+  into: readonly Uint8Array[],
+): Promise<void> {
+  try {
+    await io.read(file, offset, into, ioClass, abort?.signal);
+  } catch (e) {
+    const notRead = isPinionError(e, "cancelled") || isPinionError(e, "overloaded");
+    if (notRead || frames.length === 1) {
+      for (const frame of frames) failures.set(frame, e);
+      return;
+    }
+    // One page that cannot be read must not fail its neighbours.
+    const each = await Promise.allSettled(
+      into.map((bytes, i) => io.read(file, offset + i * FRAME_BYTES, [bytes], ioClass)),
+    );
+    for (const [i, result] of each.entries())
+      if (result.status === "rejected") failures.set(frames[i]!, result.reason);
+  }
+}
+
+/** Notes which of the pages that were read are not what they should be. @returns how many */
+export function verifyPages(
+  source: PageSource,
+  { firstKey, frames, failures }: Load,
+  bytes: readonly Uint8Array[],
+): number {
+  let damaged = 0;
+  for (const [i, frame] of frames.entries()) {
+    if (failures.has(frame)) continue;
+    try {
+      source.verify(firstKey + i, bytes[i]!);
+    } catch (e) {
+      damaged++;
+      failures.set(frame, e);
+    }
+  }
+  return damaged;
+}
+
+export function givenUp(signal: AbortSignal): PinionError {
+  return new PinionError("cancelled", "nobody waits for the page any more", {
+    cause: signal.reason,
+  });
+}
+
+/** Resolves when either comes. */
+export function unlessAborted(ended: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const onEnd = (): void => {
+      signal.removeEventListener("abort", onEnd);
+      resolve();
+    };
+    signal.addEventListener("abort", onEnd);
+    void ended.then(onEnd);
+  });
+}
