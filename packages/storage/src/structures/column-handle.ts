@@ -27,7 +27,7 @@ import {
   type StoredValue,
 } from "./column-types.ts";
 import { ColumnView } from "./column-view.ts";
-import { drive, settle, type MaybePromise, type Steps } from "./structure.ts";
+import { drive, settle, Writes, type MaybePromise, type Steps } from "./structure.ts";
 
 /** Which rows: from `from` (default 0) up to `to`, exclusive (default: the end), and of those the ones that match. */
 export interface RowQuery<T extends ColumnType> {
@@ -51,7 +51,7 @@ export class Column<T extends ColumnType> {
   readonly #dictionary: ColumnDictionary | undefined;
   readonly #one: StoredArray;
   readonly #oneBytes: Uint8Array;
-  #writing = false;
+  readonly #writes: Writes;
   protected readonly stored: StoredType;
   protected readonly kernels: ScanKernels;
 
@@ -63,8 +63,10 @@ export class Column<T extends ColumnType> {
     this.stored = stored;
     this.#encode = encode;
     this.kernels = kernels;
-    this.#layout = new ColumnLayout(extent, stored);
-    this.#reader = new ColumnReader(this.#layout);
+    const layout = new ColumnLayout(extent, stored);
+    this.#layout = layout;
+    this.#writes = new Writes("column", () => layout.forget());
+    this.#reader = new ColumnReader(layout);
     this.#dictionary = stored.type === "string" ? new ColumnDictionary(this.#layout) : undefined;
     this.#one = stored.make(1);
     this.#oneBytes = bytesOf(this.#one);
@@ -121,7 +123,7 @@ export class Column<T extends ColumnType> {
     if (
       this.#dictionary === undefined &&
       layout.current &&
-      !this.#writing &&
+      !this.#writes.running &&
       this.#extent.lengthBytes > 0 &&
       layout.tailRows + 1 < this.stored.rows
     ) {
@@ -129,12 +131,12 @@ export class Column<T extends ColumnType> {
       this.#extent.append(this.#oneBytes);
       return layout.wrote();
     }
-    return this.#write(this.#appendAll([value]));
+    return this.#writes.run(this.#appendAll([value]));
   }
 
   /** Adds rows in order. A turn can write 16 MiB, which is 2 million f64. @throws as `append`, before anything is written */
   appendMany(values: ColumnArrays[T] | readonly ColumnValues[T][]): MaybePromise<void> {
-    return this.#write(this.#appendAll(values));
+    return this.#writes.run(this.#appendAll(values));
   }
 
   /**
@@ -142,7 +144,7 @@ export class Column<T extends ColumnType> {
    * @throws as `append`, `invalid-argument` for a row beyond the end
    */
   set(row: number, value: ColumnValues[T]): MaybePromise<void> {
-    return this.#write(this.#set(row, value));
+    return this.#writes.run(this.#set(row, value));
   }
 
   /** What is in memory, without waiting: for loops in actor code. Shows this turn's writes, too. @throws `not-resident` */
@@ -202,20 +204,6 @@ export class Column<T extends ColumnType> {
   ): Steps<ColumnArrays[T]> {
     yield* this.#ready();
     return this.#arrayOf(yield* this.#reader.gather(firstRow, picked, count));
-  }
-
-  #write(steps: Steps<void>): MaybePromise<void> {
-    if (this.#writing)
-      throw new PinionError("invalid-argument", "a write to this column has not been awaited");
-    this.#writing = true;
-    try {
-      const done = drive(steps);
-      if (done !== undefined) return done.finally(() => (this.#writing = false));
-      this.#writing = false;
-    } catch (e) {
-      this.#writing = false;
-      throw e;
-    }
   }
 
   #numbersOf(values: ColumnArrays[T] | readonly ColumnValues[T][]): StoredArray {

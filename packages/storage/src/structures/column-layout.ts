@@ -99,6 +99,11 @@ export class ColumnLayout {
     this.stored = stored;
   }
 
+  /** The next `load` reads them again. */
+  forget(): void {
+    this.#generation = -1;
+  }
+
   /** The fields below are those of the extent (C3). */
   get current(): boolean {
     return this.#generation === this.extent.generation;

@@ -65,6 +65,59 @@ async function driveLater<T>(steps: Steps<T>, first: Promise<unknown>): Promise<
   }
 }
 
+/**
+ * The writes of a handle, one at a time: half of one and half of another would be neither. What a failed one left half done is for
+ * the turn to throw away.
+ */
+export class Writes {
+  readonly #kind: StructureKind;
+  readonly #forget: () => void;
+  #running = false;
+
+  /** @param forget after a failure: what is known of the extent may not be so */
+  constructor(kind: StructureKind, forget: () => void) {
+    this.#kind = kind;
+    this.#forget = forget;
+  }
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  /** @throws `invalid-argument` while another one runs */
+  run<R>(steps: Steps<R>): MaybePromise<R> {
+    if (this.#running)
+      throw new PinionError("invalid-argument", `a write to this ${this.#kind} was not awaited`);
+    this.#running = true;
+    let done: MaybePromise<R>;
+    try {
+      done = drive(steps);
+    } catch (e) {
+      this.#failed();
+      throw e;
+    }
+    if (done instanceof Promise) return this.#await(done);
+    this.#running = false;
+    return done;
+  }
+
+  async #await<R>(pending: Promise<R>): Promise<R> {
+    try {
+      const done = await pending;
+      this.#running = false;
+      return done;
+    } catch (e) {
+      this.#failed();
+      throw e;
+    }
+  }
+
+  #failed(): void {
+    this.#running = false;
+    this.#forget();
+  }
+}
+
 /** Brings in a range, which the caller has checked against the length of the extent. */
 export function* fetchBytes(
   extent: ExtentAccess,
