@@ -75,3 +75,6 @@ export { KvStateStore, STATE_BYTES_MAX, type KvStateStoreOptions } from "./state
 export { SegmentStateStore, type SegmentStateStoreOptions } from "./state/segment-state-store.ts";
 export * from "./state/state-store.ts";
 export * from "./structures/index.ts";
+export * from "./residency/index.ts";
+export { memoryDoor } from "./memory/open-memory-door.ts";
+export type { MemoryDoor, MemoryFacts, LockDenial, Region } from "./memory/memory-door.ts";

@@ -2,14 +2,14 @@
  * The extents an actor type declares, and how a turn reaches them: `ctx.extents.<name>`, a handle of the structure that is declared for the name.
  */
 import { PinionError } from "@pinion/core";
-import type { ExtentAccess, ExtentDeclarations } from "@pinion/storage";
-import type { MemoryOptions } from "../definition/define-actor.ts";
+import type { ExtentAccess } from "@pinion/storage";
+import type { ExtentOptions, MemoryOptions } from "../definition/define-actor.ts";
 
 /** How an actor's extents are kept while it is active. */
 export type MemoryProfile = "hot" | "warm" | "cold";
 
 export interface DeclaredExtents {
-  readonly declarations: ExtentDeclarations;
+  readonly declarations: ExtentOptions;
   readonly names: readonly string[];
   readonly profile: MemoryProfile;
   /** An object with a handle for each name, made when it is first asked for. */
@@ -53,7 +53,7 @@ export function declareExtents(
 
 /** Getters on a prototype: a turn that reaches for one extent makes one handle. */
 function handlesClass(
-  declarations: ExtentDeclarations,
+  declarations: ExtentOptions,
 ): new (extent: (name: string) => ExtentAccess) => object {
   class Handles {
     readonly #extent: (name: string) => ExtentAccess;

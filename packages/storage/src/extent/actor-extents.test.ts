@@ -14,10 +14,7 @@ const SHARD = shardId(0);
 const ACTOR = "main@main:thing/1";
 const NAMES = ["a", "b", "c"];
 const DECLARED: ExtentDeclarations = Object.fromEntries(
-  NAMES.map((name) => [
-    name,
-    { kind: "column", version: 1, options: { growBytes: 65_536 }, open: () => undefined },
-  ]),
+  NAMES.map((name) => [name, { kind: "column", version: 1 }]),
 );
 
 type Model = Map<string, Uint8Array>;

@@ -7,15 +7,16 @@
  */
 import { PinionError, type Lsn, type ShardId } from "@pinion/core";
 import type { ActorKey, ExtentChange, StateStore } from "../state/state-store.ts";
-import type { StructureDefinition } from "../structures/structure.ts";
 import { decodeDeltas, encodeDeltas, type ExtentDelta } from "./extent-delta.ts";
 import { ExtentImage } from "./extent-image.ts";
 import { fillByPage, PAGE_BYTES, pageOf } from "./extent-pages.ts";
 import { ExtentTurn, WriteBudget } from "./extent-turn.ts";
 import { capacityFor, type ExtentMemory, type ExtentMemorySource } from "./extent-memory.ts";
 
-/** Extents by name, as a definition declares them. */
-export type ExtentDeclarations = Readonly<Record<string, StructureDefinition<unknown>>>;
+/** Extents by name, as a definition declares them: what structure each holds, and the version of its format that is written. */
+export type ExtentDeclarations = Readonly<
+  Record<string, { readonly kind: string; readonly version: number }>
+>;
 
 export interface ExtentsOwner {
   readonly store: StateStore;

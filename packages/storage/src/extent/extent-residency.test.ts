@@ -19,7 +19,7 @@ import { PinnedResidency } from "./extent-residency.ts";
 const SHARD = shardId(0);
 const MIB = 2 ** 20;
 const DECLARED: ExtentDeclarations = {
-  data: { kind: "column", version: 1, options: { growBytes: 65_536 }, open: () => undefined },
+  data: { kind: "column", version: 1 },
 };
 
 const doors = [

@@ -12,6 +12,8 @@ import {
   type PinKey,
   type PinOutcome,
 } from "../residency/pin-types.ts";
+import type { HotExtent } from "../residency/adaptive-controller.ts";
+import { Heat } from "../residency/heat.ts";
 import type { PinManager } from "../residency/pin-manager.ts";
 import type { ActorExtents } from "./actor-extents.ts";
 import type { Arena } from "./arena.ts";
@@ -59,6 +61,7 @@ const RETRY_MS = 1_000;
 
 interface Pinned {
   readonly target: ExtentTarget;
+  readonly heat: Heat;
   retryAtMs: number;
 }
 
@@ -88,21 +91,35 @@ export class PinnedResidency implements ExtentResidency {
     if (image === undefined) return undefined;
     const key = keyOf(actor, name);
     const target = new ExtentTarget(actor, image, this.arena);
-    this.#pinned.set(key, { target, retryAtMs: this.#clock.nowMs() + RETRY_MS });
+    this.#pinned.set(key, {
+      target,
+      heat: new Heat(),
+      retryAtMs: this.#clock.nowMs() + RETRY_MS,
+    });
     return this.pins.pin(key, target, { priority: PRIORITY_OF_PROFILE[profile] });
   }
 
   used(actor: ResidentActor): void {
+    const nowMs = this.#clock.nowMs();
     for (const name of actor.names) {
       const key = keyOf(actor.actor, name);
+      const pinned = this.#pinned.get(key);
+      pinned?.heat.touch(nowMs);
       if (this.pins.renew(key)) continue;
       // It had to go, and may come back when there is room.
-      const pinned = this.#pinned.get(key);
-      const nowMs = this.#clock.nowMs();
       if (pinned === undefined || nowMs < pinned.retryAtMs) continue;
       pinned.retryAtMs = nowMs + RETRY_MS;
       void this.pins.pin(key, pinned.target, { priority: PRIORITY_OF_PROFILE[actor.profile] });
     }
+  }
+
+  /** Of all extents of active actors, resident or not, the hottest first. */
+  hottest(limit: number): HotExtent[] {
+    const nowMs = this.#clock.nowMs();
+    return [...this.#pinned]
+      .sort(([, a], [, b]) => b.heat.rank - a.heat.rank)
+      .slice(0, limit)
+      .map(([key, { target, heat }]) => ({ key, target, heat: heat.at(nowMs) }));
   }
 
   deactivate({ actor, extents, names }: ResidentActor): void {

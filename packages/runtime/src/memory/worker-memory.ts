@@ -1,0 +1,118 @@
+/**
+ * Memory of one worker outside its JavaScript heap: the arena its extents are in, the pins that keep them there, and the governor that makes
+ * them go before the system does.
+ */
+import type { Clock, Telemetry } from "@pinion/core";
+import { observeMemory } from "./memory-metrics.ts";
+import {
+  AdaptiveController,
+  Arena,
+  BudgetCounter,
+  MemoryGovernor,
+  memoryDoor,
+  PinManager,
+  PinnedResidency,
+  readMemoryLimits,
+  readUsedBytes,
+  type AdaptiveReport,
+  type ArenaStats,
+  type ExtentResidency,
+  type GovernorReport,
+  type MemoryFacts,
+  type PinFilter,
+  type PinListing,
+  type PinStats,
+} from "@pinion/storage";
+
+export interface WorkerMemoryOptions {
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  /** Of this worker among those of the host, from 0. */
+  readonly worker: number;
+  /** What `hostMemory` made. */
+  readonly budget: SharedArrayBuffer;
+}
+
+/** What `pinion pins` and the admin port show of a worker's memory. */
+export interface MemoryReport {
+  /** "addon", or "portable" with the reason: then nothing can be locked. */
+  readonly door: string;
+  readonly degraded: string | undefined;
+  readonly facts: MemoryFacts;
+  readonly arena: ArenaStats;
+  readonly pins: PinStats;
+  readonly pressure: GovernorReport;
+  readonly adaptive: AdaptiveReport;
+}
+
+export class WorkerMemory {
+  readonly residency: ExtentResidency;
+  readonly #residency: PinnedResidency;
+  readonly #pins: PinManager;
+  readonly #arena: Arena;
+  readonly #governor: MemoryGovernor;
+  readonly #adaptive: AdaptiveController;
+
+  constructor({ clock, telemetry, worker, budget }: WorkerMemoryOptions) {
+    const door = memoryDoor();
+    const limits = readMemoryLimits();
+    this.#arena = new Arena(door);
+    this.#pins = new PinManager({ clock, budget: new BudgetCounter(budget).open(worker) });
+    this.#residency = new PinnedResidency(clock, this.#pins, this.#arena);
+    this.residency = this.#residency;
+    this.#governor = new MemoryGovernor({
+      clock,
+      telemetry,
+      ports: {
+        usage: () => {
+          const usedBytes = readUsedBytes(limits);
+          return usedBytes === undefined ? undefined : { usedBytes, limitBytes: limits.limitBytes };
+        },
+        pool: { shrink: () => 0 },
+        pins: this.#pins,
+      },
+    });
+    this.#adaptive = new AdaptiveController({
+      clock,
+      pins: this.#pins,
+      ports: {
+        hottest: (limit) => this.#residency.hottest(limit),
+        majorFaults: () => door.facts().majorFaults,
+      },
+    });
+    observeMemory(
+      telemetry,
+      clock,
+      () => this.#pins.stats(),
+      () => this.#arena.stats(),
+    );
+    this.#pins.start();
+    this.#governor.start();
+    this.#adaptive.start();
+  }
+
+  report(): MemoryReport {
+    const door = memoryDoor();
+    return {
+      door: door.kind,
+      degraded: door.degraded,
+      facts: door.facts(),
+      arena: this.#arena.stats(),
+      pins: this.#pins.stats(),
+      pressure: this.#governor.report(),
+      adaptive: this.#adaptive.report(),
+    };
+  }
+
+  pinList(filter: PinFilter): PinListing[] {
+    return this.#pins.list(filter);
+  }
+
+  /** After the worker has let its activations go. */
+  async stop(): Promise<void> {
+    this.#governor.stop();
+    this.#adaptive.stop();
+    await this.#pins.stop();
+    this.#arena.close();
+  }
+}
