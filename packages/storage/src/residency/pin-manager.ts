@@ -283,6 +283,25 @@ export class PinManager {
     return going;
   }
 
+  /**
+   * What a resident extent takes from now on: asked before it grows, told after it has shrunk. Only free room counts, nobody goes for it.
+   * @returns false when there is none, or the extent is not resident; then it must not grow
+   */
+  resize(key: PinKey, byteCount: number): boolean {
+    const entry = this.#entries.get(key);
+    if (entry?.state !== "resident") return false;
+    const more = byteCount - entry.bytes;
+    if (more <= 0) {
+      this.#ledger.take(entry, more);
+      this.#claims.freed(-more);
+      return true;
+    }
+    const taken = this.#budget.reserveUpTo(more);
+    if (taken === more) this.#ledger.take(entry, more);
+    else this.#claims.freed(taken);
+    return taken === more;
+  }
+
   /** Makes one extent go, whatever its class. @returns false when it is not resident */
   evict(key: PinKey, reason: EvictionReason): boolean {
     const entry = this.#entries.get(key);

@@ -95,6 +95,12 @@ class Run {
         if (rng.chance(0.2)) return `task ends: ${pins.endTask("t")}`;
         if (rng.chance(0.2)) return `evict ${key}: ${pins.evict(key, "adaptive")}`;
         if (rng.chance(0.2)) return `demote ${key}: ${pins.demote(key)}`;
+        if (rng.chance(0.3)) {
+          const bytes = (1 + rng.below(6)) * MIB;
+          const fits = pins.resize(key, bytes);
+          if (fits) target.bytes = bytes;
+          return `resize ${key} ${bytes / MIB}: ${fits}`;
+        }
         if (rng.chance(0.3)) return `relocate ${key}: ${this.await(pins.relocate(key))}`;
         return `shed ${pins.shed(rng.below(8) * MIB, upTo, "pressure")}`;
       }

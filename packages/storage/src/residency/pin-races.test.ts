@@ -175,6 +175,23 @@ describe("a pin manager", () => {
     expect(target).toMatchObject({ loads: 2, drops: 1, faults: [] });
   });
 
+  it("an extent grows into free room only, and what it no longer needs goes to who waits", async () => {
+    const host = new PinHost(6 * MIB);
+    await fill(host, "background", 3, "b");
+    expect(host.pins.resize("b-0", 5 * MIB)).toBe(false);
+    expect(host.counter.usedBytes).toBe(3 * MIB);
+    expect(host.pins.resize("b-0", 4 * MIB)).toBe(true);
+    expect(host.counter.usedBytes).toBe(6 * MIB);
+    expect(host.pins.stats().byPriority.background.bytes).toBe(6 * MIB);
+    for (const key of ["b-0", "b-1", "b-2"]) host.target(key).acquire();
+    const waiting = host.pins.pin("t", host.target("t"), TAIL);
+    await host.clock.settle();
+    expect(host.pins.resize("b-1", 0)).toBe(true);
+    expect(await waiting).toEqual(LOCKED);
+    expect(host.pins.resize("absent", MIB)).toBe(false);
+    expect(host.counter.usedBytes).toBe(6 * MIB);
+  });
+
   it("unpin while waiting for room gives back what was reserved at once", async () => {
     const host = new PinHost(4 * MIB);
     await fill(host, "background", 3, "b");

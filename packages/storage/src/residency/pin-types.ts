@@ -84,7 +84,7 @@ export interface Placement {
  *    back.
  */
 export interface PinTarget {
-  /** Memory it takes while it is resident; read once per load. */
+  /** Memory it takes while it is resident; read once per load. What changes later goes through `PinManager.resize`. */
   readonly bytes: number;
   /** The actor it belongs to, for lists. */
   readonly owner: string;

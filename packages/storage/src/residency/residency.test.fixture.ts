@@ -12,7 +12,7 @@ export type LoadFault = "io-error" | "corruption" | "overloaded";
 
 export class TestTarget implements PinTarget {
   readonly key: PinKey;
-  readonly bytes: number;
+  bytes: number;
   readonly owner: string;
   readonly #clock: Clock;
   /** How long a load takes; undefined: until `finishLoad`. */
