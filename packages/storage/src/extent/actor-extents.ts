@@ -242,8 +242,7 @@ async function loadInto(image: ExtentImage, memory: ExtentMemory): Promise<void>
 /** A turn's changes from the log, on an image that is not resident. */
 async function applyLogged(image: ExtentImage, delta: ExtentDelta): Promise<void> {
   const { minLengthBytes, lengthBytes } = delta;
-  // The bytes are views of a log buffer.
-  const ranges = delta.ranges.map(({ offset, bytes }) => ({ offset, bytes: bytes.slice() }));
+  const { ranges } = delta;
   const pages = new Map<number, Uint8Array>();
   const bring = async (page: number): Promise<Uint8Array> => {
     let bytes = pages.get(page);
@@ -258,7 +257,8 @@ async function applyLogged(image: ExtentImage, delta: ExtentDelta): Promise<void
   };
   if (minLengthBytes < image.lengthBytes && minLengthBytes % PAGE_BYTES !== 0)
     await bring(pageOf(minLengthBytes));
-  for (const { offset, bytes } of ranges) {
+  for (const { offset, parts } of ranges) {
+    const bytes = parts[0] as Uint8Array; // what was decoded is in one piece
     for (let page = pageOf(offset); page * PAGE_BYTES < offset + bytes.length; page++) {
       const content = await bring(page);
       const start = page * PAGE_BYTES;

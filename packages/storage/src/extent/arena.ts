@@ -20,6 +20,7 @@ import {
   type Region,
 } from "../memory/memory-door.ts";
 
+const PAGE_BYTES = 4096;
 const ORDER_MIN = 16; // 64 KiB
 const REGION_BYTES_MIN = 16 * 1024 ** 3;
 const REGIONS_MAX = 64;
@@ -297,8 +298,17 @@ export class ArenaBlock {
     return this.#region.region.residentBytes(this.#offset, this.#committed);
   }
 
-  numaNodes(): Int32Array | undefined {
-    return this.#region.region.numaNodes(this.#offset, this.#committed);
+  /** Bytes on each NUMA node, by one page of each chunk: asking for all would hold the event loop. Undefined: nobody can tell. */
+  bytesByNode(): ReadonlyMap<number, number> | undefined {
+    const bytesByNode = new Map<number, number>();
+    for (let at = 0; at < this.#committed; at += CHUNK_BYTES) {
+      const nodes = this.#region.region.numaNodes(this.#offset + at, PAGE_BYTES);
+      const node = nodes?.[0];
+      if (node === undefined) return undefined;
+      const bytes = Math.min(CHUNK_BYTES, this.#committed - at);
+      if (node >= 0) bytesByNode.set(node, (bytesByNode.get(node) ?? 0) + bytes);
+    }
+    return bytesByNode;
   }
 
   /** Views of it read as empty from now on. */

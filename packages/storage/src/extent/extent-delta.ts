@@ -15,7 +15,9 @@ const VERSION = 1;
 
 export interface DeltaRange {
   readonly offset: number;
-  readonly bytes: Uint8Array;
+  readonly byteCount: number;
+  /** The bytes, in order: pieces of the pages they are in, so that a large change is not copied to be encoded. */
+  readonly parts: readonly Uint8Array[];
 }
 
 export interface ExtentDelta {
@@ -44,9 +46,9 @@ export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
     length += varintBytes(delta.lengthBytes) + varintBytes(delta.minLengthBytes);
     length += varintBytes(delta.ranges.length);
     let end = 0;
-    for (const { offset, bytes } of delta.ranges) {
-      length += varintBytes(offset - end) + varintBytes(bytes.length) + bytes.length;
-      end = offset + bytes.length;
+    for (const { offset, byteCount } of delta.ranges) {
+      length += varintBytes(offset - end) + varintBytes(byteCount) + byteCount;
+      end = offset + byteCount;
     }
   }
   const out = new Uint8Array(length);
@@ -69,12 +71,14 @@ export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
     varint(delta.minLengthBytes);
     varint(delta.ranges.length);
     let end = 0;
-    for (const { offset, bytes } of delta.ranges) {
+    for (const { offset, byteCount, parts } of delta.ranges) {
       varint(offset - end);
-      varint(bytes.length);
-      out.set(bytes, at);
-      at += bytes.length;
-      end = offset + bytes.length;
+      varint(byteCount);
+      for (const part of parts) {
+        out.set(part, at);
+        at += part.length;
+      }
+      end = offset + byteCount;
     }
   }
   return out;
@@ -125,7 +129,7 @@ export function decodeDeltas(bytes: Uint8Array): ExtentDelta[] {
       const content = raw(varint());
       end = offset + content.length;
       if (end > lengthBytes) throw malformed("a range behind the end of its extent");
-      ranges.push({ offset, bytes: content });
+      ranges.push({ offset, byteCount: content.length, parts: [content] });
     }
     deltas.push({ name, kind, version, lengthBytes, minLengthBytes, ranges });
   }

@@ -300,11 +300,15 @@ export class ExtentImage {
     if (lengthBytes !== this.#length || cut) this.#changed = true;
     if (lengthBytes > this.#length) this.#memory?.grown?.(lengthBytes);
     this.#length = lengthBytes;
-    for (const { offset, bytes } of ranges) {
-      if (bytes.length === 0) continue;
-      const last = pageOf(offset + bytes.length - 1);
+    for (const { offset, byteCount, parts } of ranges) {
+      if (byteCount === 0) continue;
+      const last = pageOf(offset + byteCount - 1);
       for (let page = pageOf(offset); page <= last; page++) this.#touch(page, pageAfter);
-      this.#memory?.bytes.set(bytes, offset);
+      let at = offset;
+      for (const part of parts) {
+        this.#memory?.bytes.set(part, at);
+        at += part.length;
+      }
     }
     // The page that was last before is in memory (E4); another that is not was behind the end.
     this.#keepTail(ZERO_PAGE);

@@ -62,6 +62,8 @@ const RETRY_MS = 1_000;
 interface Pinned {
   readonly target: ExtentTarget;
   readonly heat: Heat;
+  /** As the budget knows. */
+  bytes: number;
   retryAtMs: number;
 }
 
@@ -94,6 +96,7 @@ export class PinnedResidency implements ExtentResidency {
     this.#pinned.set(key, {
       target,
       heat: new Heat(),
+      bytes: target.bytes,
       retryAtMs: this.#clock.nowMs() + RETRY_MS,
     });
     return this.pins.pin(key, target, { priority: PRIORITY_OF_PROFILE[profile] });
@@ -105,12 +108,24 @@ export class PinnedResidency implements ExtentResidency {
       const key = keyOf(actor.actor, name);
       const pinned = this.#pinned.get(key);
       pinned?.heat.touch(nowMs);
-      if (this.pins.renew(key)) continue;
+      if (this.pins.renew(key)) {
+        if (pinned !== undefined) this.#resize(key, pinned);
+        continue;
+      }
       // It had to go, and may come back when there is room.
       if (pinned === undefined || nowMs < pinned.retryAtMs) continue;
       pinned.retryAtMs = nowMs + RETRY_MS;
       void this.pins.pin(key, pinned.target, { priority: PRIORITY_OF_PROFILE[actor.profile] });
     }
+  }
+
+  /** It has grown, or shrunk: the budget hears of it. */
+  #resize(key: PinKey, pinned: Pinned): void {
+    const { bytes } = pinned.target;
+    if (bytes === pinned.bytes) return;
+    // Without free room it goes, and comes back when others had to make room for it.
+    if (this.pins.resize(key, bytes)) pinned.bytes = bytes;
+    else this.pins.evict(key, "budget");
   }
 
   /** Of all extents of active actors, resident or not, the hottest first. */

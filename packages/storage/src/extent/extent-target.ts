@@ -5,7 +5,6 @@ import type { LoadRequest, PinKey, PinTarget, Placement } from "../residency/pin
 import type { Arena } from "./arena.ts";
 import { arenaBytesFor, ArenaMemory } from "./arena-memory.ts";
 import type { ExtentImage } from "./extent-image.ts";
-import { PAGE_BYTES } from "./extent-pages.ts";
 
 export class ExtentTarget implements PinTarget {
   readonly owner: string;
@@ -66,12 +65,7 @@ export class ExtentTarget implements PinTarget {
 
   placement(): Placement {
     const block = this.#current()?.block;
-    const nodes = block?.numaNodes();
-    if (block === undefined || nodes === undefined)
-      return { hugeBytes: undefined, bytesByNode: undefined };
-    const bytesByNode = new Map<number, number>();
-    for (const node of nodes)
-      if (node >= 0) bytesByNode.set(node, (bytesByNode.get(node) ?? 0) + PAGE_BYTES);
+    const bytesByNode = block?.bytesByNode();
     // The kernel says for whole mappings only how much of them is huge; what was asked for and committed in chunks is the nearest there is.
     return { hugeBytes: this.#hugePages ? undefined : 0, bytesByNode };
   }

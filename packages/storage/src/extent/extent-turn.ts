@@ -22,6 +22,10 @@ const RANGE_GAP_BYTES = 8;
 /** Writes are coalesced when so many have come, so that their list stays short. */
 const RANGES_COALESCED_AT = 4_096;
 
+/** 256 KiB. */
+const SLAB_PAGES_MAX = 64;
+const NO_BYTES = new Uint8Array(0);
+
 /** What all extents of one turn may write together. */
 export class WriteBudget {
   #left = WRITE_SET_BYTES_MAX;
@@ -46,6 +50,8 @@ export class ExtentTurn implements ExtentAccess {
   readonly #shadows = new Map<number, Uint8Array>();
   /** Pairs of first and behind last byte, in the order they were written. */
   #ranges: number[] = [];
+  /** What is left of the last piece of memory for shadows. */
+  #slab: Uint8Array = NO_BYTES;
   #length: number;
   #minLength: number;
   #generation = 0;
@@ -240,9 +246,21 @@ export class ExtentTurn implements ExtentAccess {
     const before = isWhole ? ZERO_PAGE : this.#page(page);
     assert(before !== undefined, `page ${page} is changed in part and was not brought in`);
     this.#budget.take(PAGE_BYTES);
-    const shadow = before.slice();
+    const shadow = this.#newPage();
+    if (!isWhole) shadow.set(before);
     this.#shadows.set(page, shadow);
     return shadow;
+  }
+
+  /** Pages of a large write come from one piece of memory: each of its own would cost more than filling it. */
+  #newPage(): Uint8Array {
+    if (this.#slab.length === 0) {
+      const pages = Math.min(Math.max(1, this.#shadows.size), SLAB_PAGES_MAX);
+      this.#slab = new Uint8Array(pages * PAGE_BYTES);
+    }
+    const page = this.#slab.subarray(0, PAGE_BYTES);
+    this.#slab = this.#slab.subarray(PAGE_BYTES);
+    return page;
   }
 
   #wrote(offset: number, end: number): void {
@@ -272,17 +290,21 @@ export class ExtentTurn implements ExtentAccess {
 
   // ---------------------------------------------------------------- the end
 
-  /** What goes into the commit record; undefined when nothing was changed. Its bytes are the turn's. */
+  /** What goes into the commit record; undefined when nothing was changed. Its bytes are the shadows'. */
   delta(): ExtentDelta | undefined {
     if (!this.changed) return undefined;
     this.#ranges = coalesced(this.#ranges, this.#length);
     const ranges: DeltaRange[] = [];
     for (let i = 0; i < this.#ranges.length; i += 2) {
       const offset = this.#ranges[i] as number;
-      const bytes = new Uint8Array((this.#ranges[i + 1] as number) - offset);
-      for (let page = pageOf(offset); page * PAGE_BYTES < offset + bytes.length; page++)
-        copyPart(page, this.#shadows.get(page) as Uint8Array, offset, bytes);
-      ranges.push({ offset, bytes });
+      const end = this.#ranges[i + 1] as number;
+      const parts: Uint8Array[] = [];
+      for (let page = pageOf(offset); page * PAGE_BYTES < end; page++) {
+        const start = page * PAGE_BYTES;
+        const shadow = this.#shadows.get(page) as Uint8Array;
+        parts.push(shadow.subarray(Math.max(0, offset - start), Math.min(PAGE_BYTES, end - start)));
+      }
+      ranges.push({ offset, byteCount: end - offset, parts });
     }
     return {
       ...this.#image.identity,
