@@ -4,12 +4,14 @@ import { findDegradations, type DegradationSources } from "./degradations.ts";
 
 const features = await platformFeatures();
 const FINE: DegradationSources = {
-  features: { ...features, memlockLimitBytes: Infinity, memlockUnlimited: true },
+  features: { ...features, transparentHugePages: "madvise" },
   nativeDegraded: undefined,
+  memoryDegraded: undefined,
+  memory: { pinBytes: 2 ** 30, lockableBytes: Infinity },
   lockEnforced: true,
   flush: "group",
 };
-const limited = { ...features, memlockLimitBytes: 8 * 2 ** 20, memlockUnlimited: false };
+const limited = { pinBytes: 2 ** 30, lockableBytes: 8 * 2 ** 20 };
 
 test("a machine that has everything is not degraded", () => {
   expect(findDegradations(FINE)).toEqual([]);
@@ -17,7 +19,19 @@ test("a machine that has everything is not degraded", () => {
 
 test.each([
   [{ nativeDegraded: "no compiler" }, "native part off", "no compiler"],
-  [{ features: limited }, "pins off", "memlock limit 8 MiB"],
+  [{ memory: limited }, "pins not locked", /memlock limit 8 MiB.*1024 MiB.*ulimit -l unlimited/],
+  [{ memoryDegraded: "no addon" }, "pins not locked", /^no addon: .*pinion doctor/],
+  [
+    { memoryDegraded: "no addon", memory: limited },
+    "pins not locked",
+    /^no addon/, // one reason is enough
+  ],
+  [{ memory: { pinBytes: 0, lockableBytes: 0 } }, "no memory for pins", /workerHeapBytes/],
+  [
+    { features: { ...features, transparentHugePages: "never" } },
+    "no huge pages",
+    /echo madvise \| sudo tee/,
+  ],
   [{ lockEnforced: false }, "data directory lock by name only", /flock/],
   [{ flush: "periodic(5ms)" }, "durability reduced", /periodic\(5ms\).*power cut/],
 ])("%o is named", (change, what, why) => {

@@ -1,11 +1,13 @@
-/** What works worse on this machine than it could, and why, for `host.degraded`, `/ready` and the command line. */
+/** What works worse on this machine than it could, what that costs and how to put it right, for `host.degraded`, `/ready` and the command line. */
 import {
+  memoryDoor,
   nativeDoor,
   parseFlushPolicy,
   platformFeatures,
   type PlatformFeatures,
 } from "@pinion/storage";
 import type { Degradation } from "../admin/index.ts";
+import type { HostMemory } from "../memory/host-memory.ts";
 
 const MIB = 1024 * 1024;
 
@@ -13,6 +15,9 @@ export interface DegradationSources {
   readonly features: PlatformFeatures;
   /** Why the native part is not in use; undefined when it is. */
   readonly nativeDegraded: string | undefined;
+  /** Why memory cannot be had from the native part; undefined when it can. */
+  readonly memoryDegraded: string | undefined;
+  readonly memory: Pick<HostMemory, "pinBytes"> & { readonly lockableBytes: number };
   readonly lockEnforced: boolean;
   readonly flush: string;
 }
@@ -20,22 +25,24 @@ export interface DegradationSources {
 export async function machineDegradations(
   lockEnforced: boolean,
   flush: string,
+  { pinBytes }: HostMemory,
 ): Promise<readonly Degradation[]> {
+  const door = memoryDoor();
   return findDegradations({
     features: await platformFeatures(),
     nativeDegraded: nativeDoor().degraded,
+    memoryDegraded: door.degraded,
+    memory: { pinBytes, lockableBytes: door.facts().lockableBytes },
     lockEnforced,
     flush,
   });
 }
 
 export function findDegradations(sources: DegradationSources): readonly Degradation[] {
-  const { features, nativeDegraded, lockEnforced, flush } = sources;
+  const { nativeDegraded, lockEnforced, flush } = sources;
   const found: Degradation[] = [];
   if (nativeDegraded !== undefined) found.push({ what: "native part off", why: nativeDegraded });
-  const limit = features.memlockLimitBytes;
-  if (!features.memlockUnlimited && limit !== undefined && limit !== Infinity)
-    found.push({ what: "pins off", why: `memlock limit ${Math.floor(limit / MIB)} MiB` });
+  found.push(...memoryDegradations(sources));
   if (!lockEnforced) {
     found.push({
       what: "data directory lock by name only",
@@ -51,3 +58,40 @@ export function findDegradations(sources: DegradationSources): readonly Degradat
   }
   return Object.freeze(found);
 }
+
+function* memoryDegradations({
+  features,
+  memoryDegraded,
+  memory: { pinBytes, lockableBytes },
+}: DegradationSources): Iterable<Degradation> {
+  if (pinBytes === 0) {
+    yield {
+      what: "no memory for pins",
+      why: "heaps, buffers and headroom take all there is: extents are read from disk page by page. Give the host more memory, or lower workerHeapBytes; pinion pins shows the sum",
+    };
+    return;
+  }
+  // What follows would say nothing new: the portable memory neither locks nor asks for huge pages.
+  if (memoryDegraded !== undefined) {
+    yield {
+      what: "pins not locked",
+      why: `${memoryDegraded}: extents are in ordinary buffers, which the system may page out, and load slower. pinion doctor prints the command that builds the native part`,
+    };
+    return;
+  }
+  if (lockableBytes < pinBytes) {
+    yield {
+      what: "pins not locked",
+      why: `memlock limit ${mib(lockableBytes)}, while pins may take ${mib(pinBytes)}: what is beyond it is in memory, but the system may page it out. ulimit -l unlimited (systemd: LimitMEMLOCK=infinity; docker run --ulimit memlock=-1)`,
+    };
+  }
+  const { transparentHugePages } = features;
+  if (transparentHugePages !== "always" && transparentHugePages !== "madvise") {
+    yield {
+      what: "no huge pages",
+      why: `transparent huge pages are ${transparentHugePages ?? "not available"}: random reads of large extents are about 1.5 times slower. echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled`,
+    };
+  }
+}
+
+const mib = (bytes: number): string => `${Math.floor(bytes / MIB)} MiB`;

@@ -6,9 +6,10 @@
  */
 import { randomSeed, seededRng, systemClock, type Rng } from "@pinion/core";
 import { openEmbeddedCluster, type EmbeddedCluster } from "@pinion/placement";
-import { RealDisk } from "@pinion/storage";
+import { BudgetCounter, RealDisk } from "@pinion/storage";
 import type { Degradation, HostFacts } from "../admin/index.ts";
 import { createLogger, type HostLogger } from "../observability/index.ts";
+import { hostMemory, type HostMemory } from "../memory/host-memory.ts";
 import { BlockedCalls } from "./blocked-calls.ts";
 import { DataDirectory } from "./data-directory.ts";
 import { machineDegradations } from "./degradations.ts";
@@ -26,6 +27,7 @@ export class HostBase {
   readonly degraded: readonly Degradation[];
   readonly logger: HostLogger;
   readonly rng: Rng;
+  readonly memory: HostMemory;
   readonly #startedAt: string;
   /** "values", or the module. */
   readonly #actors: string;
@@ -39,6 +41,7 @@ export class HostBase {
     degraded: readonly Degradation[],
     logger: HostLogger,
     rng: Rng,
+    memory: HostMemory,
   ) {
     this.settings = settings;
     this.#actors = actors;
@@ -48,11 +51,15 @@ export class HostBase {
     this.degraded = degraded;
     this.logger = logger;
     this.rng = rng;
+    this.memory = memory;
     this.#startedAt = new Date(systemClock.wallMs()).toISOString();
   }
 
-  /** @throws `unsupported-platform`, and as `DataDirectory.open` and `openEmbeddedCluster` */
-  static async open(settings: HostSettings, actors: string): Promise<HostBase> {
+  /**
+   * @param heapBytes what the JavaScript heap of each thread that runs actors may grow to
+   * @throws `unsupported-platform`, and as `DataDirectory.open` and `openEmbeddedCluster`
+   */
+  static async open(settings: HostSettings, actors: string, heapBytes: number): Promise<HostBase> {
     assertPlatform();
     const rng = seededRng(randomSeed());
     const logger = createLogger({
@@ -71,7 +78,12 @@ export class HostBase {
       const blockedCalls = await BlockedCalls.open(directory.blockedCalls, systemClock, (error) =>
         logger.warn("the list of blocked calls cannot be read and begins anew", error),
       );
-      const degraded = await machineDegradations(directory.lockEnforced, settings.log.flush);
+      const memory = hostMemory(settings.memory, settings.workers, heapBytes);
+      const degraded = await machineDegradations(
+        directory.lockEnforced,
+        settings.log.flush,
+        memory,
+      );
       return new HostBase(
         settings,
         actors,
@@ -81,6 +93,7 @@ export class HostBase {
         degraded,
         logger,
         rng,
+        memory,
       );
     } catch (error) {
       await directory.close().catch(() => {});
@@ -107,10 +120,15 @@ export class HostBase {
     };
   }
 
-  /** @param port of the gateway; undefined: the one of the settings */
+  /**
+   * For a worker whose predecessor, if there was one, has ended.
+   * @param port of the gateway; undefined: the one of the settings
+   */
   workerSpec(index: number, board: SharedArrayBuffer, port?: number): WorkerSpec {
     const { settings } = this;
     const { hostId, clusterId, incarnation } = this.facts();
+    // Its memory went with its thread, however that ended.
+    new BudgetCounter(this.memory.shared).reclaim(index);
     return {
       identity: { clusterId, host: hostId, incarnation, worker: index, hostVersion: VERSION },
       shardMap: {
@@ -127,6 +145,7 @@ export class HostBase {
       logLevel: settings.logLevel,
       logFormat: settings.logFormat,
       board,
+      pinBudget: this.memory.shared,
       seed: this.rng.uint32(),
     };
   }

@@ -59,6 +59,9 @@ describe("host options", () => {
     [{ segmentBytes: "64KiB" }, /stagingBytes is 8388608.*stagingBytes ≤ segmentBytes must hold/],
     [{ checkpointLogBytes: "1MiB" }, /checkpointLogBytes ≥ segmentBytes/],
     [{ sessionBytesMax: "1GiB" }, /sessionBytesMax ≤ shardSessionBytesMax/],
+    [{ pinShare: 0.9 }, /pinShare is 0.9.*a number from 0 to 0.8/],
+    [{ pinShare: "half" }, /pinShare/],
+    [{ pinBytesMax: "2TiB" }, /pinBytesMax.*from 0B to 1TiB/],
     [{ maxTurnMs: "0s" }, /maxTurnMs.*from 10ms to 1d/],
     [{ logLevel: "loud" }, /one of debug, info, warn, error, silent/],
     [{ dataDir: "a\0b" }, /dataDir.*a path/],
@@ -75,6 +78,7 @@ describe("host options", () => {
     { listenHost: "0.0.0.0", adminHost: "node-1.example.org", insecurePlaintext: true },
     { port: 0, adminPort: 0 },
     { flushPolicy: "batchedOrPeriodic(1000, 5ms)" },
+    { pinShare: "0.25", pinBytesMax: "3GiB" },
     { idleDeactivationMs: "2h", workerHeapBytes: "4GiB" },
   ])("take %j", (argument) => {
     expect(() => resolveHostOptions({ argument })).not.toThrow();

@@ -17,8 +17,10 @@ import {
   flag,
   ms,
   oneOf,
+  optionalBytes,
   optionalPath,
   path,
+  share,
   text,
 } from "./option-kinds.ts";
 
@@ -84,6 +86,10 @@ export interface HostOptions {
   readonly blockedRestartMs: number;
   /** JavaScript heap of a worker thread. */
   readonly workerHeapBytes: number;
+  /** Part of the memory that is left for data in which extents of active actors are kept, pinned. */
+  readonly pinShare: number;
+  /** Most memory that pinned extents take, whatever `pinShare` allows. */
+  readonly pinBytesMax: number | undefined;
   /** Least urgent lines that are logged. */
   readonly logLevel: LogLevel;
   /** Lines for people, or one JSON object each for a log collector. */
@@ -231,6 +237,15 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
       min: 64 * MIB,
       max: 1024 * GIB,
     }),
+    pinShare: share(
+      "Part of the memory that is left for data in which extents of active actors are kept, pinned.",
+      0.4,
+      { min: 0, max: 0.8 },
+    ),
+    pinBytesMax: optionalBytes(
+      "Most memory that pinned extents take, whatever `pinShare` allows.",
+      { min: 0, max: 1024 * GIB },
+    ),
     logLevel: oneOf("Least urgent lines that are logged.", "info", [
       "debug",
       "info",

@@ -1,4 +1,5 @@
 /** What a host runs with: every option resolved, in the terms of the parts that use it. */
+import type { MemorySettings } from "../memory/host-memory.ts";
 import type { LogFormat, LogLevel } from "../observability/index.ts";
 import type { WorkerOptions } from "../worker/worker-options.ts";
 import type { GatewaySettings, LogSettings } from "./worker-spec.ts";
@@ -17,6 +18,7 @@ export interface HostSettings {
   readonly admin: AdminSettings;
   readonly log: LogSettings;
   readonly worker: WorkerOptions;
+  readonly memory: MemorySettings;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   /** How long a stop, a reload or a drain waits for calls and turns. */

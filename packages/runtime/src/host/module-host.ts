@@ -20,7 +20,7 @@ import { WorkerSlot } from "./worker-slot.ts";
 /** @param module URL @throws typed errors of everything that is opened; nothing is left behind then */
 export async function startModuleHost(settings: HostSettings, module: string): Promise<Host> {
   await using started = new AsyncDisposableStack();
-  const base = await HostBase.open(settings, moduleName(module));
+  const base = await HostBase.open(settings, moduleName(module), settings.workerHeapBytes);
   started.defer(() => base.close());
   const host = new ModuleHost(base, module);
   started.defer(() => host.abandon(0));

@@ -17,6 +17,7 @@ import {
 import type { TurnMonitor } from "../activation/services.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
 import { Gateway, type Dispatcher, type GatewayIdentity } from "../gateway/index.ts";
+import { WorkerMemory } from "../memory/worker-memory.ts";
 import { TracingDispatcher, type HostLogger } from "../observability/index.ts";
 import type { ActorWorker } from "../worker/actor-worker.ts";
 import { assembleWorker } from "./assemble-worker.ts";
@@ -37,6 +38,7 @@ export interface OpenWorker {
   /** Where calls go in: what the gateway and an in-process client use. */
   readonly dispatcher: Dispatcher;
   readonly disk: RealDisk;
+  readonly memory: WorkerMemory;
   readonly identity: () => GatewayIdentity;
   /** Lets calls and turns end for up to `graceMs`, checkpoints everything, and closes. May be called again. */
   stop(graceMs: number, reason?: string): Promise<void>;
@@ -61,11 +63,16 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
   });
   opened.defer(() => store.close());
 
+  const index = spec.identity.worker;
+  const memory = new WorkerMemory({ clock, telemetry, worker: index, budget: spec.pinBudget });
+  opened.defer(() => memory.stop());
+  const { residency } = memory;
+
   const { worker, log } = await assembleWorker(
-    { clock, rng: seededRng(spec.seed), disk, logKv, store },
+    { clock, rng: seededRng(spec.seed), disk, logKv, store, residency },
     { telemetry, monitor, logger: { warn: logger.warn } },
     {
-      worker: spec.identity.worker,
+      worker: index,
       log: {
         dir: paths.log,
         flush: spec.log.flush,
@@ -98,6 +105,7 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
     gateway,
     dispatcher,
     disk,
+    memory,
     identity,
     stop: (graceMs, reason) => {
       stopping ??= stopAll(worker, gateway, parts, graceMs, reason);

@@ -50,6 +50,28 @@ export function count(
   };
 }
 
+/** A part of a whole: 0.4 is 40 %. */
+export function share(
+  description: string,
+  value: number,
+  { min, max }: Range,
+): OptionDefinition<number> {
+  return {
+    description,
+    default: value,
+    text: "number",
+    schema: z.number().min(min).max(max),
+    rule: `a number from ${min} to ${max}`,
+  };
+}
+
+export function optionalBytes(
+  description: string,
+  range: Range,
+): OptionDefinition<number | undefined> {
+  return { ...quantity("bytes", description, range.max, range), default: undefined };
+}
+
 export function flag(description: string): OptionDefinition<boolean> {
   return { description, default: false, text: "flag", schema: z.boolean(), rule: "true or false" };
 }

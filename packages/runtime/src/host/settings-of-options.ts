@@ -49,6 +49,7 @@ export function settingsOf(options: HostOptions): HostSettings {
       maxClockSkewMs: options.maxClockSkewMs,
       poisoned: new Set(),
     },
+    memory: { pinShare: options.pinShare, pinBytesMax: options.pinBytesMax },
     logLevel: options.logLevel,
     logFormat: options.logFormat,
     stopGraceMs: options.stopGraceMs,

@@ -2,6 +2,7 @@
  * A host whose actors are values: one worker in the caller's thread, the control plane in a thread of its own. Nothing can be
  * restarted here: the caller's thread is the caller's. A worker that fails takes the host out of service, and `closed` rejects.
  */
+import { getHeapStatistics } from "node:v8";
 import { Client, resolveClientOptions } from "@pinion/client";
 import { PinionError, systemClock } from "@pinion/core";
 import type { ActorDefinition } from "../definition/define-actor.ts";
@@ -23,7 +24,7 @@ export async function startValuesHost(
   definitions: readonly ActorDefinition[],
 ): Promise<Host> {
   await using started = new AsyncDisposableStack();
-  const base = await HostBase.open(settings, VALUES);
+  const base = await HostBase.open(settings, VALUES, getHeapStatistics().heap_size_limit);
   started.defer(() => base.close());
   const host = new ValuesHost(base);
   started.defer(() => host.abandon());

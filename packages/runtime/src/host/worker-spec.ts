@@ -41,6 +41,8 @@ export interface WorkerSpec {
   readonly logFormat: LogFormat;
   /** Shared memory for heartbeat and turns (turn-board.ts). */
   readonly board: SharedArrayBuffer;
+  /** What all workers of the host count their pins in (BudgetCounter). */
+  readonly pinBudget: SharedArrayBuffer;
   /** What the worker's randomness comes from. */
   readonly seed: number;
 }
