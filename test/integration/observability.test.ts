@@ -11,6 +11,7 @@ import {
 } from "@opentelemetry/api";
 import { connect } from "@pinion/client";
 import { noTelemetry } from "@pinion/core";
+import { column } from "@pinion/storage";
 import { defineActor, readonly, startHost } from "@pinion/runtime";
 import { afterEach, describe, expect, it } from "vitest";
 import { eventually } from "../support/eventually.ts";
@@ -32,7 +33,7 @@ function parseMetrics(text: string): Samples {
     if (sample === null) continue;
     const [, name = "", labels = "", value] = sample;
     const family = families.has(name) ? name : name.replace(/_(?:bucket|sum|count)$/, "");
-    families.get(family)?.push({ labels, value: Number(value) });
+    families.get(family)?.push({ labels, value: value === "+Inf" ? Infinity : Number(value) });
   }
   return families;
 }
@@ -82,6 +83,30 @@ const EXPECTED: Readonly<Record<string, (value: number) => boolean>> = {
   pinion_probe_seconds: positive,
   pinion_host_degradations: any,
   pinion_quarantined_calls: zero,
+  pinion_memory_used_share: (n) => n > 0 && n < 1,
+  pinion_memory_pressure_action: any,
+  // None while the history is short.
+  pinion_memory_forecast_share: any,
+  pinion_memory_seconds_to_critical: positive,
+  pinion_pinned_bytes: positive,
+  pinion_pins: positive,
+  pinion_pin_budget_bytes: positive,
+  pinion_pin_budget_used_bytes: positive,
+  pinion_pin_locked_bytes: any,
+  pinion_pin_degraded: zero,
+  pinion_pin_degradations_total: zero,
+  pinion_pin_evictions_total: zero,
+  pinion_pin_numa_local_share: any,
+  pinion_pin_huge_share: any,
+  pinion_pin_mean_seconds: zero,
+  pinion_pin_promotions_total: zero,
+  pinion_pin_demotions_total: zero,
+  pinion_pin_hints_total: zero,
+  pinion_resident_extents: (n) => n === 1,
+  pinion_resident_extent_bytes: positive,
+  pinion_arena_committed_bytes: positive,
+  pinion_arena_fragmentation: any,
+  pinion_major_faults_total: any,
   // Only there once a worker was started again.
   pinion_worker_restarts_total: zero,
 };
@@ -93,8 +118,10 @@ const ONLY_WHEN_NEEDED = new Set([
 
 const Waiter = defineActor("waiter", {
   state: () => 0,
+  memory: { extents: { waited: column("f64") } },
   methods: {
     async wait(ctx) {
+      await ctx.extents.waited.append(1);
       await new Promise((resolve) => setImmediate(resolve));
       return (ctx.state += 1);
     },

@@ -7,7 +7,10 @@ import { callCommand } from "./commands/call.ts";
 import { configCommand } from "./commands/config.ts";
 import { devCommand } from "./commands/dev.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { extentsCommand } from "./commands/extents.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { pinsCommand } from "./commands/pins.ts";
+import { segmentsCommand } from "./commands/segments.ts";
 import { startCommand } from "./commands/start.ts";
 import { statusCommand } from "./commands/status.ts";
 import { stopCommand } from "./commands/stop.ts";
@@ -22,6 +25,9 @@ const COMMANDS = [
   callCommand,
   actorsCommand,
   inspectCommand,
+  extentsCommand,
+  pinsCommand,
+  segmentsCommand,
   doctorCommand,
   configCommand,
 ];

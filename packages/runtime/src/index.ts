@@ -40,19 +40,26 @@ export {
 export type { Host, StopOptions } from "./host/host.ts";
 export { readHostInfo, type FoundHost, type HostInfo } from "./host/host-info.ts";
 export type {
+  ActorExtentsReport,
   ActorInspection,
   ActorRow,
   ActorsPage,
   Degradation,
+  ExtentRow,
   Finding,
   HealthAnswer,
   HostFacts,
+  HostMemoryFacts,
   HostStatus,
   InspectAnswer,
+  PinRow,
+  PinsAnswer,
   QuarantineEntry,
   ReadyReport,
+  SegmentsRow,
   TurnSummary,
   TypeSummary,
   WorkerCondition,
+  WorkerPins,
   WorkerStatus,
 } from "./admin/index.ts";

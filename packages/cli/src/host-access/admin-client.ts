@@ -11,10 +11,13 @@ import {
   type ErrorCode,
 } from "@pinion/core";
 import type {
+  ActorExtentsReport,
   ActorsPage,
   HostStatus,
   InspectAnswer,
+  PinsAnswer,
   ReadyReport,
+  SegmentsRow,
   TypeSummary,
 } from "@pinion/runtime";
 import { noAnswer, type HostAddress } from "./find-host.ts";
@@ -30,6 +33,23 @@ export interface ActorsQuery {
   readonly branch?: string | undefined;
   readonly limit?: number | undefined;
   readonly after?: string | undefined;
+}
+
+export interface PinsQuery {
+  readonly priority?: string | undefined;
+  readonly node?: number | undefined;
+  readonly actor?: string | undefined;
+  readonly degraded?: boolean | undefined;
+  readonly limit?: number | undefined;
+}
+
+/** What is undefined is not asked for. */
+function searchOf(query: object): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) search.set(name, String(value));
+  }
+  return search.toString();
 }
 
 export class AdminClient {
@@ -53,16 +73,26 @@ export class AdminClient {
 
   /** @throws `unknown-actor-type`, `invalid-argument` */
   actors(query: ActorsQuery): Promise<ActorsPage> {
-    const search = new URLSearchParams();
-    for (const [name, value] of Object.entries(query)) {
-      if (value !== undefined) search.set(name, String(value));
-    }
-    return this.#get(`/api/v1/actors?${search.toString()}`);
+    return this.#get(`/api/v1/actors?${searchOf(query)}`);
   }
 
   /** @throws `unknown-actor-type`, `invalid-actor-id` */
   inspect(id: string): Promise<InspectAnswer> {
     return this.#get(`/api/v1/actor?id=${encodeURIComponent(id)}`);
+  }
+
+  /** @throws `invalid-argument`, `invalid-actor-id` */
+  pins(query: PinsQuery): Promise<PinsAnswer> {
+    return this.#get(`/api/v1/pins?${searchOf(query)}`);
+  }
+
+  /** @throws `unknown-actor-type`, `invalid-actor-id`, `not-found` */
+  extents(id: string): Promise<ActorExtentsReport> {
+    return this.#get(`/api/v1/extents?id=${encodeURIComponent(id)}`);
+  }
+
+  segments(): Promise<{ segments: SegmentsRow[] }> {
+    return this.#get("/api/v1/segments");
   }
 
   /** Whether the host can commit: also when it cannot. */

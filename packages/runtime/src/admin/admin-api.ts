@@ -11,10 +11,14 @@
  * | GET /api/v1/types       | `{ types: TypeSummary[] }`                                                 |
  * | GET /api/v1/actors      | `ActorsPage` of `?type&prefix&namespace&branch&limit&after`                |
  * | GET /api/v1/actor       | `InspectAnswer` of `?id`                                                   |
+ * | GET /api/v1/pins        | `PinsAnswer` of `?priority&actor&node&degraded&limit`                      |
+ * | GET /api/v1/extents     | `ActorExtentsReport` of `?id`                                              |
+ * | GET /api/v1/segments    | `{ segments: SegmentsRow[] }`                                              |
  * | POST /api/v1/stop       | `{ graceMs? }` → 202; the process of a `pinion` host ends                   |
  * | POST /api/v1/reload     | loads the module anew                                                      |
  */
 import { parseActorId, PinionError, shardOf, type Clock } from "@pinion/core";
+import { PIN_PRIORITIES, type PinPriority } from "@pinion/storage";
 import { metricsPage, type MetricSnapshot, type ProcessMetrics } from "../observability/index.ts";
 import { compareKeys } from "./actor-listing.ts";
 import type {
@@ -28,6 +32,7 @@ import type {
 import type { HttpAnswer, HttpHandler, HttpRequest } from "./http-server.ts";
 import type { EventLoopLag, LagReport } from "./event-loop-lag.ts";
 import { blockedFinding, type Readiness } from "./readiness.ts";
+import type { HostMemoryFacts, PinsQuery, WorkerPins } from "./memory-requests.ts";
 import {
   ACTORS_PAGE_MAX,
   type ActorInspection,
@@ -41,6 +46,7 @@ const ASK_TIMEOUT_MS = 3_000;
 /** A page of metrics must not take longer than a scrape waits. */
 const METRICS_TIMEOUT_MS = 500;
 const ACTORS_PAGE_DEFAULT = 100;
+const PINS_DEFAULT = 100;
 const GRACE_MS_DEFAULT = 10_000;
 const GRACE_MS_MAX = 600_000;
 
@@ -57,6 +63,12 @@ export interface HostStatus {
     /** Null when the worker could not be asked. */
     readonly status: WorkerStatus | null;
   }[];
+}
+
+export interface PinsAnswer {
+  readonly memory: HostMemoryFacts;
+  readonly degraded: readonly Degradation[];
+  readonly workers: readonly WorkerPins[];
 }
 
 export interface InspectAnswer {
@@ -107,6 +119,9 @@ export class AdminApi {
       ["GET /api/v1/types", async () => ({ json: { types: await this.#ask(0, "types", null) } })],
       ["GET /api/v1/actors", (request) => this.#actors(request)],
       ["GET /api/v1/actor", (request) => this.#inspect(request)],
+      ["GET /api/v1/pins", (request) => this.#pins(request)],
+      ["GET /api/v1/extents", (request) => this.#extents(request)],
+      ["GET /api/v1/segments", () => this.#segments()],
       ["POST /api/v1/stop", (request) => this.#stop(request)],
       ["POST /api/v1/reload", () => this.#reload()],
     ]);
@@ -186,14 +201,41 @@ export class AdminApi {
   }
 
   async #inspect({ query }: HttpRequest): Promise<HttpAnswer> {
+    const { id, worker } = this.#actorOf(query);
+    const { host } = this.#parts;
+    const actor = await this.#ask(worker, "inspect", { id });
+    const blockedCalls = host.blockedCalls().filter((call) => call.actor === actor.id);
+    return { json: { actor, blockedCalls } satisfies InspectAnswer };
+  }
+
+  /** The actor a request names, and the worker it lives on. @throws `invalid-argument`, `invalid-actor-id` */
+  #actorOf(query: URLSearchParams): { readonly id: string; readonly worker: number } {
     const id = query.get("id");
     if (id === null) throw new PinionError("invalid-argument", "name the actor: ?id=type/key");
     const { type, key } = parseActorId(id);
+    const shard = shardOf(type, key, this.#parts.host.facts().shardCount);
+    return { id, worker: this.#workerOf(shard) };
+  }
+
+  async #pins({ query }: HttpRequest): Promise<HttpAnswer> {
+    const asked = pinsQueryOf(query);
     const { host } = this.#parts;
-    const shard = shardOf(type, key, host.facts().shardCount);
-    const actor = await this.#ask(this.#workerOf(shard), "inspect", { id });
-    const blockedCalls = host.blockedCalls().filter((call) => call.actor === actor.id);
-    return { json: { actor, blockedCalls } satisfies InspectAnswer };
+    const workers = await Promise.all(
+      host.workers.map(({ index }) => this.#ask(index, "pins", asked)),
+    );
+    const answer: PinsAnswer = { memory: host.facts().memory, degraded: host.degraded(), workers };
+    return { json: answer };
+  }
+
+  async #extents({ query }: HttpRequest): Promise<HttpAnswer> {
+    const { id, worker } = this.#actorOf(query);
+    return { json: await this.#ask(worker, "extents", { id }) };
+  }
+
+  async #segments(): Promise<HttpAnswer> {
+    const { workers } = this.#parts.host;
+    const rows = await Promise.all(workers.map(({ index }) => this.#ask(index, "segments", null)));
+    return { json: { segments: rows.flat() } };
   }
 
   /** Neighbouring shards share a worker (placement's even runs). */
@@ -249,6 +291,29 @@ function textsOf(query: URLSearchParams): ActorFilter {
     return value === null || value === "" ? [] : [[name, value] as const];
   });
   return Object.fromEntries(given);
+}
+
+/** @throws `invalid-argument` */
+function pinsQueryOf(query: URLSearchParams): PinsQuery {
+  const priority = query.get("priority") ?? undefined;
+  if (priority !== undefined && !(PIN_PRIORITIES as readonly string[]).includes(priority)) {
+    throw new PinionError(
+      "invalid-argument",
+      `there is no priority "${priority}"; there are ${PIN_PRIORITIES.join(", ")}`,
+    );
+  }
+  const node = query.get("node");
+  const numaNode = node === null ? undefined : Number(node);
+  if (numaNode !== undefined && !(Number.isInteger(numaNode) && numaNode >= 0))
+    throw new PinionError("invalid-argument", `node must be the number of a NUMA node`);
+  const actor = query.get("actor") ?? undefined;
+  return {
+    limit: Number(query.get("limit") ?? PINS_DEFAULT),
+    degraded: query.get("degraded") === "true",
+    ...(priority === undefined ? {} : { priority: priority as PinPriority }),
+    ...(numaNode === undefined ? {} : { numaNode }),
+    ...(actor === undefined ? {} : { actor }),
+  };
 }
 
 /** Pages of several workers as one: each is in order, so the first `limit` of all are among them. */

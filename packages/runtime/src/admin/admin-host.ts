@@ -1,4 +1,5 @@
 /** The host as its admin side sees it: from the control thread, which a blocked worker does not hold up. */
+import type { HostMemoryFacts } from "./memory-requests.ts";
 import type { WorkerRequests } from "./worker-requests.ts";
 
 /** Something works worse than it could. */
@@ -48,6 +49,7 @@ export interface HostFacts {
   readonly incarnation: number;
   readonly shardCount: number;
   readonly dataDir: string;
+  readonly memory: HostMemoryFacts;
   readonly endpoints: readonly string[];
   readonly adminEndpoint: string;
   /** ISO 8601. */

@@ -1,11 +1,13 @@
 /** How a worker answers the control thread (worker-requests.ts). */
 import { lsn, PinionError } from "@pinion/core";
-import { RecordKind, type Disk, type SegmentedLog } from "@pinion/storage";
+import { RecordKind, type Disk, type SegmentedLog, type StateStore } from "@pinion/storage";
 import type { Gateway } from "../gateway/index.ts";
+import type { WorkerMemory } from "../memory/worker-memory.ts";
 import type { MetricSnapshot } from "../observability/index.ts";
 import type { ActorWorker } from "../worker/actor-worker.ts";
 import { inspectActor } from "./actor-inspection.ts";
 import { listActors } from "./actor-listing.ts";
+import { extentsOf, pinsOf, segmentsOf } from "./memory-answers.ts";
 import { slowTurns } from "./turn-summaries.ts";
 import type { ProbeResult, TypeSummary, WorkerRequests, WorkerStatus } from "./worker-requests.ts";
 
@@ -18,6 +20,8 @@ export interface AnsweringWorker {
   readonly log: SegmentedLog;
   readonly gateway: Pick<Gateway, "address" | "stats">;
   readonly disk: Disk;
+  readonly store: StateStore;
+  readonly memory: WorkerMemory;
   readonly dir: string;
   readonly segmentBytes: number;
   readonly startedAtMs: number;
@@ -39,6 +43,9 @@ export function workerAnswers(source: AnsweringWorker): Answers {
     types: () => typesOf(source.worker),
     actors: (query) => listActors(core, query),
     inspect: ({ id }) => inspectActor(core, source.index, id),
+    pins: (query) => pinsOf(source.index, source.memory, query),
+    extents: ({ id }) => extentsOf(core, source.index, source.memory, id),
+    segments: () => segmentsOf(source.index, source.store),
   };
 }
 

@@ -2,6 +2,7 @@
  * What the control thread asks a worker, and the answers: plain values, because they cross threads. The worker answers in
  * worker-answers.ts; a blocked one does not answer at all.
  */
+import type { ActorExtentsReport, PinsQuery, SegmentsRow, WorkerPins } from "./memory-requests.ts";
 import type { MetricSnapshot } from "../observability/index.ts";
 import type { WorkerState } from "../worker/worker-core.ts";
 
@@ -141,6 +142,9 @@ export type WorkerRequests = {
   types: { args: null; result: readonly TypeSummary[] };
   actors: { args: ActorsQuery; result: ActorsPage };
   inspect: { args: { readonly id: string }; result: ActorInspection };
+  pins: { args: PinsQuery; result: WorkerPins };
+  extents: { args: { readonly id: string }; result: ActorExtentsReport };
+  segments: { args: null; result: readonly SegmentsRow[] };
 };
 
 export const ACTORS_PAGE_MAX = 1_000;

@@ -113,11 +113,18 @@ export class HostBase {
       incarnation,
       shardCount: this.settings.worker.shardCount,
       dataDir: this.directory.dir,
+      memory: this.#memoryFacts(),
       endpoints: workers.map((worker) => worker.address),
       adminEndpoint: "",
       startedAt: this.#startedAt,
       actors: this.#actors,
     };
+  }
+
+  #memoryFacts(): HostFacts["memory"] {
+    const { limits, budget, pinBytes } = this.memory;
+    const { limitBytes, limitedBy } = limits;
+    return { limitBytes, limitedBy, usableBytes: budget.usableBytes, pinBytes };
   }
 
   /**

@@ -13,6 +13,7 @@ import {
   RealDisk,
   type ArchiveOptions,
   type SegmentedLog,
+  type StateStore,
 } from "@pinion/storage";
 import type { TurnMonitor } from "../activation/services.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
@@ -38,6 +39,7 @@ export interface OpenWorker {
   /** Where calls go in: what the gateway and an in-process client use. */
   readonly dispatcher: Dispatcher;
   readonly disk: RealDisk;
+  readonly store: StateStore;
   readonly memory: WorkerMemory;
   readonly identity: () => GatewayIdentity;
   /** Lets calls and turns end for up to `graceMs`, checkpoints everything, and closes. May be called again. */
@@ -64,7 +66,13 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
   opened.defer(() => store.close());
 
   const index = spec.identity.worker;
-  const memory = new WorkerMemory({ clock, telemetry, worker: index, budget: spec.pinBudget });
+  const memory = new WorkerMemory({
+    clock,
+    telemetry,
+    worker: index,
+    budget: spec.pinBudget,
+    types: definitions.flatMap(({ name, options }) => (options.memory?.extents ? [name] : [])),
+  });
   opened.defer(() => memory.stop());
   const { residency } = memory;
 
@@ -105,6 +113,7 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
     gateway,
     dispatcher,
     disk,
+    store,
     memory,
     identity,
     stop: (graceMs, reason) => {

@@ -59,6 +59,9 @@ class ValuesHost implements Host {
         types: () => this.#answers.types(null),
         actors: (query) => this.#answers.actors(query),
         inspect: (args) => this.#answers.inspect(args),
+        pins: (query) => this.#answers.pins(query),
+        extents: (args) => this.#answers.extents(args),
+        segments: () => this.#answers.segments(null),
         stop: async ({ graceMs }) => {
           await this.stop({ graceMs });
           return null;

@@ -88,6 +88,8 @@ export async function runWorker(
     log: open.log,
     gateway: open.gateway,
     disk: open.disk,
+    store: open.store,
+    memory: open.memory,
     dir: spec.dir,
     segmentBytes: spec.log.segmentBytes,
     startedAtMs,

@@ -48,6 +48,9 @@ const handlers: RpcHandlers<ThreadRequests> = {
   types: answer("types"),
   actors: answer("actors"),
   inspect: answer("inspect"),
+  pins: answer("pins"),
+  extents: answer("extents"),
+  segments: answer("segments"),
 };
 
 const FAILED_TIMEOUT_MS = 5_000;

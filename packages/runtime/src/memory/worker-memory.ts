@@ -3,7 +3,6 @@
  * them go before the system does.
  */
 import type { Clock, Telemetry } from "@pinion/core";
-import { observeMemory } from "./memory-metrics.ts";
 import {
   AdaptiveController,
   Arena,
@@ -14,15 +13,17 @@ import {
   PinnedResidency,
   readMemoryLimits,
   readUsedBytes,
+  type ActorKey,
   type AdaptiveReport,
   type ArenaStats,
-  type ExtentResidency,
   type GovernorReport,
   type MemoryFacts,
   type PinFilter,
   type PinListing,
   type PinStats,
 } from "@pinion/storage";
+import { observeMemory } from "./memory-metrics.ts";
+import { WorkerResidency } from "./worker-residency.ts";
 
 export interface WorkerMemoryOptions {
   readonly clock: Clock;
@@ -31,6 +32,8 @@ export interface WorkerMemoryOptions {
   readonly worker: number;
   /** What `hostMemory` made. */
   readonly budget: SharedArrayBuffer;
+  /** Actor types that declare extents: each has metrics of its own. */
+  readonly types: readonly string[];
 }
 
 /** What `pinion pins` and the admin port show of a worker's memory. */
@@ -46,20 +49,21 @@ export interface MemoryReport {
 }
 
 export class WorkerMemory {
-  readonly residency: ExtentResidency;
-  readonly #residency: PinnedResidency;
+  readonly residency: WorkerResidency;
   readonly #pins: PinManager;
   readonly #arena: Arena;
   readonly #governor: MemoryGovernor;
   readonly #adaptive: AdaptiveController;
 
-  constructor({ clock, telemetry, worker, budget }: WorkerMemoryOptions) {
+  constructor({ clock, telemetry, worker, budget, types }: WorkerMemoryOptions) {
     const door = memoryDoor();
     const limits = readMemoryLimits();
     this.#arena = new Arena(door);
     this.#pins = new PinManager({ clock, budget: new BudgetCounter(budget).open(worker) });
-    this.#residency = new PinnedResidency(clock, this.#pins, this.#arena);
-    this.residency = this.#residency;
+    this.residency = new WorkerResidency(
+      new PinnedResidency(clock, this.#pins, this.#arena),
+      () => this.#adaptive,
+    );
     this.#governor = new MemoryGovernor({
       clock,
       telemetry,
@@ -76,16 +80,17 @@ export class WorkerMemory {
       clock,
       pins: this.#pins,
       ports: {
-        hottest: (limit) => this.#residency.hottest(limit),
+        hottest: (limit) => this.residency.pinned.hottest(limit),
         majorFaults: () => door.facts().majorFaults,
       },
     });
-    observeMemory(
-      telemetry,
-      clock,
-      () => this.#pins.stats(),
-      () => this.#arena.stats(),
-    );
+    observeMemory(telemetry, clock, types, {
+      pins: () => this.#pins.stats(),
+      arena: () => this.#arena.stats(),
+      pressure: () => this.#governor.report(),
+      adaptive: () => this.#adaptive.report(),
+      byType: () => this.residency.byType(),
+    });
     this.#pins.start();
     this.#governor.start();
     this.#adaptive.start();
@@ -106,6 +111,10 @@ export class WorkerMemory {
 
   pinList(filter: PinFilter): PinListing[] {
     return this.#pins.list(filter);
+  }
+
+  pinOf(actor: ActorKey, name: string): PinListing | undefined {
+    return this.residency.pinned.pinOf(actor, name);
   }
 
   /** After the worker has let its activations go. */

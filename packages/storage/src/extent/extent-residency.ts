@@ -11,10 +11,12 @@ import {
   type MemoryProfile,
   type PinKey,
   type PinOutcome,
+  type PinTarget,
 } from "../residency/pin-types.ts";
 import type { HotExtent } from "../residency/adaptive-controller.ts";
 import { Heat } from "../residency/heat.ts";
 import type { PinManager } from "../residency/pin-manager.ts";
+import type { PinListing } from "../residency/pin-report.ts";
 import type { ActorExtents } from "./actor-extents.ts";
 import type { Arena } from "./arena.ts";
 import type { ExtentMemorySource } from "./extent-memory.ts";
@@ -126,6 +128,20 @@ export class PinnedResidency implements ExtentResidency {
     // Without free room it goes, and comes back when others had to make room for it.
     if (this.pins.resize(key, bytes)) pinned.bytes = bytes;
     else this.pins.evict(key, "budget");
+  }
+
+  /** What an extent of an active actor has got. */
+  pinOf(actor: ActorKey, name: string): PinListing | undefined {
+    return this.pins.find(keyOf(actor, name));
+  }
+
+  /** The named extents of an active actor, to pin them once more. */
+  targetsOf({ actor, names }: ResidentActor): { key: PinKey; target: PinTarget }[] {
+    return names.flatMap((name) => {
+      const key = keyOf(actor, name);
+      const target = this.#pinned.get(key)?.target;
+      return target === undefined ? [] : [{ key, target }];
+    });
   }
 
   /** Of all extents of active actors, resident or not, the hottest first. */
