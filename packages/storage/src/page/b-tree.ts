@@ -384,7 +384,8 @@ export class BTreeWriter {
 
 const cellOfChild = ({ key, page }: Child): Cell => ({ key, value: childValue(page) });
 
-/** What takes the place of a child keeps its bound (T3). */
+/** What takes the place of a child keeps its bound; a first child's may have to go down: its next one may begin with the old key (T3). */
 function under(key: Uint8Array, [first, ...rest]: readonly Child[]): Child[] {
-  return first === undefined ? [] : [{ ...first, key }, ...rest];
+  if (first === undefined) return [];
+  return [Buffer.compare(first.key, key) < 0 ? first : { ...first, key }, ...rest];
 }

@@ -58,7 +58,8 @@ export function encodePart(part: PlannedPart, generation: number): Uint8Array {
 
 export interface WriterPorts {
   write(part: PlannedPart): Promise<void>;
-  finished(next: Place, root: RootRecord): void;
+  /** @param place of the part with the root record */
+  finished(place: Place, next: Place, root: RootRecord): void;
   /** It has failed, and may be whole all the same: the next keeps away from its place and its numbers (G2). */
   doubtful(segment: number, sequence: number): void;
   ended(): void;
@@ -130,7 +131,8 @@ export class CheckpointWriter {
         throw e;
       }
       const root = { checkpoint, sequence, volumes, live };
-      this.#ports.finished(this.#after(place.page + 1 + part.listed.length + rootPages), root);
+      const next = this.#after(place.page + 1 + part.listed.length + rootPages);
+      this.#ports.finished(place, next, root);
       return root;
     } finally {
       this.#ports.ended();

@@ -1,7 +1,7 @@
 /**
  * How much of each segment is still referred to, and which one is worth emptying. The counts are in every checkpoint's root record.
  *
- * L1 a segment of which nothing is referred to may go; the one that is being written may not.
+ * L1 a segment of which nothing is referred to may go; the one with the newest root record, and what is written behind it, may not.
  * L2 emptying begins when less than `LIVE_SHARE_MIN` of all pages are live, with the segment that gives back the most space for
  *    the least writing (Rosenblum and Ousterhout, "The Design and Implementation of a Log-Structured File System", 1991, without the
  *    age: checkpoints spread their writes evenly).

@@ -3,15 +3,18 @@
  * (batch-format.ts), the last of which ends with the root record; it counts once that is durable. What counts is never written over.
  *
  * G1 the newest checkpoint whose parts and pages all verify is the shard's state. What lies behind it was never finished, or is damaged: who knows
- *    that a newer one was durable says so (`durableSequence`), and the log notices that it does not continue an older one.
+ *    that a newer one was durable says so (`durable`), and the log notices that it does not continue an older one. Pages of one that
+ *    is known to have been durable are not verified when it is opened: damage there is an error of that page (G3).
  * G2 a checkpoint that fails is written over by the next as long as its root record cannot have been written; its nonce tells the parts of the two
  *    apart. Otherwise the next goes to a new segment, under higher numbers: both may be found whole then, and the newest counts.
  * G3 a page is verified against its entry whenever it is read; damage is an error of that page.
  * G4 one checkpoint is written at a time; reads go on meanwhile.
  * G5 a segment is removed only after a checkpoint without references to it is durable.
+ * G6 a checkpoint of which nobody knows that it was durable is written again where it lies before it counts: the process that wrote it may have
+ *    seen its flush fail, and what the page cache shows of it need not be on the disk.
  */
 import { assert, PinionError } from "@pinion/core";
-import type { Disk, DiskFile } from "../disk/disk.ts";
+import type { Disk } from "../disk/disk.ts";
 import {
   PAGE_BYTES,
   pageChecksum,
@@ -19,14 +22,15 @@ import {
   type PageEntry,
   type PageName,
 } from "./page-entry.ts";
+import type { CheckpointId, ListedPage, RootRecord } from "./batch-format.ts";
 import {
-  decodePartHeader,
-  decodeRootRecord,
-  type CheckpointId,
-  type ListedPage,
-  type PartHeader,
-  type RootRecord,
-} from "./batch-format.ts";
+  CheckpointSearch,
+  partsOf,
+  writeAgain,
+  type CheckpointPlace,
+  type FoundPart,
+  type OpenSegment,
+} from "./checkpoint-search.ts";
 import {
   CheckpointWriter,
   encodePart,
@@ -50,25 +54,14 @@ export interface ShardSegmentsOptions {
   readonly newGeneration: () => number;
   /** Pages of a segment, at most 16,384; less only in tests. */
   readonly segmentPages?: number;
-  /** Sequence of a checkpoint that is known to be durable; default: none is. */
-  readonly durableSequence?: number;
-}
-
-interface OpenSegment {
-  readonly id: number;
-  readonly generation: number;
-  readonly file: DiskFile;
-}
-
-interface FoundPart {
-  readonly place: Place;
-  readonly header: PartHeader;
+  /** A checkpoint that is known to be durable, as `newest` was once; default: none is. */
+  readonly durable?: CheckpointPlace;
 }
 
 /** What opening found. */
 export interface SegmentsReport {
   readonly parts: number;
-  /** Bytes of headers and of the newest checkpoint's pages. */
+  /** Bytes of headers, and of the newest checkpoint's pages where they had to be verified. */
   readonly readBytes: number;
   /** Newer checkpoints that were not whole. */
   readonly dropped: number;
@@ -79,6 +72,8 @@ export class ShardSegments {
   readonly #segmentPages: number;
   readonly #open = new Map<number, OpenSegment>();
   #root: RootRecord | undefined;
+  /** The part with the newest root record. */
+  #rootPlace: Place = { segment: 1, page: 1 };
   #next: Place = { segment: 1, page: 1 };
   #sequence = 1;
   #writing = false;
@@ -118,21 +113,31 @@ export class ShardSegments {
     return [...this.#open.keys()].sort((a, b) => a - b);
   }
 
-  /** The segment that is being written. */
+  /** The segment with the newest root record, which nothing refers to. It and those behind it stay. */
   get activeSegment(): number {
-    return this.#next.segment;
+    return this.#rootPlace.segment;
+  }
+
+  /** What leads to the newest checkpoint (`durable`); undefined while there is none. */
+  get newest(): CheckpointPlace | undefined {
+    return this.#root && { sequence: this.#root.sequence, ...this.#rootPlace };
   }
 
   /** A page's 4,096 bytes. @throws `corruption` naming the page, `io-error` */
   async read(name: PageName, entry: PageEntry): Promise<Uint8Array> {
     const bytes = new Uint8Array(PAGE_BYTES);
     const segment = this.#open.get(entry.segment);
-    if (segment === undefined) throw this.#damaged(name, entry, "its segment is missing");
+    if (segment === undefined) throw this.damaged(name, entry, "its segment is missing");
     const read = await segment.file.read(entry.page * PAGE_BYTES, bytes);
-    if (read < PAGE_BYTES) throw this.#damaged(name, entry, "its segment ends before it");
+    if (read < PAGE_BYTES) throw this.damaged(name, entry, "its segment ends before it");
     if (pageChecksum(name, entry.segment, entry.page, entry.birth, bytes) !== entry.checksum)
-      throw this.#damaged(name, entry, "it does not match its checksum");
+      throw this.damaged(name, entry, "it does not match its checksum");
     return bytes;
+  }
+
+  /** Fills `into` from a segment's file, unverified. Resolves to the bytes read, 0 where there is no such file. @throws `io-error` */
+  async readSegment(segment: number, offset: number, into: Uint8Array): Promise<number> {
+    return (await this.#open.get(segment)?.file.read(offset, into)) ?? 0;
   }
 
   /** Of a segment's file, for the native door; undefined where there is none. */
@@ -153,8 +158,9 @@ export class ShardSegments {
     };
     return new CheckpointWriter(checkpoint, this.#next, this.#segmentPages, {
       write: (part) => this.#write(part),
-      finished: (next, root) => {
+      finished: (place, next, root) => {
         this.#next = next;
+        this.#rootPlace = place;
         this.#sequence = root.sequence + 1;
         this.#root = root;
       },
@@ -170,7 +176,8 @@ export class ShardSegments {
   async *listed(id: number): AsyncGenerator<{ name: PageName; entry: PageEntry }> {
     const segment = this.#open.get(id);
     if (segment === undefined) return;
-    for await (const { place, header } of this.#parts(segment)) {
+    const { shard } = this.#options;
+    for await (const { place, header } of partsOf(segment, shard, this.#segmentPages)) {
       for (let i = 0; i < header.pages.length; i++) {
         const { name, birth, checksum } = header.pages[i] as ListedPage;
         yield { name, entry: { segment: id, page: place.page + 1 + i, birth, checksum } };
@@ -198,7 +205,8 @@ export class ShardSegments {
     return `${this.#options.dir}/${segmentFileName(id)}`;
   }
 
-  #damaged(name: PageName, entry: PageEntry, what: string): PinionError {
+  /** The error of a page that is not what it should be. */
+  damaged(name: PageName, entry: PageEntry, what: string): PinionError {
     const { shard } = this.#options;
     const kind = name.kind === 1 ? "page" : `map node of level ${name.level}`;
     return new PinionError(
@@ -254,59 +262,38 @@ export class ShardSegments {
   // ---------------------------------------------------------------- opening
 
   async #recover(): Promise<void> {
-    const { disk, dir } = this.#options;
+    const { disk, dir, shard, durable } = this.#options;
     await disk.mkdir(dir);
     const ids = (await disk.list(dir)).flatMap((name) => segmentOfFileName(name) ?? []);
-    const candidates: { root: RootRecord; parts: Place[]; end: Place }[] = [];
-    let parts = 0;
-    let nonce = -1;
-    let group: Place[] = [];
-    for (const id of ids.sort((a, b) => a - b)) {
-      const segment = await this.#openSegment(id);
-      if (segment === undefined) continue;
-      for await (const part of this.#parts(segment)) {
-        parts++;
-        const { header, place } = part;
-        if (nonce !== header.checkpoint.nonce) group = [];
-        nonce = header.checkpoint.nonce;
-        group.push(place);
-        if (header.rootPages === 0) continue;
-        const page = place.page + 1 + header.pages.length;
-        const root = await this.#rootAt(segment, page, header.rootPages);
-        const end = { segment: id, page: page + header.rootPages };
-        if (root !== undefined) candidates.push({ root, parts: group, end });
-        group = [];
-      }
-    }
-    let dropped = 0;
-    let readBytes = parts * PAGE_BYTES;
-    for (const candidate of candidates.sort((a, b) => b.root.sequence - a.root.sequence)) {
-      const read = await this.#verifiedBytes(candidate.root, candidate.parts);
-      if (read !== undefined) {
-        readBytes += read;
-        this.#root = candidate.root;
-        this.#sequence = candidate.root.sequence + 1;
-        this.#next = placeFrom(candidate.end, this.#segmentPages);
-        break;
-      }
-      dropped++;
+    const found: OpenSegment[] = [];
+    for (const id of ids.sort((a, b) => a - b)) found.push(await this.#openSegment(id));
+    const search = new CheckpointSearch(found, shard, this.#segmentPages);
+    const known = durable && (await search.at(durable));
+    const newer = await search.newest(known?.end ?? { segment: 1, page: 1 });
+    const newest = newer ?? known;
+    if (newest !== undefined) {
+      this.#root = newest.root;
+      this.#rootPlace = (newest.parts.at(-1) as FoundPart).place;
+      this.#sequence = newest.root.sequence + 1;
+      this.#next = placeFrom(newest.end, this.#segmentPages);
     }
     this.#checkDurable();
-    if (this.#root === undefined) {
+    if (newest === undefined) {
       // A first checkpoint that was cut off, or nothing. What there is goes once one counts.
       this.#next = { segment: (this.ids.at(-1) ?? 0) + 1, page: 1 };
-      for (const { root } of candidates)
-        this.#sequence = Math.max(this.#sequence, root.sequence + 1);
     } else {
-      // Behind the newest checkpoint: begun and never finished.
-      for (const id of this.ids) if (id > this.#next.segment) await this.remove(id);
+      // Behind the newest checkpoint: begun and never finished, perhaps not even with a header.
+      for (const id of this.ids) if (id > newest.end.segment) await this.remove(id);
     }
+    if (newer !== undefined) await writeAgain(this.#open, newer); // G6
+    const { parts, readBytes, dropped } = search;
     this.#report = { parts, readBytes, dropped };
   }
 
   /** A checkpoint that is known to be durable must be there: an older one in its place would be a silent loss. */
   #checkDurable(): void {
-    const { dir, shard, durableSequence = 0 } = this.#options;
+    const { dir, shard, durable } = this.#options;
+    const durableSequence = durable?.sequence ?? 0;
     const found = this.#root?.sequence ?? 0;
     if (found >= durableSequence) return;
     throw new PinionError(
@@ -316,7 +303,7 @@ export class ShardSegments {
     );
   }
 
-  async #openSegment(id: number): Promise<OpenSegment | undefined> {
+  async #openSegment(id: number): Promise<OpenSegment> {
     const { disk, shard } = this.#options;
     const file = await disk.open(this.#path(id));
     const bytes = new Uint8Array(PAGE_BYTES);
@@ -330,60 +317,12 @@ export class ShardSegments {
           { details: { path: file.path, segment: header.segment, shard: header.shard } },
         );
       }
-      // Without its header nothing can be found in it; what is needed from it can still be read and verified.
       const segment = { id, generation: header?.generation ?? -1, file };
       this.#open.set(id, segment);
-      return header && segment;
+      return segment;
     } catch (e) {
       if (!this.#open.has(id)) await file.close();
       throw e;
     }
-  }
-
-  /** The parts of a segment up to the first place where there is none. */
-  async *#parts({ id, generation, file }: OpenSegment): AsyncGenerator<FoundPart> {
-    const bytes = new Uint8Array(PAGE_BYTES);
-    for (let page = 1; page < this.#segmentPages;) {
-      const read = await file.read(page * PAGE_BYTES, bytes);
-      const header = decodePartHeader(bytes.subarray(0, read), generation, page);
-      if (header === undefined || header.checkpoint.shard !== this.#options.shard) return;
-      yield { place: { segment: id, page }, header };
-      page += 1 + header.pages.length + header.rootPages;
-    }
-  }
-
-  async #rootAt(
-    { generation, file }: OpenSegment,
-    page: number,
-    pages: number,
-  ): Promise<RootRecord | undefined> {
-    const bytes = new Uint8Array(pages * PAGE_BYTES);
-    const read = await file.read(page * PAGE_BYTES, bytes);
-    return decodeRootRecord(bytes.subarray(0, read), generation, page);
-  }
-
-  /** All parts from the first on, of one attempt, and every page in them. @returns undefined when something is wrong or missing */
-  async #verifiedBytes(root: RootRecord, parts: readonly Place[]): Promise<number | undefined> {
-    const { first, nonce } = root.checkpoint;
-    if (parts.length !== root.sequence - first + 1) return undefined;
-    const page = new Uint8Array(PAGE_BYTES);
-    let verified = 0;
-    for (let i = 0; i < parts.length; i++) {
-      const place = parts[i] as Place;
-      const { file, generation } = this.#open.get(place.segment) as OpenSegment;
-      await file.read(place.page * PAGE_BYTES, page);
-      const header = decodePartHeader(page, generation, place.page);
-      if (header?.sequence !== first + i || header.checkpoint.nonce !== nonce) return undefined;
-      const bytes = new Uint8Array(header.pages.length * PAGE_BYTES);
-      if ((await file.read((place.page + 1) * PAGE_BYTES, bytes)) < bytes.length) return undefined;
-      for (let k = 0; k < header.pages.length; k++) {
-        const { name, birth, checksum } = header.pages[k] as ListedPage;
-        const content = bytes.subarray(k * PAGE_BYTES, (k + 1) * PAGE_BYTES);
-        if (pageChecksum(name, place.segment, place.page + 1 + k, birth, content) !== checksum)
-          return undefined;
-      }
-      verified += bytes.length;
-    }
-    return verified;
   }
 }

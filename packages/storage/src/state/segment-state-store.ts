@@ -9,9 +9,19 @@
  * G2 the superblocks are written after the checkpoints they speak of, and before the caller cuts its log.
  * G3 shards are checkpointed side by side, `AT_ONCE` of them; a failure of one does not undo another.
  */
-import { PinionError, systemClock, type Clock, type Lsn, type ShardId } from "@pinion/core";
+import {
+  assert,
+  isPinionError,
+  systemClock,
+  type Clock,
+  type Lsn,
+  type PinionError,
+  type ShardId,
+} from "@pinion/core";
 import type { Disk } from "../disk/disk.ts";
 import type { KvStore, KvWrite } from "../kv/kv-store.ts";
+import type { CheckpointPlace } from "../segment/checkpoint-search.ts";
+import type { PagePool } from "../store/page-pool.ts";
 import { ShardStore, type ShardStoreStats } from "../store/shard-store.ts";
 import { KvStateStore } from "./kv-state-store.ts";
 import { shardKey } from "./state-keys.ts";
@@ -25,7 +35,7 @@ import type {
   StateStore,
   StoredExtent,
 } from "./state-store.ts";
-import { decodeAppliedLsn, decoding, encodeAppliedLsn } from "./state-values.ts";
+import { decodeSuperblock, decoding, encodeSuperblock } from "./state-values.ts";
 
 const AT_ONCE = 4;
 const SUPERBLOCKS = "superblocks";
@@ -44,11 +54,14 @@ export interface SegmentStateStoreOptions {
   readonly segmentPages?: number;
   /** Pages of all directories together that are kept in memory; default 16,384 (64 MiB). */
   readonly cachedPagesMax?: number;
+  /** Where pages of extents are read through; stays its owner's. */
+  readonly pool?: PagePool;
   /** How many shards share that; default 16. */
   readonly shardCount?: number;
 }
 
 interface OpenShard {
+  readonly shard: ShardId;
   readonly store: ShardStore;
   readonly state: KvStateStore;
 }
@@ -100,15 +113,13 @@ export class SegmentStateStore implements StateStore {
   async checkpoint(shards: readonly ShardCheckpoint[]): Promise<void> {
     const queue = [...shards];
     const failures: unknown[] = [];
-    const durable: KvWrite[] = [];
+    const durable: OpenShard[] = [];
     const work = async (): Promise<void> => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
         try {
           const open = await this.#of(next.shard);
           await open.state.checkpoint([next]);
-          const key = shardKey(next.shard);
-          const { sequence } = open.store;
-          durable.push({ table: SUPERBLOCKS, key, value: encodeAppliedLsn(key, sequence as Lsn) });
+          durable.push(open);
         } catch (e) {
           failures.push(e);
         }
@@ -116,7 +127,7 @@ export class SegmentStateStore implements StateStore {
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     if (durable.length > 0) {
-      await this.#options.superblocks.commit(durable);
+      await this.#options.superblocks.commit(durable.map(superblockOf));
       await this.#options.superblocks.sync();
     }
     if (failures.length > 0) throw failures[0];
@@ -152,31 +163,48 @@ export class SegmentStateStore implements StateStore {
   }
 
   async #open(shard: ShardId): Promise<OpenShard> {
-    const { disk, dir, newGeneration, clock = systemClock, superblocks, onDamage } = this.#options;
-    const { segmentPages, cachedPagesMax = 16_384, shardCount = 16 } = this.#options;
-    const key = shardKey(shard);
-    const value = await superblocks.get(SUPERBLOCKS, key);
-    const known =
-      value === undefined
-        ? 0
-        : decoding(`the superblock of shard ${shard}`, { shard }, () =>
-            decodeAppliedLsn(key, value),
-          );
+    const { disk, dir, newGeneration, clock = systemClock, onDamage } = this.#options;
+    const { segmentPages, pool, cachedPagesMax = 16_384, shardCount = 16 } = this.#options;
+    const durable = await this.#superblock(shard);
     const store = await ShardStore.open({
       disk,
       dir: `${dir}/${String(shard).padStart(5, "0")}`,
       shard,
       newGeneration,
       clock,
-      durableSequence: known,
+      ...(durable === undefined ? {} : { durable }),
       cachedPagesMax: Math.floor(cachedPagesMax / shardCount),
       ...(segmentPages === undefined ? {} : { segmentPages }),
+      ...(pool === undefined ? {} : { pool }),
     });
     const state = new KvStateStore(store, {
       clock,
       volumes: store,
       ...(onDamage === undefined ? {} : { onDamage }),
     });
-    return { store, state };
+    return { shard, store, state };
   }
+
+  /** One that is damaged is as good as none (G1). @throws `format-too-new` */
+  async #superblock(shard: ShardId): Promise<CheckpointPlace | undefined> {
+    const key = shardKey(shard);
+    const value = await this.#options.superblocks.get(SUPERBLOCKS, key);
+    if (value === undefined) return undefined;
+    try {
+      return decoding(`the superblock of shard ${shard}`, { shard }, () =>
+        decodeSuperblock(key, value),
+      );
+    } catch (e) {
+      if (!isPinionError(e) || e.code !== "corruption") throw e;
+      this.#options.onDamage?.(e);
+      return undefined;
+    }
+  }
+}
+
+function superblockOf({ shard, store }: OpenShard): KvWrite {
+  const { newest } = store;
+  assert(newest !== undefined, "a checkpoint that has resolved is there");
+  const key = shardKey(shard);
+  return { table: SUPERBLOCKS, key, value: encodeSuperblock(key, newest) };
 }

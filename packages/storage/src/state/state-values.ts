@@ -15,12 +15,13 @@
  * | 20 | 4 | bytes of the state |
  * | 24 | … | the state, unless it is large |
  *
- * Large state, fact: bytes from 8 on. Applied LSN: 8 bytes at 8. Format: 4 bytes at 8.
+ * Large state, fact: bytes from 8 on. Applied LSN: 8 bytes at 8. Format: 4 bytes at 8. Superblock: u64 sequence at 8, u32 segment, u32 page.
  *
  * Extras (flags: 1 = there is a large state): u32 count of reminders at 8, then for each f64 due ms, u32 bytes of the body, u16 bytes of the name, name, body.
  */
 import { lsn as toLsn, messageOf, PinionError, type Lsn } from "@pinion/core";
 import { crc32c } from "../memory/crc32c.ts";
+import type { CheckpointPlace } from "../segment/checkpoint-search.ts";
 import type { ReminderRecord, StoredExtent } from "./state-store.ts";
 
 const VERSION = 1;
@@ -152,6 +153,23 @@ export function encodeAppliedLsn(key: Uint8Array, lsn: Lsn): Uint8Array {
 
 export function decodeAppliedLsn(key: Uint8Array, value: Uint8Array): Lsn {
   return toLsn(Number(unseal(key, value, HEADER_BYTES + 8).readBigUInt64LE(HEADER_BYTES)));
+}
+
+export function encodeSuperblock(key: Uint8Array, place: CheckpointPlace): Uint8Array {
+  const bytes = begin(HEADER_BYTES + 16);
+  putU64(bytes, HEADER_BYTES, place.sequence);
+  bytes.writeUInt32LE(place.segment, HEADER_BYTES + 8);
+  bytes.writeUInt32LE(place.page, HEADER_BYTES + 12);
+  return seal(key, bytes);
+}
+
+export function decodeSuperblock(key: Uint8Array, value: Uint8Array): CheckpointPlace {
+  const bytes = unseal(key, value, HEADER_BYTES + 16);
+  return {
+    sequence: Number(bytes.readBigUInt64LE(HEADER_BYTES)),
+    segment: bytes.readUInt32LE(HEADER_BYTES + 8),
+    page: bytes.readUInt32LE(HEADER_BYTES + 12),
+  };
 }
 
 export function encodeFormat(key: Uint8Array, format: number): Uint8Array {

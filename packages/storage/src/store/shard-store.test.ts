@@ -1,62 +1,16 @@
 import { setImmediate } from "node:timers/promises";
-import { isPinionError, seededRng, type Rng } from "@pinion/core";
+import { isPinionError } from "@pinion/core";
 import { describe, expect, it } from "vitest";
-import { SimDisk } from "../disk/sim-disk.ts";
-import { ShardStore, type ShardStoreOptions } from "./shard-store.ts";
+import type { SimDisk } from "../disk/sim-disk.ts";
 import type { KvWrite } from "../kv/kv-store.ts";
-
-class Machine {
-  readonly rng: Rng;
-  disk: SimDisk;
-
-  constructor(seed: number) {
-    this.rng = seededRng(seed);
-    this.disk = new SimDisk({ rng: this.rng });
-  }
-
-  open(options: Partial<ShardStoreOptions> = {}): Promise<ShardStore> {
-    return ShardStore.open({
-      disk: this.disk,
-      dir: "segments",
-      newGeneration: () => this.rng.below(2 ** 31),
-      segmentPages: 32,
-      cachedPagesMax: 16,
-      ...options,
-    });
-  }
-}
-
-type Model = Map<string, string>;
-
-const bytesOf = (text: string): Uint8Array => Buffer.from(text, "latin1");
-
-/** Some writes, among few keys, of values small and large; applied to `model`, too. */
-function someWrites(rng: Rng, model: Model, count: number, keys = 200): KvWrite[] {
-  return Array.from({ length: count }, () => {
-    const key = `key ${rng.below(keys)}`;
-    if (rng.below(4) === 0) {
-      model.delete(key);
-      return { table: "t", key: bytesOf(key), value: undefined };
-    }
-    const length = rng.below(10) === 0 ? rng.below(20_000) : rng.below(400);
-    const text = String.fromCharCode(97 + rng.below(26)).repeat(length);
-    model.set(key, text);
-    return { table: "t", key: bytesOf(key), value: bytesOf(text) };
-  });
-}
-
-async function contentOf(kv: ShardStore): Promise<Model> {
-  const entries = await kv.range("t", { limit: Infinity });
-  return new Map(
-    entries.map(({ key, value }) => [
-      Buffer.from(key).toString("latin1"),
-      Buffer.from(value).toString("latin1"),
-    ]),
-  );
-}
-
-const sorted = (model: Model): [string, string][] =>
-  [...model].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+import {
+  bytesOf,
+  contentOf,
+  Machine,
+  someWrites,
+  sorted,
+  type Model,
+} from "./shard-store.test.fixture.ts";
 
 describe("a store in segments", () => {
   it.each(Array.from({ length: 40 }, (_, i) => i + 1))(
@@ -71,7 +25,8 @@ describe("a store in segments", () => {
         const cutAt = machine.disk.operationCount + 1 + rng.below(60);
         let crashed: SimDisk | undefined;
         machine.disk.onOperation = ({ index }) => {
-          if (index === cutAt) crashed = machine.disk.crash();
+          if (index !== cutAt) return;
+          crashed = rng.chance(0.7) ? machine.disk.crash() : machine.disk.kill();
         };
         let next: Model = model;
         const commits = async (): Promise<void> => {
@@ -97,6 +52,17 @@ describe("a store in segments", () => {
       }
     },
   );
+
+  it("finds what was first in a leaf that is split in front of it", async () => {
+    const kv = await new Machine(4).open();
+    const put = (...names: string[]): Promise<void> =>
+      kv.commit(
+        names.map((name) => ({ table: "t", key: bytesOf(name), value: new Uint8Array(1_000) })),
+      );
+    await put("k0", "k1", "k2", "k3", "k4", "k5");
+    await put("a0", "a1", "a2");
+    expect([...(await contentOf(kv)).keys()]).toEqual([..."a0 a1 a2 k0 k1 k2 k3 k4 k5".split(" ")]);
+  });
 
   it("keeps its space in proportion to what is live", async () => {
     const machine = new Machine(1);

@@ -26,11 +26,13 @@ import {
 } from "../kv/kv-store.ts";
 import { BTree, type TreeWrite } from "../page/b-tree.ts";
 import { Volume } from "../page/volume.ts";
+import type { CheckpointPlace } from "../segment/checkpoint-search.ts";
 import { LivePages } from "../segment/live-pages.ts";
 import { SEGMENT_PAGES } from "../segment/page-entry.ts";
 import { ShardSegments, type SegmentsReport } from "../segment/shard-segments.ts";
 import { OpenVolumes } from "./open-volumes.ts";
 import { DIRECTORY_VOLUME, endOf, placeOf, VOLUMES_TABLE, volumeKey } from "./places.ts";
+import type { PagePool, ShardPages } from "./page-pool.ts";
 import { ShardCommit, type CommitResult, type VolumeWrite } from "./shard-commit.ts";
 
 const CACHED_PAGES_DEFAULT = 4_096;
@@ -46,8 +48,10 @@ export interface ShardStoreOptions {
   readonly cachedPagesMax?: number;
   /** Pages of a segment; default 16,384 (64 MiB). */
   readonly segmentPages?: number;
-  /** As `sequence` was when a commit had resolved: opening an older state is refused. */
-  readonly durableSequence?: number;
+  /** Where pages of volumes are read through; default: each is read from its file. */
+  readonly pool?: PagePool;
+  /** As `newest` was when a commit had resolved: opening an older state is refused, and nothing before it has to be looked at. */
+  readonly durable?: CheckpointPlace;
 }
 
 export interface ShardStoreStats {
@@ -76,6 +80,7 @@ export class ShardStore implements KvStore {
   readonly #tree: BTree;
   readonly #clock: Clock;
   readonly #volumes: OpenVolumes;
+  readonly #pages: ShardPages | undefined;
   #live: LivePages;
   /** Page numbers of the directory without a page; counted before the first commit. */
   #free: number[] | undefined;
@@ -99,7 +104,8 @@ export class ShardStore implements KvStore {
       cachedPagesMax: options.cachedPagesMax ?? CACHED_PAGES_DEFAULT,
     });
     this.#tree = new BTree(this.#directory);
-    this.#volumes = new OpenVolumes(segments, (volume) =>
+    this.#pages = options.pool?.attach(segments);
+    this.#volumes = new OpenVolumes(this.#pages ?? segments, (volume) =>
       this.#tree.get(placeOf(VOLUMES_TABLE, volumeKey(volume))),
     );
   }
@@ -109,9 +115,9 @@ export class ShardStore implements KvStore {
     return new ShardStore(await ShardSegments.open({ shard: 0, ...options }), options);
   }
 
-  /** Of the newest checkpoint; 0 before the first. */
-  get sequence(): number {
-    return this.#segments.root?.sequence ?? 0;
+  /** Where the newest checkpoint is; undefined before the first. */
+  get newest(): CheckpointPlace | undefined {
+    return this.#segments.newest;
   }
 
   stats(): ShardStoreStats {
@@ -193,6 +199,7 @@ export class ShardStore implements KvStore {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#last;
+    this.#pages?.detach();
     await this.#segments.close();
   }
 
