@@ -14,11 +14,15 @@ import {
   killed,
   newHardware,
   onOperation,
+  openStateStore,
+  SEGMENTS_DIR,
+  SHARDS,
   startMachine,
   type Hardware,
   type Machine,
 } from "./actor-machine.ts";
 import { ActorOracle, type LifeEnd } from "./actor-oracle.ts";
+import { missingBallast, writeBallast } from "./ballast.ts";
 import { bankActors } from "./bank-actor.ts";
 
 const STEPS_MAX = 40_000;
@@ -34,6 +38,10 @@ export interface CutReport {
   readonly reminderFirings: number;
   readonly logFailures: number;
   readonly stops: number;
+  /** Cuts at an operation of a checkpoint's segments. */
+  readonly segmentCuts: number;
+  /** Pages that were moved to empty segments. */
+  readonly cleanedPages: number;
 }
 
 export interface CutOptions {
@@ -72,6 +80,8 @@ class World {
   #life = 0;
   #logFailures = 0;
   #stops = 0;
+  #segmentCuts = 0;
+  #cleanedPages = 0;
 
   constructor(options: CutOptions) {
     this.#options = options;
@@ -98,7 +108,7 @@ class World {
   }
 
   async run(): Promise<CutReport> {
-    let hardware: Hardware | undefined = newHardware(this.#rng.fork("hardware"), this.#clock);
+    let hardware: Hardware | undefined = await this.#newHardware();
     while (hardware !== undefined) {
       const life: Life = new Life(hardware);
       hardware = await this.#live(life);
@@ -115,17 +125,34 @@ class World {
       reminderFirings: this.#oracle.firings,
       logFailures: this.#logFailures,
       stops: this.#stops,
+      segmentCuts: this.#segmentCuts,
+      cleanedPages: this.#cleanedPages,
     };
+  }
+
+  async #newHardware(): Promise<Hardware> {
+    const hardware = newHardware(this.#rng.fork("hardware"), this.#clock);
+    const store = openStateStore(hardware, this.#rng.fork("ballast"), this.#clock);
+    let written = false;
+    void writeBallast(store, SHARDS)
+      .then(() => store.close())
+      .then(() => (written = true));
+    await this.#until(() => written);
+    return hardware;
   }
 
   /** One life of the worker. Returns the hardware after its end, or undefined when the world ended in order. */
   async #live(life: Life): Promise<Hardware | undefined> {
     const last = this.#life >= this.#options.cuts;
+    // Any operation, or one of a checkpoint: of those there are fewer.
+    const path = this.#rng.pick(["", SEGMENTS_DIR]);
     const cutAt = last ? Infinity : 1 + this.#rng.below(this.#rng.pick([12, 150, 150, 600]));
     let operations = 0;
-    onOperation(life.hardware, () => {
+    onOperation(life.hardware, (operation) => {
+      if (!operation.path.startsWith(path) || ++operations < cutAt) return;
+      if (operation.path.startsWith(SEGMENTS_DIR)) this.#segmentCuts++;
       // Now and then only the process dies: what was written stays readable, synced or not.
-      if (++operations >= cutAt) this.#end(life, this.#rng.chance(0.7) ? "power" : "kill");
+      this.#end(life, this.#rng.chance(0.7) ? "power" : "kill");
     });
     this.#faults.push(NO_FAULTS);
     void this.#begin(life, last).then(
@@ -150,7 +177,11 @@ class World {
     life.left = by === "power" ? crashed(life.hardware) : killed(life.hardware);
     onOperation(life.hardware, undefined);
     this.#oracle.lives.push({ atMs: this.#clock.nowMs(), by, diskFailed: faults.disk });
-    if (life.machine !== undefined) life.machine.dead = true;
+    if (life.machine === undefined) return;
+    life.machine.dead = true;
+    void life.machine.store.stats().then((shards) => {
+      for (const { cleanedPages } of shards.values()) this.#cleanedPages += cleanedPages;
+    });
   }
 
   async #begin(life: Life, last: boolean): Promise<void> {
@@ -206,7 +237,7 @@ class World {
     while (machine.worker.core.outboxSize > 0) await this.#tick(5);
     for (let i = 0; i < 300; i++) await this.#tick(1);
     await this.#oracle.checkEnd(machine);
-    machine.hardware.state.clearFaults();
+    machine.hardware.disk.clearFaults();
     await machine.worker.stop(1_000);
     await machine.log.close();
     machine.dead = true;
@@ -214,6 +245,7 @@ class World {
     if (again.worker.recovery.records > 0)
       this.#oracle.problem(`a clean stop left ${again.worker.recovery.records} records to replay`);
     await this.#oracle.checkEnd(again);
+    for (const problem of await missingBallast(again.store, SHARDS)) this.#oracle.problem(problem);
     again.dead = true;
   }
 

@@ -1,5 +1,5 @@
 /**
- * The machine of the actor simulation: a simulated disk, two simulated key-value stores, and a worker on them until it is cut.
+ * The machine of the actor simulation: a simulated disk, a simulated key-value store, and a worker on them until it is cut.
  *
  * I1 a dead machine's callbacks change nothing: whoever gets one asks `dead` first.
  */
@@ -7,28 +7,38 @@ import { noTelemetry, type Rng, type VirtualClock } from "@pinion/core";
 import type { ActorDefinition } from "@pinion/runtime";
 import { ActorWorker, MajorityOfOne, WORKER_DEFAULTS } from "@pinion/runtime/internal";
 import {
-  KvStateStore,
   openLog,
+  SegmentStateStore,
   SimDisk,
   SimKv,
   type FlushPolicy,
   type SegmentedLog,
+  type SimOperation,
 } from "@pinion/storage";
 
-const SHARDS = 4;
+export const SHARDS = 4;
+export const LOG_DIR = "/log";
+export const SEGMENTS_DIR = "/segments";
 const SEGMENT_BYTES = 64 * 1024;
+/** So small that a checkpoint often needs a new one, and that most are emptied again. */
+const SEGMENT_PAGES = 16;
+/** Of all shards: so few that loads and checkpoints read. */
+const CACHED_PAGES_MAX = 8;
+const GENERATIONS = 2 ** 32;
 /** Slowest operation of the simulated devices. */
 export const OPERATION_MS_MAX = 1.05;
+
+type Device = "log" | "stores";
 
 export interface Hardware {
   readonly disk: SimDisk;
   readonly index: SimKv;
-  readonly state: SimKv;
 }
 
 export interface Machine {
   readonly hardware: Hardware;
   readonly log: SegmentedLog;
+  readonly store: SegmentStateStore;
   readonly worker: ActorWorker;
   /** Counts from 0. */
   readonly life: number;
@@ -37,29 +47,38 @@ export interface Machine {
 
 export function newHardware(rng: Rng, clock: VirtualClock): Hardware {
   const between = (fromMs: number, toMs: number): number => fromMs + rng.float() * (toMs - fromMs);
-  // For a while the disk is slow and the stores are fast, or the other way round: each must wait for the other where it should.
-  let faster: "disk" | "stores" | undefined;
+  // For a while the log is slow and all that checkpoints go to is fast, or the other way round: each must wait for the other where it
+  // should.
+  let faster: Device | undefined;
   let operations = 0;
-  const latencyOf = (device: "disk" | "stores") => (): number => {
-    if (operations++ % 100 === 0) faster = rng.pick(["disk", "stores", undefined]);
+  const latencyOf = (device: Device): number => {
+    if (operations++ % 100 === 0) faster = rng.pick(["log", "stores", undefined]);
     if (faster === undefined) return between(0.05, OPERATION_MS_MAX);
     return faster === device ? between(0.02, 0.06) : between(0.7, OPERATION_MS_MAX);
   };
-  const [disk, stores] = [latencyOf("disk"), latencyOf("stores")];
+  const deviceOf = (path: string): Device => (path.startsWith(LOG_DIR) ? "log" : "stores");
   return {
-    disk: new SimDisk({ rng: rng.fork("disk"), clock, latencyMs: disk }),
-    index: new SimKv({ rng: rng.fork("index"), clock, latencyMs: stores, name: "index" }),
-    state: new SimKv({ rng: rng.fork("state"), clock, latencyMs: stores, name: "state" }),
+    disk: new SimDisk({
+      rng: rng.fork("disk"),
+      clock,
+      latencyMs: ({ path }) => latencyOf(deviceOf(path)),
+    }),
+    index: new SimKv({
+      rng: rng.fork("index"),
+      clock,
+      latencyMs: () => latencyOf("stores"),
+      name: "index",
+    }),
   };
 }
 
 /** What is found after the power was cut. */
-export const crashed = ({ disk, index, state }: Hardware): Hardware =>
-  withRoom({ disk: disk.crash(), index: index.crash(), state: state.crash() });
+export const crashed = ({ disk, index }: Hardware): Hardware =>
+  withRoom({ disk: disk.crash(), index: index.crash() });
 
 /** What is found after the process alone was killed: what was written stays readable, synced or not. */
-export const killed = ({ disk, index, state }: Hardware): Hardware =>
-  withRoom({ disk: disk.kill(), index: index.kill(), state: state.kill() });
+export const killed = ({ disk, index }: Hardware): Hardware =>
+  withRoom({ disk: disk.kill(), index: index.kill() });
 
 /** Somebody has made room before the next start. */
 function withRoom(hardware: Hardware): Hardware {
@@ -67,8 +86,29 @@ function withRoom(hardware: Hardware): Hardware {
   return hardware;
 }
 
-export function onOperation(hardware: Hardware, hook: (() => void) | undefined): void {
-  hardware.disk.onOperation = hardware.index.onOperation = hardware.state.onOperation = hook;
+export function onOperation(
+  hardware: Hardware,
+  hook: ((operation: SimOperation) => void) | undefined,
+): void {
+  hardware.disk.onOperation = hardware.index.onOperation = hook;
+}
+
+export function openStateStore(
+  { disk, index }: Hardware,
+  rng: Rng,
+  clock: VirtualClock,
+): SegmentStateStore {
+  const generations = rng.fork("generations");
+  return new SegmentStateStore({
+    disk,
+    dir: SEGMENTS_DIR,
+    superblocks: index,
+    newGeneration: () => generations.below(GENERATIONS),
+    clock,
+    segmentPages: SEGMENT_PAGES,
+    cachedPagesMax: CACHED_PAGES_MAX,
+    shardCount: SHARDS,
+  });
 }
 
 export interface MachineOptions {
@@ -86,19 +126,20 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const log = await openLog({
     disk: hardware.disk,
     kv: hardware.index,
-    dir: "/log",
+    dir: LOG_DIR,
     clock,
     flush: options.policy,
     shardCount: SHARDS,
     worker: 0,
     segmentBytes: SEGMENT_BYTES,
   });
+  const store = openStateStore(hardware, rng, clock);
   const worker = new ActorWorker(
     {
       clock,
       rng: rng.fork("worker"),
       log,
-      store: new KvStateStore(hardware.state, { clock }),
+      store,
       replication: new MajorityOfOne(log),
       telemetry: noTelemetry,
       monitor: { enter: () => {}, resume: () => {}, leave: () => {} },
@@ -115,5 +156,5 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     options.actors,
   );
   await worker.start();
-  return { hardware, log, worker, life, dead: false };
+  return { hardware, log, store, worker, life, dead: false };
 }

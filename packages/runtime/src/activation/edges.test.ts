@@ -146,7 +146,7 @@ describe("hooks", () => {
     const it = await started();
     await it.ask({ type: "hooked", key: "adds", method: "touch" });
     expect(activations).toBe(1);
-    it.state.fail({ kind: "commit", nth: 1, times: 3, error: "ENOSPC" });
+    it.disk.fail({ kind: "write", path: "/segments/", times: 3, error: "ENOSPC" });
     await it.clock.advance(3_000); // idle, and its last commit is not in the store
     expect(await it.ask({ type: "hooked", key: "adds", method: "value" })).toMatchObject({
       value: 2,

@@ -159,7 +159,7 @@ describe("the end of an activation", () => {
 
   test("a checkpoint that fails is tried again, and nobody loses anything", async () => {
     await using host = await start();
-    host.stateStore.fail({ kind: "commit", times: 3, error: "ENOSPC" });
+    host.disk.fail({ kind: "write", path: "/segments/", times: 3, error: "ENOSPC" });
     await hooked(host).add(1);
     await hooked(host).leave();
     const call = hooked(host).add(1);

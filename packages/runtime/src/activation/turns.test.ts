@@ -392,10 +392,9 @@ describe("timers, effects and sends", () => {
     await thing(host, "other").add(1);
     await host.stop();
     await host.restart();
-    host.stateStore.setErrorRates({ get: 1 });
-    // The sender is new, but its own look-up fails as well: only once.
-    host.stateStore.clearFaults();
-    const failing = host.stateStore.fail({ kind: "get", nth: 2, times: 3, error: "EIO" });
+    await thing(host).value();
+    // The sender is in memory; the receiver cannot be looked up for a while.
+    const failing = host.disk.fail({ kind: "read", path: "/segments/", times: 3, error: "EIO" });
     await thing(host).sendMuch(1, 10);
     await host.clock.advance(10_000);
     failing();

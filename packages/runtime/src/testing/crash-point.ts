@@ -3,7 +3,7 @@ import type { SimOperation, SimOperationKind } from "@pinion/storage";
 
 /** `nth` counts from 1 (the default), from the moment the point is set. */
 export type CrashPoint =
-  /** Before the nth operation of disk or stores takes effect, or, `after` it, before the one that follows. */
+  /** Before the nth operation of the disk or the log's index takes effect, or, `after` it, before the one that follows. */
   | {
       readonly at: "operation";
       readonly nth?: number;

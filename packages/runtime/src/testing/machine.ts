@@ -1,9 +1,15 @@
 /**
- * The simulated machine under a test host: a disk, the store of the log's index, the store of the actors. Cutting its power stops
- * all three at the same moment and leaves what the seed says.
+ * The simulated machine under a test host: a disk, and the store of the log's index. Cutting its power stops both at the same moment
+ * and leaves what the seed says.
  */
 import type { Rng, VirtualClock } from "@pinion/core";
-import { SimDisk, SimKv, type SimCrashOptions, type SimOperation } from "@pinion/storage";
+import {
+  SegmentStateStore,
+  SimDisk,
+  SimKv,
+  type SimCrashOptions,
+  type SimOperation,
+} from "@pinion/storage";
 
 export interface MachineOptions {
   readonly rng: Rng;
@@ -14,15 +20,18 @@ export interface MachineOptions {
   readonly capacityBytes: number | undefined;
 }
 
+const SEGMENTS_DIR = "/data/worker-0/segments";
+/** 1 MiB: small, so that a test sees more than one segment. */
+const SEGMENT_PAGES = 256;
+const GENERATIONS = 2 ** 32;
+
 export class Machine {
   readonly disk: SimDisk;
   readonly index: SimKv;
-  readonly state: SimKv;
 
-  constructor(disk: SimDisk, index: SimKv, state: SimKv) {
+  constructor(disk: SimDisk, index: SimKv) {
     this.disk = disk;
     this.index = index;
-    this.state = state;
   }
 
   static create({ rng, clock, latencyMs, capacityBytes }: MachineOptions): Machine {
@@ -30,39 +39,45 @@ export class Machine {
     return new Machine(
       new SimDisk({ ...device("disk"), ...(capacityBytes === undefined ? {} : { capacityBytes }) }),
       new SimKv({ ...device("index"), name: "index" }),
-      new SimKv({ ...device("state"), name: "state" }),
     );
   }
 
-  /** Called before every operation of any of the three takes effect. */
+  /** The store of the actors. Nothing of it stays in memory: whatever is loaded is an operation of the disk, which a test can make fail. */
+  stateStore(rng: Rng, clock: VirtualClock): SegmentStateStore {
+    return new SegmentStateStore({
+      disk: this.disk,
+      dir: SEGMENTS_DIR,
+      superblocks: this.index,
+      newGeneration: () => rng.below(GENERATIONS),
+      clock,
+      segmentPages: SEGMENT_PAGES,
+      cachedPagesMax: 0,
+    });
+  }
+
+  /** Called before every operation of either takes effect. */
   set onOperation(hook: ((operation: SimOperation) => void) | undefined) {
     this.disk.onOperation = hook;
     this.index.onOperation = hook;
-    this.state.onOperation = hook;
   }
 
   /** Operations so far. */
   get operationCount(): number {
-    return this.disk.operationCount + this.index.operationCount + this.state.operationCount;
+    return this.disk.operationCount + this.index.operationCount;
   }
 
   clearFaults(): void {
     this.disk.clearFaults();
     this.index.clearFaults();
-    this.state.clearFaults();
   }
 
   /** Cuts the power. @returns what is there when it is back */
   crash(options: SimCrashOptions): Machine {
-    return new Machine(
-      this.disk.crash(options),
-      this.index.crash(options),
-      this.state.crash(options),
-    );
+    return new Machine(this.disk.crash(options), this.index.crash(options));
   }
 
   /** Kills the process: what was written stays readable, and unsynced. */
   kill(): Machine {
-    return new Machine(this.disk.kill(), this.index.kill(), this.state.kill());
+    return new Machine(this.disk.kill(), this.index.kill());
   }
 }

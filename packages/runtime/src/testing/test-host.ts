@@ -17,13 +17,7 @@ import {
   type ActorId,
   type Rng,
 } from "@pinion/core";
-import {
-  KvStateStore,
-  type SegmentedLog,
-  type SimCrashOptions,
-  type SimDisk,
-  type SimKv,
-} from "@pinion/storage";
+import type { SegmentedLog, SimCrashOptions, SimDisk, StateStore } from "@pinion/storage";
 import { inspectActor, type ActorInspection } from "../admin/index.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
 import { LOOPBACK_ADDRESS, type GatewayIdentity, type LoopbackOptions } from "../gateway/index.ts";
@@ -66,7 +60,7 @@ export interface TestWarning {
 interface Life {
   readonly worker: ActorWorker;
   readonly log: SegmentedLog;
-  readonly store: KvStateStore;
+  readonly store: StateStore;
   readonly replication: TestReplication;
 }
 
@@ -120,17 +114,15 @@ export class TestHost implements AsyncDisposable {
     return this.#client as Client; // set before anybody gets the host
   }
 
-  /** The disk under the log: full it, break it, flip its bits. A crash replaces it. */
+  /**
+   * The disk under the log (below `/data/worker-0/log`) and the checkpointed actors (below `/data/worker-0/segments`): full it, break
+   * it, flip its bits. A crash replaces it.
+   */
   get disk(): SimDisk {
     return this.#machine.disk;
   }
 
-  /** The store under the checkpointed actors. A crash replaces it. */
-  get stateStore(): SimKv {
-    return this.#machine.state;
-  }
-
-  /** Operations of disk and stores in this life of the machine. */
+  /** Operations of the disk and the log's index in this life of the machine. */
   get operationCount(): number {
     return this.#machine.operationCount;
   }
@@ -249,7 +241,7 @@ export class TestHost implements AsyncDisposable {
     machine.clearFaults();
     machine.onOperation = (operation) => this.#points.onOperation(operation);
     const generations = rng.fork("generations");
-    const store = new KvStateStore(machine.state, { clock });
+    const store = machine.stateStore(rng.fork("checkpoints"), clock);
     let replication: TestReplication | undefined;
     const { worker, log } = await assembleWorker(
       { clock, rng, disk: machine.disk, logKv: machine.index, store },

@@ -120,16 +120,17 @@ describe("reruns", () => {
     await it.clock.advance(50);
     it.kill();
     gate.resolve();
-    it.state.onOperation = ({ kind }) => {
+    it.disk.onOperation = ({ kind, path }) => {
+      const { catalog, state } = it.worker.core;
       // Recovery is through: what is read now are actors.
-      if (kind === "get" && it.worker.core.catalog.size > 0 && it.worker.core.state === "serving")
-        it.state.setErrorRates({ get: 1 });
+      if (kind === "read" && path.includes("/segments/") && catalog.size > 0 && state === "serving")
+        it.disk.setErrorRates({ read: 1 });
     };
     await it.start();
     const again = it.send({ method: "transfer", args: ["b"], seq: 1 });
     await it.clock.advance(20);
-    it.state.onOperation = undefined;
-    it.state.clearFaults();
+    it.disk.onOperation = undefined;
+    it.disk.clearFaults();
     expect(await it.driven(again)).toMatchObject({ value: [1, 1] });
   });
 });

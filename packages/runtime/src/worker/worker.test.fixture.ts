@@ -10,8 +10,8 @@ import {
 } from "@pinion/core";
 import {
   flushPolicy,
-  KvStateStore,
   openLog,
+  SegmentStateStore,
   SimDisk,
   SimKv,
   type SegmentedLog,
@@ -43,12 +43,13 @@ export interface Answered {
   readonly refused: Outcome["refused"];
 }
 
+const GENERATIONS = 2 ** 32;
+
 export class WorkerFixture {
   readonly clock = new VirtualClock();
   readonly warnings: string[] = [];
   disk: SimDisk;
   index: SimKv;
-  state: SimKv;
   worker!: ActorWorker;
   log!: SegmentedLog;
   readonly #definitions: readonly ActorDefinition[];
@@ -60,7 +61,6 @@ export class WorkerFixture {
     const { clock } = this;
     this.disk = new SimDisk({ rng: this.#rng.fork("disk"), clock, latencyMs: 1 });
     this.index = new SimKv({ rng: this.#rng.fork("index"), clock, latencyMs: 1 });
-    this.state = new SimKv({ rng: this.#rng.fork("state"), clock, latencyMs: 1 });
   }
 
   async start(
@@ -86,7 +86,14 @@ export class WorkerFixture {
         clock,
         rng: this.#rng.fork("worker"),
         log: this.log,
-        store: new KvStateStore(this.state, { clock }),
+        store: new SegmentStateStore({
+          disk: this.disk,
+          dir: "/segments",
+          superblocks: this.index,
+          newGeneration: () => this.#rng.below(GENERATIONS),
+          clock,
+          cachedPagesMax: 0,
+        }),
         replication: new MajorityOfOne(this.log),
         telemetry,
         monitor: { enter: () => {}, resume: () => {}, leave: () => {} },
@@ -103,7 +110,6 @@ export class WorkerFixture {
     this.worker.abandon();
     this.disk = this.disk.kill();
     this.index = this.index.kill();
-    this.state = this.state.kill();
   }
 
   /** Lets time pass until `work` has settled. */
