@@ -16,6 +16,8 @@ export {
   type ShardStoreStats,
   type VolumeChanges,
 } from "./store/shard-store.ts";
+export { PagePool, type PagePoolOptions } from "./store/page-pool.ts";
+export type { BufferPoolStats } from "./pool/pool-metrics.ts";
 export type { VolumeWrite } from "./store/shard-commit.ts";
 export { SimKv, type SimKvOptions } from "./kv/sim-kv.ts";
 export {
@@ -78,3 +80,4 @@ export * from "./structures/index.ts";
 export * from "./residency/index.ts";
 export { memoryDoor } from "./memory/open-memory-door.ts";
 export type { MemoryDoor, MemoryFacts, LockDenial, Region } from "./memory/memory-door.ts";
+export * from "./embedded/index.ts";

@@ -1,7 +1,8 @@
-import { isPinionError, lsn, seededRng, shardId, type Rng } from "@pinion/core";
+import { isPinionError, lsn, seededRng, shardId, systemClock, type Rng } from "@pinion/core";
 import { describe, expect, it } from "vitest";
 import { SimDisk } from "../disk/sim-disk.ts";
 import { SimKv } from "../kv/sim-kv.ts";
+import { PagePool } from "../store/page-pool.ts";
 import { SegmentStateStore } from "../state/segment-state-store.ts";
 import type { ActorRecord } from "../state/state-store.ts";
 import { ActorExtents, type ExtentDeclarations, type LoggedDelta } from "./actor-extents.ts";
@@ -85,14 +86,20 @@ class Machine {
   disk: SimDisk;
   index: SimKv;
 
+  readonly #pooled: boolean;
+
   constructor(seed: number) {
+    this.#pooled = seed % 2 === 0;
     this.rng = seededRng(seed);
     this.disk = new SimDisk({ rng: this.rng.fork("disk") });
     this.index = new SimKv({ rng: this.rng.fork("index") });
   }
 
+  /** With a pool of 16 pages for every other seed. */
   store(): SegmentStateStore {
+    const pool = new PagePool({ capacityBytes: 16 * PAGE_BYTES, clock: systemClock });
     return new SegmentStateStore({
+      ...(this.#pooled ? { pool } : {}),
       disk: this.disk,
       dir: "state",
       superblocks: this.index,

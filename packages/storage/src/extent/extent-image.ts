@@ -119,11 +119,17 @@ export class ExtentImage {
     if (page >= pagesOf(this.#length) || this.#isCut(page) || this.#stored === undefined)
       return ZERO_PAGE;
     const clean = this.#clean.get(page);
-    if (clean === undefined) return undefined;
+    if (clean === undefined) return this.#peekStored(page);
     // Moved to the end: the ones not used for longest go first.
     this.#clean.delete(page);
     this.#clean.set(page, clean);
     return clean;
+  }
+
+  #peekStored(page: number): Uint8Array | undefined {
+    const bytes = this.#stored?.peek(page);
+    if (bytes !== undefined) this.#keep(page, bytes);
+    return bytes;
   }
 
   /** As `peekPage`, and waits where it must. @throws `corruption`, `io-error` */

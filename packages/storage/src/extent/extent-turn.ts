@@ -24,6 +24,8 @@ const RANGES_COALESCED_AT = 4_096;
 
 /** 256 KiB. */
 const SLAB_PAGES_MAX = 64;
+/** Pages of one read that are asked for together: 1 MiB. */
+const READ_AT_ONCE = 256;
 const NO_BYTES = new Uint8Array(0);
 
 /** What all extents of one turn may write together. */
@@ -112,16 +114,19 @@ export class ExtentTurn implements ExtentAccess {
 
   async read(offset: number, byteCount: number): Promise<Uint8Array> {
     this.#check(offset, byteCount);
-    const end = offset + byteCount;
-    if (!this.#image.resident) {
-      const bytes = new Uint8Array(byteCount);
-      for (let page = pageOf(offset); page * PAGE_BYTES < end; page++) {
-        copyPart(page, this.#page(page) ?? (await this.#bring(page)), offset, bytes);
-      }
-      this.#alive();
-      return bytes;
+    if (this.#image.resident) return this.peek(offset, byteCount) as Uint8Array;
+    const bytes = new Uint8Array(byteCount);
+    const coming: Promise<void>[] = [];
+    for (let page = pageOf(offset); page * PAGE_BYTES < offset + byteCount; page++) {
+      const known = this.#page(page);
+      if (known !== undefined) copyPart(page, known, offset, bytes);
+      // Side by side: what lies together on the disk is one read then.
+      else coming.push(this.#bring(page).then((came) => copyPart(page, came, offset, bytes)));
+      if (coming.length === READ_AT_ONCE) await Promise.all(coming.splice(0));
     }
-    return this.peek(offset, byteCount) as Uint8Array;
+    await Promise.all(coming);
+    this.#alive();
+    return bytes;
   }
 
   async #bring(page: number): Promise<Uint8Array> {

@@ -145,6 +145,11 @@ export class PageMap {
     return load;
   }
 
+  /** The entry of `page`, if what leads to it is in memory. */
+  peek(page: number): PageEntry | undefined {
+    return this.#nodes.get(keyOf(0, indexAt(page, 0)))?.get(slotOf(page));
+  }
+
   /** The first page behind the leaf that `page` is in. */
   nextLeaf(page: number): number {
     return (indexAt(page, 0) + 1) * FANOUT;

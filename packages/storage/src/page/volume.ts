@@ -10,7 +10,6 @@
 import { assert } from "@pinion/core";
 import type { VolumeRoot } from "../segment/batch-format.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
-import type { ShardSegments } from "../segment/shard-segments.ts";
 import {
   PAGE_BYTES,
   CHECK_BYTES,
@@ -20,6 +19,9 @@ import {
   type PageName,
 } from "../segment/page-entry.ts";
 import { EMPTY_MAP, MapWriter, PageMap } from "./page-map.ts";
+
+/** As deep as the pool reads ahead at most. */
+const AHEAD_PAGES = 32;
 
 /** Stored pages that lie next to each other in a segment. */
 export interface PageRun {
@@ -33,8 +35,18 @@ export interface PageRun {
   readonly checks: Uint8Array;
 }
 
+/** Where a volume's pages come from. */
+export interface PageReader {
+  /** A page's 4,096 bytes, the reader's own. @throws `corruption` naming the page, `io-error` */
+  read(name: PageName, entry: PageEntry): Promise<Uint8Array>;
+  /** As `read`, if it is in memory. */
+  peek?(entry: PageEntry): Uint8Array | undefined;
+  /** The page may be read soon. */
+  expect?(name: PageName, entry: PageEntry): void;
+}
+
 export interface VolumeOptions {
-  readonly segments: Pick<ShardSegments, "read">;
+  readonly segments: PageReader;
   readonly volume: number;
   readonly root: VolumeRoot | undefined;
   readonly cachedPagesMax: number;
@@ -43,7 +55,7 @@ export interface VolumeOptions {
 export class Volume {
   readonly id: number;
   readonly map: PageMap;
-  readonly #segments: Pick<ShardSegments, "read">;
+  readonly #segments: PageReader;
   readonly #cachedPagesMax: number;
   /** Least recently used first. */
   readonly #cache = new Map<number, Uint8Array>();
@@ -75,6 +87,23 @@ export class Volume {
     return this.#treeRoot;
   }
 
+  /** A published page if it can be had without waiting. */
+  peek(page: number): Uint8Array | undefined {
+    const cached = this.#cached(page);
+    if (cached !== undefined) return cached;
+    const entry = this.map.peek(page);
+    return entry && this.#segments.peek?.(entry);
+  }
+
+  /** What follows a page that had to be read may be read ahead. */
+  #announce(page: number): void {
+    if (this.#segments.expect === undefined) return;
+    for (let next = page + 1; next <= page + AHEAD_PAGES; next++) {
+      const entry = this.map.peek(next);
+      if (entry !== undefined) this.#segments.expect(this.#name(PageKind.data, 0, next), entry);
+    }
+  }
+
   /** A published page; undefined if there is none. @throws `corruption`, `io-error` */
   async read(page: number): Promise<Uint8Array | undefined> {
     const cached = this.#cached(page);
@@ -83,6 +112,7 @@ export class Volume {
       const version = this.version;
       const entry = await this.map.lookup(page);
       if (entry === undefined) return undefined;
+      this.#announce(page);
       let bytes: Uint8Array;
       try {
         bytes = await this.#segments.read(this.#name(PageKind.data, 0, page), entry);

@@ -52,6 +52,7 @@ export class ExtentTable {
     const store = this.#volumes();
     const volume = await store.holdVolume(extent.volume);
     return {
+      peek: (page) => volume?.peek(page),
       read: async (page) => volume?.read(page),
       runs: (from, to) => volume?.runs(from, to) ?? Promise.resolve([]),
       file: (segment) => store.segmentFile(segment),

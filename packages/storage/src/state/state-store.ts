@@ -45,7 +45,9 @@ export interface StoredExtent {
 
 /** The stored pages of one extent, always the newest checkpointed ones. */
 export interface ExtentPages {
-  /** 4,096 verified bytes; undefined for a page that was never written and reads as zeros. @throws `corruption`, `io-error` */
+  /** As `read`, if it can be had without waiting. */
+  peek(page: number): Uint8Array | undefined;
+  /** 4,096 verified bytes, the reader's own; undefined for a page that was never written and reads as zeros. @throws `corruption`, `io-error` */
   read(page: number): Promise<Uint8Array | undefined>;
   /** Where the pages `from` … `to − 1` lie now; a checkpoint may move them. Pages in none of them read as zeros. */
   runs(from: number, to: number): Promise<readonly PageRun[]>;

@@ -7,10 +7,9 @@
  * O2 volumes that nobody holds are kept up to `IDLE_MAX`, with the parts of their maps that were looked at.
  */
 import { PinionError } from "@pinion/core";
-import { Volume } from "../page/volume.ts";
+import { Volume, type PageReader } from "../page/volume.ts";
 import type { VolumeRoot } from "../segment/batch-format.ts";
 import { ENTRY_BYTES, getEntry, putEntry } from "../segment/page-entry.ts";
-import type { ShardSegments } from "../segment/shard-segments.ts";
 
 const VERSION = 1;
 const ENTRY_AT = 4;
@@ -42,7 +41,7 @@ interface Held {
 }
 
 export class OpenVolumes {
-  readonly #segments: Pick<ShardSegments, "read">;
+  readonly #segments: PageReader;
   readonly #find: (volume: number) => Promise<Uint8Array | undefined>;
   readonly #held = new Map<number, Held>();
   /** The one let go longest ago first (O2). */
@@ -50,10 +49,7 @@ export class OpenVolumes {
   readonly #loading = new Map<number, Promise<void>>();
 
   /** @param find reads the table's entry, as last published */
-  constructor(
-    segments: Pick<ShardSegments, "read">,
-    find: (volume: number) => Promise<Uint8Array | undefined>,
-  ) {
+  constructor(segments: PageReader, find: (volume: number) => Promise<Uint8Array | undefined>) {
     this.#segments = segments;
     this.#find = find;
   }
