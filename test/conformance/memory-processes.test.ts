@@ -91,6 +91,7 @@ describe.skipIf(!hasAddon)("memory of the addon", () => {
   describe.skipIf(!canLimit)("without the right to lock", () => {
     it.each([
       ["privilege", 0, ["privilege", 0, "privilege", 0, "privilege", 0, "privilege", 0]],
+      // Refused in the middle: what was locked of the range is let go again.
       ["limit", 8 << 20, ["locked", "locked", "locked", "limit", 0]],
     ])("says '%s' at a limit of %s bytes, and works", (_, limitBytes, answers) => {
       const { stdout, stderr } = limited(limitBytes, [...FLAGS, fixture("memory-limits.ts")]);

@@ -17,6 +17,7 @@
 #define MADV_POPULATE_READ 22
 #endif
 #define CAP_IPC_LOCK_BIT 14
+#define LOCK_NS 500000 /* may pass on the event loop before a thread does the rest */
 #define AT_ONCE 2048u /* pages asked about in one system call */
 
 #define CHECK(call)                                                            \
@@ -106,20 +107,18 @@ static napi_value submit(napi_env env, struct memory *memory, struct job *job) {
   return number(env, -EAGAIN);
 }
 
-/* work(id, kind, region, offset, length, huge, node) → 0, or −errno */
+/* work(id, kind, region, offset, length, huge: 1 | 0 | −1, node) → 0, or −errno */
 static napi_value work(napi_env env, napi_callback_info info) {
   struct call c;
   struct job job = {0}, *copy;
   uint32_t kind;
-  int32_t node;
   if (!arguments(env, info, &c)) return NULL;
   CHECK(napi_get_value_uint32(env, c.argv[0], &job.id));
   CHECK(napi_get_value_uint32(env, c.argv[1], &kind));
   if (!range_at(env, &c.argv[2], &job.region, &job.offset, &job.length)) return NULL;
-  CHECK(napi_get_value_bool(env, c.argv[5], &job.huge));
-  CHECK(napi_get_value_int32(env, c.argv[6], &node));
+  CHECK(napi_get_value_int32(env, c.argv[5], &job.huge));
+  CHECK(napi_get_value_int32(env, c.argv[6], &job.node));
   job.kind = kind == JOB_LOCK ? JOB_LOCK : JOB_POPULATE;
-  job.node = node;
   copy = malloc(sizeof *copy);
   if (copy == NULL) return number(env, -ENOMEM);
   *copy = job;
@@ -166,21 +165,21 @@ static napi_value load(napi_env env, napi_callback_info info) {
 
 enum range_call { RANGE_LOCK, RANGE_UNLOCK, RANGE_DISCARD };
 
-/* range(which, region, offset, length) → 0, or −errno: what is short enough for the event loop */
+/* range(which, region, offset, length) → 0, or −errno: what is short enough for the event loop. RANGE_LOCK → bytes locked, or −errno */
 static napi_value range(napi_env env, napi_callback_info info) {
   struct call c;
   uint32_t which;
   struct region *region;
   size_t offset, length;
-  int result = -EINVAL;
+  int64_t result = -EINVAL;
   if (!arguments(env, info, &c)) return NULL;
   CHECK(napi_get_value_uint32(env, c.argv[0], &which));
   if (!range_at(env, &c.argv[1], &region, &offset, &length)) return NULL;
   uint8_t *base = region->base + offset;
-  if (which == RANGE_LOCK) result = lock_range(base, length);
+  if (which == RANGE_LOCK) result = lock_range(base, length, LOCK_NS);
   else if (which == RANGE_UNLOCK) result = unlock_range(base, length);
   else if (which == RANGE_DISCARD) result = discard_range(base, length);
-  return number(env, result);
+  return number(env, (double)result);
 }
 
 /* resident(region, offset, length) → bytes, or −errno */

@@ -75,7 +75,7 @@ struct job {
   uint32_t id;
   enum job_kind kind;
   size_t offset, length; /* of the range in the region */
-  bool huge;
+  int huge; /* 1: huge pages wanted, 0: not, −1: as it is */
   int node; /* NUMA node or −1 */
   bool prepared; /* the kernel knows what kind of memory the whole range is to be (under mutex) */
   struct run *runs;
@@ -150,7 +150,7 @@ void job_free(struct job *job);
 /* memory-work.c */
 int do_piece(struct memory *memory, const struct piece *piece, struct reader *reader);
 void reader_close(struct reader *reader);
-int lock_range(uint8_t *base, size_t length);
+int64_t lock_range(uint8_t *base, size_t length, int64_t ns);
 int unlock_range(uint8_t *base, size_t length);
 int discard_range(uint8_t *base, size_t length);
 

@@ -6,7 +6,8 @@
  * A1 the addon holds a strong reference to every buffer until it is given back, and tells V8 that its bytes count as nothing
  *    (native/region.c I2): a view is as cheap for the garbage collector as an object.
  * A2 whoever asks for memory waits on the addon's threads; on this one happens only what neither reads a disk nor faults:
- *    locking up to `LOCKED_AT_ONCE_BYTES` of what is there already is shorter than a trip to another thread.
+ *    locking what is there already begins here, because it is mostly over sooner than a trip to another thread, and goes on
+ *    there after half a millisecond.
  */
 import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import { assert, fromSystemError, PinionError } from "@pinion/core";
@@ -40,7 +41,7 @@ export interface MemoryAddon {
     region: RegionHandle,
     offset: number,
     byteCount: number,
-    hugePages: boolean,
+    hugePages: number,
     numaNode: number,
   ): number;
   load(
@@ -71,8 +72,6 @@ const RANGE_LOCK = 0;
 const RANGE_UNLOCK = 1;
 const RANGE_DISCARD = 2;
 
-/** 4 MiB of small pages take 70 µs. */
-const LOCKED_AT_ONCE_BYTES = 4 << 20;
 /** Callers await what they start: so many at once are a mistake or an overload. */
 const OPERATIONS_MAX = 4096;
 const NOTHING: LoadResult = Object.freeze({ damaged: [], short: [] });
@@ -197,8 +196,9 @@ class AddonRegion implements Region {
 
   async populate(offset: number, byteCount: number, options: PopulateOptions = {}): Promise<void> {
     this.#check(offset, byteCount);
-    const { hugePages = false, numaNode = -1 } = options;
-    const { result } = await this.#work(WORK_POPULATE, offset, byteCount, hugePages, numaNode);
+    const { hugePages, numaNode = -1 } = options;
+    const huge = hugePages === undefined ? -1 : Number(hugePages);
+    const { result } = await this.#work(WORK_POPULATE, offset, byteCount, huge, numaNode);
     if (result !== 0) throw errorOf(result, "bringing memory in");
   }
 
@@ -219,9 +219,12 @@ class AddonRegion implements Region {
 
   async lock(offset: number, byteCount: number): Promise<LockDenial | undefined> {
     this.#check(offset, byteCount);
-    if (byteCount <= LOCKED_AT_ONCE_BYTES)
-      return denialOf(this.#addon.range(RANGE_LOCK, this.#handle, offset, byteCount));
-    return denialOf((await this.#work(WORK_LOCK, offset, byteCount, false, -1)).result);
+    const locked = this.#addon.range(RANGE_LOCK, this.#handle, offset, byteCount);
+    if (locked < 0) return denialOf(locked);
+    if (locked === byteCount) return undefined;
+    const rest = await this.#work(WORK_LOCK, offset + locked, byteCount - locked, -1, -1);
+    if (rest.result !== 0 && !this.#released) this.unlock(offset, locked);
+    return denialOf(rest.result);
   }
 
   unlock(offset: number, byteCount: number): void {
@@ -287,7 +290,7 @@ class AddonRegion implements Region {
     kind: number,
     offset: number,
     byteCount: number,
-    hugePages: boolean,
+    hugePages: number,
     numaNode: number,
   ): Promise<Outcome> {
     return this.#door.run([], (id) =>

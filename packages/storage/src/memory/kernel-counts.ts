@@ -1,6 +1,6 @@
 /**
- * What only /proc says about this process's memory. Read when asked, on the event loop: 40 µs, and 0.4 µs for each mapping; files
- * in memory, no disk.
+ * What only /proc says about this process's memory. Read when asked, on the event loop: 0.2 ms, and 1.5 µs for each mapping;
+ * files in memory, no disk.
  */
 import { readFileSync } from "node:fs";
 

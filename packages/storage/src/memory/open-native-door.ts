@@ -41,7 +41,7 @@ function findAddon(): LoadedAddon | string {
   try {
     const name = `pinion-${sourceHash()}-${process.platform}-${process.arch}.node`;
     // Another folder of builds: the address sanitiser's (native/with-asan.mjs).
-    const dir = process.env.PINION_ADDON_DIR ?? "";
+    const dir = process.env["PINION_ADDON_DIR"] ?? "";
     const path = fileURLToPath(new URL(`build/${dir === "" ? "" : `${dir}/`}${name}`, NATIVE_DIR));
     if (!existsSync(path)) return "the native part is not built (no C compiler at installation?)";
     return createRequire(import.meta.url)(path) as LoadedAddon;
