@@ -127,6 +127,26 @@ describe.each(doors)("pinned extents in %s", (name, open) => {
     arena.close();
   });
 
+  it("come in again when they have outgrown their memory", async () => {
+    await storeExtent("a", 4);
+    const pins = pinsWith(64 * MIB);
+    const arena = new Arena(door);
+    const residency = new PinnedResidency(systemClock, pins, arena);
+    const extents = await ActorExtents.open(owner("a"), DECLARED, []);
+    const actor = { actor: "a", extents, names: ["data"], profile: "hot" as const };
+    await residency.activate(actor);
+    // As `ExtentImage` does where there is no larger memory.
+    extents.image("data")?.demote()?.release();
+    residency.used(actor);
+    await expect.poll(() => extents.image("data")?.resident).toBe(true);
+    verify(extents, 4);
+    expect(pins.stats().usedBytes).toBe(6 * MIB);
+    residency.deactivate(actor);
+    await pins.stop();
+    expect(arena.stats().committedBytes).toBe(0);
+    arena.close();
+  });
+
   it("that do not fit are read page by page, and changes and checkpoints go on", async () => {
     await storeExtent("a", 8);
     await storeExtent("b", 2);

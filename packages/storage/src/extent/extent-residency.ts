@@ -111,8 +111,14 @@ export class PinnedResidency implements ExtentResidency {
       const pinned = this.#pinned.get(key);
       pinned?.heat.touch(nowMs);
       if (this.pins.renew(key)) {
-        if (pinned !== undefined) this.#resize(key, pinned);
-        continue;
+        if (pinned === undefined) continue;
+        if (pinned.target.image.resident) {
+          this.#resize(key, pinned);
+          continue;
+        }
+        // It has outgrown its memory (arena-memory.ts, B2): into a larger block, now.
+        this.pins.evict(key, "rebalance");
+        pinned.retryAtMs = nowMs;
       }
       // It had to go, and may come back when there is room.
       if (pinned === undefined || nowMs < pinned.retryAtMs) continue;
