@@ -1,8 +1,11 @@
 export type {
   ActorContext,
   ActivationContext,
+  ActorMemory,
+  ActorMemoryStats,
   EffectContext,
   ExtentHandles,
+  ExtentMemoryStats,
   MissedPolicy,
   NoExtents,
   ReminderFiring,

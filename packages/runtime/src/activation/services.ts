@@ -2,7 +2,13 @@
  * What activations and turns need from the worker they live in: the seam that keeps them testable and free of cycles.
  */
 import type { Clock, HybridClock, PinionError, Rng, Telemetry } from "@pinion/core";
-import type { ActorKey, ActorRecord, ExtentResidency, ResidentActor } from "@pinion/storage";
+import type {
+  ActorKey,
+  ActorRecord,
+  ExtentResidency,
+  PinListing,
+  ResidentActor,
+} from "@pinion/storage";
 import type { DeactivationReason } from "../definition/define-actor.ts";
 import type { IncomingCall, Session } from "../gateway/dispatcher.ts";
 import type { ReminderOp } from "../records/runtime-records.ts";
@@ -21,6 +27,18 @@ export interface TurnMonitor {
   leave(): void;
 }
 
+/** What a residency with pins can tell and be told besides. */
+export interface ResidencyHints {
+  /** What an extent of an active actor has got. */
+  pinOf(actor: ActorKey, name: string): PinListing | undefined;
+  /** The active actor is called soon: what of it had to go comes back now. */
+  willAccessSoon(actor: ResidentActor): void;
+  /** The active actor is not called again soon: these extents of it may go earlier. */
+  accessComplete(actor: ResidentActor, names: readonly string[]): void;
+}
+
+export type ActorResidency = ExtentResidency & Partial<ResidencyHints>;
+
 export interface TurnServices {
   readonly clock: Clock;
   readonly hlc: HybridClock;
@@ -36,7 +54,9 @@ export interface TurnServices {
   loadRecord(activation: Activation): Promise<LoadedRecord | undefined>;
   /** Opens the actor's extents as store and log have them, and brings them in; undefined for a type without. @throws `corruption`, `io-error` */
   loadExtents(activation: Activation): Promise<ResidentActor | undefined>;
-  readonly residency: ExtentResidency;
+  readonly residency: ActorResidency;
+  /** The actor is called soon: loads it behind the turns, with its extents. A hint: what cannot be done is not. @throws `unknown-actor-type`, `invalid-actor-id` */
+  bringIn(type: string, namespace: string, branch: string, key: string): void;
   /** Sends a call to wherever its actor lives. */
   transmit(call: IncomingCall): void;
   /** A turn yielded: its time limits are watched from now on. */

@@ -7,6 +7,7 @@ import { encodeArgs } from "@pinion/core";
 import type { ExtentsTurn } from "@pinion/storage";
 import { actorKeyOf } from "../records/actor-key.ts";
 import { OutboxKind } from "../records/runtime-records.ts";
+import { TurnMemory } from "./turn-memory.ts";
 import { TurnReminders } from "./turn-reminders.ts";
 import type {
   ActorContext,
@@ -41,6 +42,7 @@ const NO_EXTENTS = Object.freeze({});
 export class TurnContext implements ActorContext<unknown, unknown, NoExtents> {
   readonly #turn: Turn;
   #reminders: TurnReminders | undefined;
+  #memory: TurnMemory | undefined;
   #extents: object = NO_EXTENTS;
   /** Another one after a reentrant turn. */
   #extentsOf: ExtentsTurn | undefined;
@@ -76,6 +78,11 @@ export class TurnContext implements ActorContext<unknown, unknown, NoExtents> {
       this.#extents = extents.handlesOf((name) => overlay.extent(name));
     }
     return this.#extents;
+  }
+
+  get memory(): TurnMemory {
+    this.#turn.assertRunning();
+    return (this.#memory ??= new TurnMemory(this.#turn));
   }
 
   get vars(): unknown {

@@ -2,7 +2,7 @@
  * What user code sees as `ctx`: the types. The turn engine implements them (turn.ts); nothing here runs.
  */
 import type { ActorId, ActorType, RemoteMethods } from "@pinion/core";
-import type { StructureDefinition } from "@pinion/storage";
+import type { DegradedReason, StructureDefinition } from "@pinion/storage";
 
 /** Sends instead of calls: same arguments, nothing to wait for. */
 export type SendMethods<T extends ActorType> = {
@@ -65,6 +65,37 @@ export type ExtentHandles<Extents> = {
 /** Of a type that declares no extents. */
 export type NoExtents = Readonly<Record<never, never>>;
 
+/** What one extent of an actor has got. */
+export interface ExtentMemoryStats {
+  readonly lengthBytes: number;
+  /** It is in memory as a whole; otherwise it is read from disk page by page. */
+  readonly resident: boolean;
+  /** The system may not page it out. */
+  readonly locked: boolean;
+  /** Why it is not in memory although its profile asks for that (docs/residency.md); undefined when it is, or was not asked for. */
+  readonly degraded: DegradedReason | undefined;
+}
+
+export interface ActorMemoryStats {
+  /** Of all extents together. */
+  readonly lengthBytes: number;
+  readonly residentBytes: number;
+  readonly lockedBytes: number;
+  /** By name. */
+  readonly extents: Readonly<Record<string, ExtentMemoryStats>>;
+}
+
+export interface ActorMemory {
+  stats(): ActorMemoryStats;
+  /**
+   * These actors are called soon: they are brought in behind this turn, with the extents that their profile keeps in memory. A hint: what cannot be
+   * done is not, and nobody is told.
+   */
+  willAccessSoon<T extends ActorType>(type: T | T["name"], ...keys: string[]): void;
+  /** This actor is not called again soon: the named extents, or all, sink by one class and go earlier when memory is short. */
+  accessComplete(...extents: string[]): void;
+}
+
 export interface ActorContext<State, Vars = undefined, Extents = NoExtents> {
   readonly id: ActorId;
   /** The actor's state; change it in place or assign a new value. Changes become visible and durable together, when the turn ends without throwing. */
@@ -74,6 +105,8 @@ export interface ActorContext<State, Vars = undefined, Extents = NoExtents> {
    * good until the end of the turn, or until a reentrant turn enters.
    */
   readonly extents: ExtentHandles<Extents>;
+  /** What the extents have in memory, and hints about what will be used. */
+  readonly memory: ActorMemory;
   /** Values of this activation only. */
   readonly vars: Vars;
   /** Aborts when the caller gives up, the deadline passes, or the turn takes longer than `maxTurnMs`. */
@@ -106,6 +139,7 @@ export interface ActivationContext<State, Vars = undefined, Extents = NoExtents>
   readonly id: ActorId;
   state: State;
   readonly extents: ExtentHandles<Extents>;
+  readonly memory: ActorMemory;
   readonly vars: Vars;
   readonly signal: AbortSignal;
   now(): number;

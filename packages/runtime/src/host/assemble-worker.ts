@@ -6,13 +6,12 @@ import type { Clock, Rng, Telemetry } from "@pinion/core";
 import {
   openLog,
   type Disk,
-  type ExtentResidency,
   type KvStore,
   type LogOptions,
   type SegmentedLog,
   type StateStore,
 } from "@pinion/storage";
-import type { TurnMonitor } from "../activation/services.ts";
+import type { ActorResidency, TurnMonitor } from "../activation/services.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
 import { MajorityOfOne, type Replication } from "../replication/replication.ts";
 import { ActorWorker } from "../worker/actor-worker.ts";
@@ -27,7 +26,7 @@ export interface WorkerDevices {
   readonly logKv: KvStore;
   readonly store: StateStore;
   /** As `WorkerPorts.residency`. */
-  readonly residency?: ExtentResidency;
+  readonly residency?: ActorResidency;
 }
 
 export interface WorkerSurroundings {

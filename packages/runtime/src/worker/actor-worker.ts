@@ -71,6 +71,8 @@ export class ActorWorker implements Dispatcher {
       submit: (call) => this.#admission.submit(call),
       session: (id) => this.#sessions.get(id),
       activationEnded: (activation) => this.core.catalog.remove(activation),
+      activationOf: (type, namespace, branch, key) =>
+        this.#admission.activationOf(type, namespace, branch, key),
     };
     this.#admission = new Admission(this.core, turnServices(this.core, hooks), this.#sessions);
     this.checkpointer = new Checkpointer(

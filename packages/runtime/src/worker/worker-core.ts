@@ -14,12 +14,11 @@ import {
   BufferMemory,
   type ActorKey,
   PlainResidency,
-  type ExtentResidency,
   type Log,
   type StateStore,
 } from "@pinion/storage";
 import type { RegisteredType } from "../activation/registered-type.ts";
-import type { TurnMonitor } from "../activation/services.ts";
+import type { ActorResidency, TurnMonitor } from "../activation/services.ts";
 import type { Turn } from "../activation/turn.ts";
 import { TurnWatch } from "../activation/turn-watch.ts";
 import { Catalog } from "../catalog/catalog.ts";
@@ -44,7 +43,7 @@ export interface WorkerPorts {
   readonly log: Log;
   readonly store: StateStore;
   /** Which extents are in memory while their actors are active; default: `PlainResidency` without bound. */
-  readonly residency?: ExtentResidency;
+  readonly residency?: ActorResidency;
   readonly replication: Replication;
   readonly telemetry: Telemetry;
   readonly monitor: TurnMonitor;
@@ -69,7 +68,7 @@ export class WorkerCore {
   readonly watch: TurnWatch;
   /** Turns that were given up and whose methods have not returned, oldest first: to be named by health and inspection. */
   readonly abandoned = new Set<Turn>();
-  readonly residency: ExtentResidency;
+  readonly residency: ActorResidency;
   state: WorkerState = "recovering";
   /** The grace of a stop is over: nothing is admitted any more, not even what running turns and sends ask for. */
   closing = false;

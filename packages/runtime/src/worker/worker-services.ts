@@ -4,8 +4,10 @@
 import { decodeValue, PinionError } from "@pinion/core";
 import { ActorExtents, type ResidentActor } from "@pinion/storage";
 import type { Activation } from "../activation/activation.ts";
+import type { RegisteredType } from "../activation/registered-type.ts";
 import type { LoadedRecord, TurnServices } from "../activation/services.ts";
 import type { Turn } from "../activation/turn.ts";
+import { unknownType } from "../activation/unknown-name.ts";
 import { combine, remindersOf } from "../checkpoint/actor-records.ts";
 import type { EffectContext } from "../definition/actor-context.ts";
 import type { IncomingCall, Session } from "../gateway/dispatcher.ts";
@@ -23,6 +25,8 @@ const ABANDONED_MAX = 1_000;
 export interface ServiceHooks {
   readonly submit: (call: IncomingCall) => void;
   activationEnded(activation: Activation): void;
+  /** As `Admission.activationOf`. */
+  activationOf(type: RegisteredType, namespace: string, branch: string, key: string): Activation;
   session(id: string): Session;
 }
 
@@ -50,6 +54,7 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
     loadRecord: (activation) => loadRecord(core, activation),
     loadExtents: (activation) => loadExtents(core, activation),
     residency: core.residency,
+    bringIn: (type, namespace, branch, key) => bringIn(core, hooks, type, namespace, branch, key),
     transmit: (call) => hooks.submit(call),
     watch: (turn: Turn) => core.watch.add(turn),
     unwatch: (turn: Turn) => core.watch.remove(turn),
@@ -85,6 +90,26 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
       return core.failure;
     },
   };
+}
+
+function bringIn(
+  core: WorkerCore,
+  hooks: ServiceHooks,
+  name: string,
+  namespace: string,
+  branch: string,
+  key: string,
+): void {
+  const type = core.types.get(name);
+  if (type === undefined) throw unknownType(name, [...core.types.keys()]);
+  const known = core.catalog.find(name, namespace, branch, key);
+  if (known !== undefined) {
+    if (known.resident !== undefined) core.residency.willAccessSoon?.(known.resident);
+    return;
+  }
+  // A hint does not push others out, and wakes nobody who lives elsewhere.
+  if (core.state !== "serving" || core.catalog.size >= core.options.activationsMax) return;
+  if (core.owned(name, key) !== undefined) hooks.activationOf(type, namespace, branch, key);
 }
 
 async function loadRecord(
