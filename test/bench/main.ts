@@ -22,6 +22,8 @@ const SUITES: Readonly<Record<string, () => Promise<{ suite: BenchSuite }>>> = {
   pool: () => import("./suites/pool.ts"),
   "cache-ablations": () => import("./suites/cache-ablations.ts"),
   scan: () => import("./suites/scan.ts"),
+  blob: () => import("./suites/blob.ts"),
+  structures: () => import("./suites/structures.ts"),
 };
 
 async function main(): Promise<void> {

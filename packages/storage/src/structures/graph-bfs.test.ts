@@ -203,7 +203,7 @@ async function searchAcross(
 
 test("a search announces blocks before it reads them", async () => {
   const seed = randomSeed();
-  const edges = someEdges(seededRng(seed), 1, 30_000);
+  const edges = someEdges(seededRng(seed), 1, 24_000);
   const whole = new MemoryExtent();
   const handle = plain.open(whole);
   for (let i = 0; i < edges.nodes; i++) await handle.addNode();

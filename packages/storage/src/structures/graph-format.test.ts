@@ -146,7 +146,7 @@ describe.each([{ resident: true }, { resident: false }])(
       const rng = seededRng(seed);
       const sound = await someBytes();
       let found = 0;
-      for (let round = 0; round < (resident ? 300 : 60); round++) {
+      for (let round = 0; round < (resident ? 150 : 40); round++) {
         const bytes = sound.slice();
         for (let i = 1 + rng.below(8); i > 0; i--) {
           const page = rng.below(bytes.length / 4096);

@@ -12,6 +12,7 @@ export interface Edge {
   readonly label: number;
 }
 
+const OWN_MEMORY = Object.freeze({ generation: 0, ended: false });
 const NOTHING = new Uint32Array(0);
 
 /**
@@ -21,7 +22,7 @@ const NOTHING = new Uint32Array(0);
 export class Neighbours implements Iterable<Edge> {
   /** Of edges. */
   readonly length: number;
-  readonly #extent: ExtentAccess | undefined;
+  readonly #extent: Pick<ExtentAccess, "generation" | "ended">;
   readonly #generation: number;
   readonly #targets: Uint32Array;
   readonly #weights: Float32Array | undefined;
@@ -37,8 +38,8 @@ export class Neighbours implements Iterable<Edge> {
     start: number,
     end: number,
   ) {
-    this.#extent = extent;
-    this.#generation = extent === undefined ? 0 : extent.generation;
+    this.#extent = extent ?? OWN_MEMORY;
+    this.#generation = this.#extent.generation;
     this.#targets = targets;
     this.#weights = weights;
     this.#labels = labels;
@@ -85,10 +86,15 @@ export class Neighbours implements Iterable<Edge> {
 
   #place(index: number): number {
     const extent = this.#extent;
-    if (extent !== undefined && (extent.generation !== this.#generation || extent.ended))
-      throw new PinionError("view-expired", "the graph was written to, or the turn is over");
-    if (index >>> 0 !== index || index >= this.length)
-      throw new PinionError("invalid-argument", `edge ${index} of ${this.length}`);
+    if (extent.generation !== this.#generation || extent.ended || index >>> 0 >= this.length)
+      this.#refuse(index);
     return this.#start + index;
+  }
+
+  /** Apart, so that `#place` stays small enough to become part of a caller's loop. */
+  #refuse(index: number): never {
+    if (index >>> 0 >= this.length)
+      throw new PinionError("invalid-argument", `edge ${index} of ${this.length}`);
+    throw new PinionError("view-expired", "the graph was written to, or the turn is over");
   }
 }

@@ -121,10 +121,10 @@ describe.each([{ resident: true }, { resident: false }])(
         if (round === "both") await handle.removeEdge(7, 0);
         const first = round === "both" ? 1 : 0;
         const found = await handle.readNeighbours(7);
-        expect(
-          Array.from(found, ({ target }) => target),
-          round,
-        ).toEqual(Array.from({ length: nodes - first }, (_, i) => i + first));
+        // As text: element by element this takes seconds.
+        expect(Array.from(found, ({ target }) => target).join(), round).toBe(
+          Array.from({ length: nodes - first }, (_, i) => i + first).join(),
+        );
         expect(await handle.degree(7), round).toBe(nodes - first);
         expect(await handle.degree(6), round).toBe(100);
         expect((await handle.readNeighbours(8)).length, round).toBe(100);

@@ -45,7 +45,7 @@ function lowerBound(b: Bytes, key: Bytes): number {
 }
 
 /** The leaf that the range begins in. Part of an operation. @throws `corruption` */
-export function firstLeaf(store: PageStore, range: KeyRange): LeafPart | undefined {
+function firstLeaf(store: PageStore, range: KeyRange): LeafPart | undefined {
   const { from, to } = range;
   const { header } = store;
   if (header.height === 0 || (to !== undefined && Buffer.compare(from, to) >= 0)) return undefined;
@@ -75,7 +75,7 @@ export function firstLeaf(store: PageStore, range: KeyRange): LeafPart | undefin
 }
 
 /** The leaf that the range ends in. Part of an operation. @throws `corruption` */
-export function lastLeaf(store: PageStore, range: KeyRange): LeafPart | undefined {
+function lastLeaf(store: PageStore, range: KeyRange): LeafPart | undefined {
   const { from, to } = range;
   const { header } = store;
   if (header.height === 0 || (to !== undefined && Buffer.compare(from, to) >= 0)) return undefined;

@@ -27,7 +27,7 @@ import {
 export const MAP_HEADER_BYTES = 96;
 /** 150 keys a node and a height of 12 are more pages than there are numbers for; damaged trees are not followed further. */
 export const HEIGHT_MAX = 12;
-export const COUNTERS = 8;
+const COUNTERS = 8;
 /** Of the tree. */
 export const ENTRIES = 0;
 

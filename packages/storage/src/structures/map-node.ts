@@ -72,7 +72,7 @@ export function damagedNode(page: number, what: string): PinionError {
 
 export const slotCount = (b: Bytes): number => u16(b, 6);
 export const prefixBytesOf = (b: Bytes): number => u16(b, 12);
-export const slotsEnd = (b: Bytes): number => HEADER_BYTES + slotCount(b) * SLOT_BYTES;
+const slotsEnd = (b: Bytes): number => HEADER_BYTES + slotCount(b) * SLOT_BYTES;
 /** Bytes in use, of `NODE_ROOM_BYTES`. */
 export const usedBytes = (b: Bytes): number =>
   slotsEnd(b) - HEADER_BYTES + (PAGE_BYTES - u16(b, 8)) - u16(b, 10);
@@ -135,17 +135,6 @@ export function childAt(b: Bytes, slot: number): number {
   if (slot < 0) return u32(b, 16);
   const cell = cellAt(b, slot);
   return u32(b, cell + cellBytes(b, cell) - 4);
-}
-
-/** Where `childAt` reads. */
-export function childFieldAt(b: Bytes, slot: number): number {
-  if (slot < 0) return 16;
-  const cell = cellAt(b, slot);
-  return cell + cellBytes(b, cell) - 4;
-}
-
-export function keyLength(b: Bytes, slot: number): number {
-  return prefixBytesOf(b) + u16(b, cellAt(b, slot));
 }
 
 /** @returns memory of the caller's own */

@@ -12,7 +12,7 @@
  *    called before it, and none that came later.
  * P4 on a resident extent nothing here waits: what is returned is settled.
  */
-import { assert, PinionError } from "@pinion/core";
+import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
 import { emptyHeader, MAP_HEADER_BYTES, putHeader, readHeader } from "./map-header.ts";
 import type { TreeFormat, TreeHeader } from "./map-header.ts";
@@ -441,10 +441,5 @@ export class PageStore {
   #fail(e: unknown): never {
     this.#failure = e; // P1
     throw e;
-  }
-
-  /** For tests of the invariants. */
-  assertIdle(): void {
-    assert(this.#changed.size === 0 && this.#runs.size === 0, "an operation left changes behind");
   }
 }

@@ -68,7 +68,7 @@ export function runAt(b: Bytes, at: number): Run {
 }
 
 /** Whether a value lies in the leaf, beside its key. */
-export const isInline = (keyBytes: number, valueBytes: number): boolean =>
+const isInline = (keyBytes: number, valueBytes: number): boolean =>
   SLOT_BYTES + 2 + keyBytes + 2 + valueBytes <= CELL_BYTES_MAX;
 
 /** A node that has come into being, and the bound of what is under it. */
