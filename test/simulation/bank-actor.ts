@@ -8,7 +8,8 @@
  * | `op>` | the call or send it makes to another actor |
  * | `op<` | the call that comes back to it (reentrancy) |
  */
-import { defineActor, readonly } from "@pinion/runtime";
+import { defineActor, readonly, type ExtentHandles } from "@pinion/runtime";
+import { column, map } from "@pinion/storage";
 
 export interface BankState {
   total: number;
@@ -30,10 +31,20 @@ const initialState = (): BankState => ({
   strays: [],
 });
 
-function apply(state: BankState, op: string, amount: number): number {
-  state.total += amount;
-  state.applied.set(op, (state.applied.get(op) ?? 0) + 1);
-  return state.applied.get(op) as number;
+/** Everything that is applied is also written into two extents: a column of the amounts, and a map of how often each operation was. */
+const extents = { amounts: column("f64"), marks: map({ key: "string" }) };
+interface Account {
+  readonly state: BankState;
+  readonly extents: ExtentHandles<typeof extents>;
+}
+
+async function apply(ctx: Account, op: string, amount: number): Promise<number> {
+  await ctx.extents.amounts.append(amount);
+  const times = (ctx.state.applied.get(op) ?? 0) + 1;
+  await ctx.extents.marks.set(op, times);
+  ctx.state.total += amount;
+  ctx.state.applied.set(op, times);
+  return times;
 }
 
 /** What a reader is shown. */
@@ -44,25 +55,39 @@ export interface Shown {
   readonly strays: readonly string[];
 }
 
-const shown = (state: BankState): Shown => ({
-  total: state.total,
-  applied: [...state.applied],
-  dues: [...state.dues],
-  strays: [...state.strays],
-});
+/** State and extents are written by the same turns: where they disagree, a reader is shown a stray. */
+async function shown(ctx: Account): Promise<Shown> {
+  const { state } = ctx;
+  const seen = {
+    total: state.total,
+    applied: [...state.applied],
+    dues: [...state.dues],
+    strays: [...state.strays],
+  };
+  const { amounts, marks } = ctx.extents;
+  const sum = (await amounts.length) === 0 ? 0 : await amounts.sum();
+  if (sum !== seen.total) seen.strays.push(`the amounts add up to ${sum}, not ${seen.total}`);
+  const found: [string, unknown][] = [];
+  for await (const entry of marks.range()) found.push(entry);
+  const expected = [...seen.applied].sort(([a], [b]) => (a < b ? -1 : 1));
+  if (JSON.stringify(found) !== JSON.stringify(expected))
+    seen.strays.push(`marks ${JSON.stringify(found)} for ${JSON.stringify(expected)}`);
+  return seen;
+}
 
 /** @param ranEffect called by every run of an effect, outside of everything that a crash takes back; throws to fail it */
 export function bankActors(ranEffect: (op: string, attempt: number) => void) {
   const Bank = defineActor("bank", {
     state: initialState,
+    memory: { profile: "hot", extents },
     methods: {
       /** Returns how often this operation has been applied: 1, always. */
-      add(ctx, op: string, amount: number): number {
-        return apply(ctx.state, op, amount);
+      async add(ctx, op: string, amount: number): Promise<number> {
+        return apply(ctx, op, amount);
       },
       /** Adds here, then waits for the other account; a crash in between runs the turn again. */
       async transfer(ctx, op: string, to: string, amount: number): Promise<unknown> {
-        apply(ctx.state, op, -amount);
+        await apply(ctx, op, -amount);
         const there = await ctx.get(Bank, to).add(`${op}>`, amount);
         return [ctx.state.applied.get(op), there];
       },
@@ -73,52 +98,52 @@ export function bankActors(ranEffect: (op: string, attempt: number) => void) {
         // Another number of calls before the one that counts: a rerun that decides otherwise would name it otherwise.
         if (chance < 0.5) await ctx.get(Bank, to).read();
         await ctx.get(Bank, to).add(`${op}>`, 1);
-        apply(ctx.state, op, -1);
+        await apply(ctx, op, -1);
         return Number.isInteger(before) ? ctx.state.applied.get(op) : -1;
       },
       /** Adds here and sends to the other account. */
-      post(ctx, op: string, to: string, amount: number): number {
+      async post(ctx, op: string, to: string, amount: number): Promise<number> {
         ctx.send(Bank, to).add(`${op}>`, amount);
-        return apply(ctx.state, op, -amount);
+        return apply(ctx, op, -amount);
       },
       /** Changes something, then throws: nothing of it may be seen. */
-      fail(ctx, op: string): void {
-        apply(ctx.state, op, 1_000_000);
+      async fail(ctx, op: string): Promise<void> {
+        await apply(ctx, op, 1_000_000);
         ctx.send(Bank, "nobody").add(`${op}>`, 1);
         ctx.afterCommit("tell", op);
         throw new RangeError(`no: ${op}`);
       },
       /** Throws by what it finds: a retry that ran again might not. */
-      moody(ctx, op: string): number {
+      async moody(ctx, op: string): Promise<number> {
         if (ctx.state.applied.size % 2 === 0) throw new RangeError(`no: ${op}`);
-        return apply(ctx.state, op, 0);
+        return apply(ctx, op, 0);
       },
       /** Changes something, waits while others may look, then throws. */
       async failLate(ctx, op: string, to: string): Promise<void> {
-        apply(ctx.state, op, 1_000_000);
+        await apply(ctx, op, 1_000_000);
         await ctx.get(Bank, to).add(`${op}>`, 1);
         throw new RangeError(`no: ${op}`);
       },
-      notify(ctx, op: string): number {
+      async notify(ctx, op: string): Promise<number> {
         ctx.afterCommit("tell", op);
-        return apply(ctx.state, op, 0);
+        return apply(ctx, op, 0);
       },
-      remind(ctx, op: string, everyMs: number): number {
+      async remind(ctx, op: string, everyMs: number): Promise<number> {
         ctx.reminders.set("tick", { everyMs, missed: "all" }, "tick", op);
         ctx.state.setting = op;
-        return apply(ctx.state, op, 0);
+        return apply(ctx, op, 0);
       },
-      stopReminding(ctx, op: string): number {
+      async stopReminding(ctx, op: string): Promise<number> {
         ctx.reminders.cancel("tick");
         ctx.state.setting = "";
-        return apply(ctx.state, op, 0);
+        return apply(ctx, op, 0);
       },
       tick(ctx, op: string): void {
         const due = `${op}@${ctx.reminder?.due.getTime() ?? -1}`;
         ctx.state.dues.set(due, (ctx.state.dues.get(due) ?? 0) + 1);
         if (ctx.state.setting !== op) ctx.state.strays.push(due);
       },
-      read: readonly((ctx): Shown => shown(ctx.state)),
+      read: readonly((ctx): Promise<Shown> => shown(ctx)),
     },
     effects: {
       tell: (ctx, op: string) => ranEffect(op, ctx.attempt),
@@ -128,22 +153,23 @@ export function bankActors(ranEffect: (op: string, attempt: number) => void) {
   /** Lets the chain of its own calls come back in: what it did until then is committed early. */
   const Pal = defineActor("pal", {
     state: initialState,
+    memory: { profile: "cold", extents },
     reentrancy: "callChain",
     methods: {
       async relay(ctx, op: string, to: string): Promise<unknown> {
-        apply(ctx.state, op, -1);
+        await apply(ctx, op, -1);
         const there = await ctx.get(Pal, to).bounce(op, ctx.id.key);
         return [ctx.state.applied.get(op), there];
       },
       async bounce(ctx, op: string, back: string): Promise<unknown> {
-        const there = apply(ctx.state, `${op}>`, 1);
+        const there = await apply(ctx, `${op}>`, 1);
         await ctx.get(Pal, back).comeBack(op);
         return there;
       },
-      comeBack(ctx, op: string): unknown {
-        return apply(ctx.state, `${op}<`, 0);
+      async comeBack(ctx, op: string): Promise<unknown> {
+        return apply(ctx, `${op}<`, 0);
       },
-      read: readonly((ctx): Shown => shown(ctx.state)),
+      read: readonly((ctx): Promise<Shown> => shown(ctx)),
     },
   });
   return [Bank, Pal] as const;

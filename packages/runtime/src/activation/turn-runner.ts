@@ -150,6 +150,10 @@ function finishTurn(turn: Turn, ok: boolean, value: unknown): void {
     return;
   }
   const { activation } = turn;
+  if (!ok && value !== undefined && value === turn.entryRefused && !isBound(turn)) {
+    refuse(turn, refusedOutcome(value));
+    return;
+  }
   let outcome: Outcome;
   let whole = false;
   let delta: Uint8Array | undefined;
@@ -279,6 +283,17 @@ function tooLarge(bytes: number, limit: number): PinionError {
   );
 }
 
+/** Part of what it did stands: its outcome must be recorded. */
+const isBound = (turn: Turn): boolean => turn.openLsn !== NO_LSN || turn.partial;
+
+/** The turn leaves no trace: its caller may retry (R4). */
+function refuse(turn: Turn, outcome: Outcome): void {
+  const { activation, entry } = turn;
+  endTurn(turn, false);
+  activation.shard.refuse(entry as CallEntry, outcome);
+  activation.turnEnded(turn);
+}
+
 /** The log is full. */
 function refused(
   turn: Turn,
@@ -287,12 +302,10 @@ function refused(
   next: StateVersion,
   record: CommitRecord,
 ): void {
-  const { activation, entry } = turn;
+  const { activation } = turn;
   const { shard } = activation;
-  if (turn.openLsn === NO_LSN && !turn.partial) {
-    endTurn(turn, false);
-    shard.refuse(entry as CallEntry, refusedOutcome(logRefuses(shard)));
-    activation.turnEnded(turn);
+  if (!isBound(turn)) {
+    refuse(turn, refusedOutcome(logRefuses(shard)));
     return;
   }
   // The actor stays blocked: what it opened stands, so this outcome must be recorded, and no deadline may record another.

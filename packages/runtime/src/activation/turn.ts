@@ -60,6 +60,8 @@ export class Turn implements ShardTurn, PreparedTurn {
   attempt = 1;
   /** Its outcome waits for room in the log: nothing can end it otherwise any more. */
   recording = false;
+  /** Why it could not enter while another turn of the actor waits: the log was full. Not an outcome of its own. */
+  entryRefused: unknown = undefined;
   /** Part of its overlay is already committed because a reentrant turn entered. */
   partial = false;
   subCalls: SubCall[] | undefined = undefined;
@@ -155,7 +157,12 @@ export class Turn implements ShardTurn, PreparedTurn {
   #beginDrafting(): void {
     const { activation } = this;
     if (activation.drafting === this) return;
-    if (activation.drafting !== undefined) commitPartial(activation.drafting);
+    try {
+      if (activation.drafting !== undefined) commitPartial(activation.drafting);
+    } catch (error) {
+      this.entryRefused = error;
+      throw error;
+    }
     activation.drafting = this;
   }
 
