@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { runActorCuts, type CutReport } from "./actor-cuts.ts";
 import { CUT_POLICIES } from "./cut-policies.ts";
 
-const WORLDS = 167;
+/** The share of CI: 360 cuts a policy, 2,160 in all. `pnpm crash --level actors` does as many as it is told. */
+const WORLDS = 60;
 const CUTS_PER_WORLD = 6;
 const SEED = 19_700_101;
 const TIMEOUT_MS = 240_000;
@@ -23,9 +24,9 @@ describe("actors whose machine is cut at a random operation", () => {
         lost += report.lostInWindow;
       }
       // The world did what it is there for.
-      expect(total.cuts).toBeGreaterThanOrEqual(1_000);
-      expect(total.answered).toBeGreaterThan(9_000);
-      expect(total.reminderFirings).toBeGreaterThan(3_000);
+      expect(total.cuts).toBeGreaterThanOrEqual(360);
+      expect(total.answered).toBeGreaterThan(3_000);
+      expect(total.reminderFirings).toBeGreaterThan(1_000);
       expect(Math.min(total.abandoned, total.logFailures)).toBeGreaterThan(0);
       expect(lost > 0).toBe(!policy.replyWaits);
     },

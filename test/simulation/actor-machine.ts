@@ -132,6 +132,8 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     shardCount: SHARDS,
     worker: 0,
     segmentBytes: SEGMENT_BYTES,
+    // A life is short: 16 MiB of fresh memory for each would be most of its cost.
+    stagingBytes: 4 * SEGMENT_BYTES,
   });
   const store = openStateStore(hardware, rng, clock);
   const worker = new ActorWorker(
