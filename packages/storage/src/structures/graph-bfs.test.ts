@@ -163,6 +163,7 @@ async function searchAcross(
 ): Promise<Map<string, Map<number, number>>> {
   const found = new Map<string, Map<number, number>>();
   const frontiers = new Map<string, BfsFrontier>();
+  const hits = new Set<string>();
   let arriving = new Map<string, number[]>([[start.actor, [start.node]]]);
   for (let depth = 0; depth < 1000; depth++) {
     const next = new Map<string, number[]>();
@@ -190,6 +191,8 @@ async function searchAcross(
         }
         for (const portal of hop.portals) {
           expect(hop.depth).toBe(depth + 1);
+          expect(hits.has(`${actor} ${portal.portal}`)).toBe(false); // each is told of once
+          hits.add(`${actor} ${portal.portal}`);
           next.set(portal.actor, [...(next.get(portal.actor) ?? []), portal.node]);
         }
       }

@@ -44,7 +44,7 @@ export function rebuildStep(edges: GraphEdges, changesMax: number): boolean {
     return false;
   }
   const old = edges.entryOf(first.source, first.target, first.label);
-  let next = edges.nextEntry(keyBehind(old?.first ?? first));
+  const next = edges.nextEntry(keyBehind(old?.first ?? first));
   const isBehind = (change: NamedChange): boolean =>
     next !== undefined && compareEdges(change, next.first) >= 0;
   const end = waiting.findIndex(isBehind);
@@ -64,7 +64,6 @@ export function rebuildStep(edges: GraphEdges, changesMax: number): boolean {
     block.addTo(after);
     taken += block.targets.length;
     replaced.push(next);
-    next = undefined;
   }
 
   for (const entry of replaced) {
