@@ -74,12 +74,17 @@ export class Column<T extends ColumnType> {
 
   /** Number of rows. @throws `corruption`, `format-too-new`, `invalid-argument` if the extent holds a column of another type */
   get length(): MaybePromise<number> {
-    return this.#layout.current ? this.#layout.rows : drive(this.#length());
+    return drive(this.#length());
   }
 
   *#length(): Steps<number> {
-    yield* this.#ready();
+    yield* this.#readable();
     return this.#layout.rows;
+  }
+
+  *#readable(): Steps<void> {
+    this.#writes.check();
+    yield* this.#ready();
   }
 
   *#ready(): Steps<void> {
@@ -93,7 +98,7 @@ export class Column<T extends ColumnType> {
   }
 
   *#get(row: number): Steps<ColumnValues[T]> {
-    yield* this.#ready();
+    yield* this.#readable();
     this.#reader.checkRow(row);
     return this.#valueOf(yield* this.#reader.valueAt(row));
   }
@@ -119,11 +124,11 @@ export class Column<T extends ColumnType> {
    */
   append(value: ColumnValues[T]): MaybePromise<void> {
     const layout = this.#layout;
+    this.#writes.check();
     // All but one row of a block's: 4 or 8 bytes at the end of the extent.
     if (
       this.#dictionary === undefined &&
       layout.current &&
-      !this.#writes.running &&
       this.#extent.lengthBytes > 0 &&
       layout.tailRows + 1 < this.stored.rows
     ) {
@@ -177,7 +182,7 @@ export class Column<T extends ColumnType> {
 
   /** For scans and sums. @internal */
   *openCursor({ from = 0, to, filter }: RowQuery<T>): Steps<ColumnCursor> {
-    yield* this.#ready();
+    yield* this.#readable();
     const { rows } = this.#layout;
     const end = to ?? rows;
     if (!(Number.isSafeInteger(from) && Number.isSafeInteger(end) && from >= 0 && end <= rows)) {
@@ -202,7 +207,7 @@ export class Column<T extends ColumnType> {
     picked: Uint32Array | undefined,
     count: number,
   ): Steps<ColumnArrays[T]> {
-    yield* this.#ready();
+    yield* this.#readable();
     return this.#arrayOf(yield* this.#reader.gather(firstRow, picked, count));
   }
 

@@ -97,17 +97,22 @@ export class LogHandle<T = unknown> {
 
   /** Entries that are there. */
   get length(): MaybePromise<number> {
-    return drive(this.#bounds(({ firstEntry, nextEntry }) => nextEntry - firstEntry));
+    return this.#read(this.#bounds(({ firstEntry, nextEntry }) => nextEntry - firstEntry));
   }
 
   /** Number of the oldest entry, or if there is none, of the next. */
   get firstNumber(): MaybePromise<number> {
-    return drive(this.#bounds(({ firstEntry }) => firstEntry));
+    return this.#read(this.#bounds(({ firstEntry }) => firstEntry));
   }
 
   /** Number that the next entry gets. */
   get nextNumber(): MaybePromise<number> {
-    return drive(this.#bounds(({ nextEntry }) => nextEntry));
+    return this.#read(this.#bounds(({ nextEntry }) => nextEntry));
+  }
+
+  #read<R>(steps: Steps<R>): MaybePromise<R> {
+    this.#writes.check();
+    return drive(steps);
   }
 
   *#bounds(of: (layout: LogLayout) => number): Steps<number> {
@@ -128,7 +133,7 @@ export class LogHandle<T = unknown> {
 
   /** Undefined for what was cut off or is not there yet. */
   get(number: number): MaybePromise<LogEntry<T> | undefined> {
-    return drive(this.#get(number));
+    return this.#read(this.#get(number));
   }
 
   *#get(number: number): Steps<LogEntry<T> | undefined> {
@@ -141,7 +146,7 @@ export class LogHandle<T = unknown> {
 
   /** The last `count` entries, oldest first. */
   tail(count: number): MaybePromise<LogEntry<T>[]> {
-    return drive(this.#tail(count));
+    return this.#read(this.#tail(count));
   }
 
   *#tail(count: number): Steps<LogEntry<T>[]> {
@@ -160,15 +165,15 @@ export class LogHandle<T = unknown> {
   /** One block in memory at a time. What is appended meanwhile is left out. */
   async *entries(query: EntryQuery = {}): AsyncGenerator<LogEntry<T>> {
     const { reverse = false, limit = Infinity } = query;
-    await drive(this.#layout.load());
+    await this.#read(this.#layout.load());
     let from = Math.max(query.from ?? 0, this.#layout.firstEntry);
     let to = Math.min(query.to ?? Infinity, this.#layout.nextEntry);
     let left = limit;
     while (left > 0) {
-      await drive(this.#layout.load());
+      await this.#read(this.#layout.load());
       from = Math.max(from, this.#layout.firstEntry); // somebody may have cut it off meanwhile
       if (from >= to) return;
-      const batch = await drive(this.#batch(from, to, left, reverse));
+      const batch = await this.#read(this.#batch(from, to, left, reverse));
       if (reverse) to -= batch.length;
       else from += batch.length;
       left -= batch.length;
@@ -179,8 +184,8 @@ export class LogHandle<T = unknown> {
   /** As `entries`, by time. */
   async *range(query: TimeQuery = {}): AsyncGenerator<LogEntry<T>> {
     const { fromMs = -Infinity, toMs = Infinity, reverse = false, limit = Infinity } = query;
-    const from = await drive(this.#numberAt(fromMs));
-    const to = await drive(this.#numberAt(toMs));
+    const from = await this.#read(this.#numberAt(fromMs));
+    const to = await this.#read(this.#numberAt(toMs));
     yield* this.entries({ from, to, reverse, limit });
   }
 

@@ -80,14 +80,15 @@ export class Writes {
     this.#forget = forget;
   }
 
-  get running(): boolean {
-    return this.#running;
+  /** For everything else: half a write is not to be read, either. @throws `invalid-argument` while one runs */
+  check(): void {
+    if (this.#running)
+      throw new PinionError("invalid-argument", `a write to this ${this.#kind} was not awaited`);
   }
 
   /** @throws `invalid-argument` while another one runs */
   run<R>(steps: Steps<R>): MaybePromise<R> {
-    if (this.#running)
-      throw new PinionError("invalid-argument", `a write to this ${this.#kind} was not awaited`);
+    this.check();
     this.#running = true;
     let done: MaybePromise<R>;
     try {

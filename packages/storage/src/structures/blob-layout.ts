@@ -1,0 +1,196 @@
+/**
+ * Header and rooms of the extent of a blob store. Little endian. Everything behind the header is a room, in use or free, of one of these
+ * sizes: eight to each power of two, 64, 72, 80 … 128, 144 … 128 KiB.
+ *
+ * | offset | size | field |
+ * |---|---|---|
+ * | 0 | 8 | structure header (structure.ts), kind 3, version 1 |
+ * | 8 | 8 | blobs, without those that are not finished |
+ * | 16 | 8 | bytes of them |
+ * | 24 | 8 | chunks |
+ * | 32 | 8 | bytes of them |
+ * | 40 | 8 | bytes in free rooms |
+ * | 48 | 8 | root of the index of chunks (blob-index.ts), 0: empty |
+ * | 56 | 8 | root of the index of names, 0: empty |
+ * | 64 | 8 | first of the deleted blobs whose chunks are still to be released (blob-records.ts), 0: none |
+ * | 72 | 8 | end of the last room |
+ * | 80 | 48 | reserved, 0 |
+ * | 128 | 8 × 96 | first free room of each size, 0: none |
+ *
+ * A free room: u64 next of its size, 0: none; u32 its bytes; u32 magic `ROOM`.
+ *
+ * A1 a room is a free one of the size that was asked for or one of the next two, or a new one at the end. Rooms are not divided and not
+ *    joined: chunks come in about the same lengths again, and pieces of rooms would fit none.
+ * A2 the header is written once, when an operation ends.
+ */
+import type { PinionError } from "@pinion/core";
+import type { ExtentAccess } from "../extent/extent-access.ts";
+import {
+  checkStructureHeader,
+  damagedStructure,
+  dataViewOf,
+  fetchBytes,
+  getU64,
+  putStructureHeader,
+  putU64,
+  settle,
+  type Steps,
+} from "./structure.ts";
+
+export const BLOB_VERSION = 1;
+const HEADER_BYTES = 896;
+const SIZES_AT = 128;
+const SIZES = 96;
+const ROOM_BYTES_MIN = 64;
+export const ROOM_BYTES_MAX = 128 * 1024;
+const SIZES_LOOKED_AT = 3;
+const FREE_ROOM_BYTES = 16;
+const MAGIC_ROOM = 0x4d4f4f52; // "ROOM"
+
+/** Fields of the header that are counted or pointed to. */
+const FIELDS = {
+  blobs: 8,
+  blobBytes: 16,
+  chunks: 24,
+  chunkBytes: 32,
+  freeBytes: 40,
+  chunkRoot: 48,
+  nameRoot: 56,
+  deleted: 64,
+  end: 72,
+} as const;
+export type BlobField = keyof typeof FIELDS;
+
+export interface Room {
+  readonly offset: number;
+  readonly byteCount: number;
+}
+
+/** The least size that holds so many bytes. */
+function roundUp(byteCount: number): number {
+  if (byteCount <= ROOM_BYTES_MIN) return ROOM_BYTES_MIN;
+  const step = 2 ** (28 - Math.clz32(byteCount));
+  return Math.ceil(byteCount / step) * step;
+}
+
+/** Which of the sizes it is, from 0 on. */
+function indexOf(byteCount: number): number {
+  const power = 31 - Math.clz32(byteCount);
+  return (power - 6) * 8 + ((byteCount >>> (power - 3)) & 7);
+}
+
+export class BlobLayout {
+  readonly extent: ExtentAccess;
+  #header: DataView = new DataView(new ArrayBuffer(HEADER_BYTES));
+  #generation = -1;
+
+  constructor(extent: ExtentAccess) {
+    this.extent = extent;
+  }
+
+  /** The next `load` reads the header again. */
+  forget(): void {
+    this.#generation = -1;
+  }
+
+  /** @throws `corruption`, `format-too-new` */
+  *load(): Steps<void> {
+    const { generation, lengthBytes } = this.extent;
+    if (this.#generation === generation) return;
+    if (lengthBytes > 0) {
+      const bytes = yield* fetchBytes(this.extent, 0, Math.min(lengthBytes, HEADER_BYTES));
+      const header = dataViewOf(bytes.slice());
+      checkStructureHeader(header, "blob", BLOB_VERSION);
+      const end = header.byteLength < HEADER_BYTES ? 0 : getU64(header, FIELDS.end);
+      if (!(end >= HEADER_BYTES && end <= lengthBytes && end % 8 === 0))
+        throw this.damaged("its header is not one", 0);
+      this.#header = header;
+    } else {
+      this.#header = new DataView(new ArrayBuffer(HEADER_BYTES));
+      putStructureHeader(this.#header, "blob", BLOB_VERSION);
+      this.set("end", HEADER_BYTES);
+    }
+    this.#generation = generation;
+  }
+
+  /** Writes the header (A2). */
+  *save(): Steps<void> {
+    const { buffer, byteOffset } = this.#header;
+    yield* settle(this.extent.write(0, new Uint8Array(buffer, byteOffset, HEADER_BYTES)));
+    const end = this.get("end");
+    if (this.extent.lengthBytes < end) yield* settle(this.extent.resize(end));
+    this.#generation = this.extent.generation;
+  }
+
+  get(field: BlobField): number {
+    return getU64(this.#header, FIELDS[field]);
+  }
+
+  set(field: BlobField, value: number): void {
+    putU64(this.#header, FIELDS[field], value);
+  }
+
+  add(field: BlobField, amount: number): void {
+    this.set(field, Math.max(0, this.get(field) + amount));
+  }
+
+  damaged(what: string, offset: number): PinionError {
+    return damagedStructure("blob", what, offset);
+  }
+
+  /** Bytes of a room. @param what for the message. @throws `corruption` if there cannot be such a room */
+  *read(offset: number, byteCount: number, what: string): Steps<Uint8Array> {
+    const fits = offset >= HEADER_BYTES && offset % 8 === 0;
+    if (!(fits && offset + byteCount <= this.extent.lengthBytes))
+      throw this.damaged(`${what} at ${offset}, ${byteCount} bytes`, 0);
+    return yield* fetchBytes(this.extent, offset, byteCount);
+  }
+
+  /** Writes into a room that was taken, or of which bytes were read. */
+  *write(offset: number, bytes: Uint8Array): Steps<void> {
+    if (offset === this.extent.lengthBytes) this.extent.append(bytes);
+    else yield* settle(this.extent.write(offset, bytes));
+    this.#generation = this.extent.generation;
+  }
+
+  /** A room of at least this size (A1). */
+  *take(byteCount: number): Steps<Room> {
+    const wanted = roundUp(byteCount);
+    const first = indexOf(wanted);
+    for (let size = first; size < Math.min(first + SIZES_LOOKED_AT, SIZES); size++) {
+      const offset = getU64(this.#header, SIZES_AT + 8 * size);
+      if (offset === 0) continue;
+      const view = dataViewOf(yield* this.read(offset, FREE_ROOM_BYTES, "a free room"));
+      const room = { offset, byteCount: view.getUint32(8, true) };
+      this.#checkRoom(
+        room,
+        view.getUint32(12, true) === MAGIC_ROOM && indexOf(room.byteCount) === size,
+      );
+      putU64(this.#header, SIZES_AT + 8 * size, getU64(view, 0));
+      this.add("freeBytes", -room.byteCount);
+      return room;
+    }
+    const offset = this.get("end");
+    this.set("end", offset + wanted);
+    return { offset, byteCount: wanted };
+  }
+
+  /** Makes a room free. */
+  *release(room: Room): Steps<void> {
+    this.#checkRoom(room, true);
+    const head = SIZES_AT + 8 * indexOf(room.byteCount);
+    const view = new DataView(new ArrayBuffer(FREE_ROOM_BYTES));
+    putU64(view, 0, getU64(this.#header, head));
+    view.setUint32(8, room.byteCount, true);
+    view.setUint32(12, MAGIC_ROOM, true);
+    yield* this.write(room.offset, new Uint8Array(view.buffer));
+    putU64(this.#header, head, room.offset);
+    this.add("freeBytes", room.byteCount);
+  }
+
+  #checkRoom({ offset, byteCount }: Room, good: boolean): void {
+    const size = byteCount <= ROOM_BYTES_MAX && byteCount === roundUp(byteCount);
+    if (good && size && offset + byteCount <= this.get("end")) return;
+    throw this.damaged(`a room at ${offset}, ${byteCount} bytes`, offset);
+  }
+}

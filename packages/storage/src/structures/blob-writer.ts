@@ -1,0 +1,182 @@
+/**
+ * A blob while it is written: its parts go through the chunker, chunks into the store. Between turns what it has come to is kept in an
+ * unfinished record.
+ *
+ * State: the record as it will be; chunks that are not in it yet.
+ *
+ * W1 a list is written when it is full, and a record when the turn pauses or the blob is finished.
+ * W2 the old blob of the name stays what readers see until `finish`.
+ */
+import { PinionError } from "@pinion/core";
+import type { BlobChunks, ChunkRef } from "./blob-chunks.ts";
+import type { BlobLayout } from "./blob-layout.ts";
+import {
+  FINISHED,
+  LIST_REFERENCES_MAX,
+  UNFINISHED,
+  type BlobRecord,
+  type BlobRecords,
+} from "./blob-records.ts";
+import { CdcChunker } from "./cdc-chunker.ts";
+import type { MaybePromise, Steps, Writes } from "./structure.ts";
+
+/** What the writers of a handle share. */
+export interface BlobParts {
+  readonly layout: BlobLayout;
+  readonly chunks: BlobChunks;
+  readonly records: BlobRecords;
+  readonly writes: Writes;
+  /** Ends an operation: releases some of what was deleted, and writes the header. */
+  end(): Steps<void>;
+}
+
+export class BlobWriter {
+  readonly name: string;
+  readonly #parts: BlobParts;
+  readonly #chunker = new CdcChunker();
+  #refs: ChunkRef[];
+  /** The unfinished record, once there is one. */
+  #record: BlobRecord | undefined;
+  #byteCount: number;
+  #firstList: number;
+  #lastList: number;
+  #lists: number;
+  #over = false;
+
+  /** Use `BlobHandle.begin` or `resume`. @param record unfinished, to be continued */
+  constructor(parts: BlobParts, name: string, record?: BlobRecord) {
+    this.#parts = parts;
+    this.name = name;
+    this.#record = record;
+    this.#refs = [...(record?.rest ?? [])];
+    this.#byteCount = record?.byteCount ?? 0;
+    this.#firstList = record?.firstList ?? 0;
+    this.#lastList = record?.lastList ?? 0;
+    this.#lists = record?.lists ?? 0;
+  }
+
+  /** Bytes that were written so far. */
+  get byteCount(): number {
+    return this.#byteCount;
+  }
+
+  /** Adds bytes. They are not kept. @throws `write-set-too-large`: then the turn cannot commit; write less in each */
+  write(part: Uint8Array): MaybePromise<void> {
+    return this.#run(this.#write(part));
+  }
+
+  /**
+   * Keeps what was written for a later turn: `resume(name)` goes on from here. A chunk ends here, too, so let parts be of a megabyte or
+   * more. A turn that commits without this (or `finish`, or `abandon`) loses what it wrote, and the room that takes.
+   */
+  pause(): MaybePromise<void> {
+    return this.#run(this.#pause());
+  }
+
+  /** What was written is the blob of this name from now on. */
+  finish(): MaybePromise<void> {
+    return this.#run(this.#finish());
+  }
+
+  /** Throws away what was written, also in earlier turns. */
+  abandon(): MaybePromise<void> {
+    return this.#run(this.#abandon());
+  }
+
+  /** All of a blob at once. @internal */
+  whole(bytes: Uint8Array): MaybePromise<void> {
+    return this.#run(this.#whole(bytes));
+  }
+
+  #run(steps: Steps<void>): MaybePromise<void> {
+    if (this.#over)
+      throw new PinionError(
+        "invalid-argument",
+        `blob ${this.name} was finished, paused or abandoned`,
+      );
+    return this.#parts.writes.run(steps);
+  }
+
+  *#whole(bytes: Uint8Array): Steps<void> {
+    yield* this.#take(bytes, true);
+    yield* this.#finish();
+  }
+
+  *#write(part: Uint8Array): Steps<void> {
+    yield* this.#take(part, false);
+    yield* this.#parts.end();
+  }
+
+  *#take(part: Uint8Array, last: boolean): Steps<void> {
+    yield* this.#parts.layout.load();
+    this.#chunker.push(part, last);
+    for (let chunk; (chunk = this.#chunker.next()) !== undefined;) yield* this.#store(chunk);
+    this.#byteCount += part.length;
+  }
+
+  *#store(chunk: Uint8Array): Steps<void> {
+    if (this.#refs.length === LIST_REFERENCES_MAX) {
+      const list = yield* this.#parts.records.addList(this.#refs, this.#lastList);
+      if (this.#firstList === 0) this.#firstList = list;
+      this.#lastList = list;
+      this.#lists++;
+      this.#refs = [];
+    }
+    this.#refs.push(yield* this.#parts.chunks.store(chunk));
+  }
+
+  *#storeRest(): Steps<void> {
+    yield* this.#parts.layout.load();
+    const rest = this.#chunker.finish();
+    if (rest !== undefined) yield* this.#store(rest);
+    this.#over = true;
+  }
+
+  *#pause(): Steps<void> {
+    yield* this.#storeRest();
+    const known = this.#record;
+    const room = known?.room ?? (yield* this.#parts.records.take(this.name, LIST_REFERENCES_MAX));
+    const record = this.#recordAs(UNFINISHED, room);
+    yield* this.#parts.records.write(record);
+    if (known === undefined) yield* this.#parts.records.enter(record);
+    yield* this.#parts.end();
+  }
+
+  *#finish(): Steps<void> {
+    const { layout, records } = this.#parts;
+    yield* this.#storeRest();
+    const old = yield* records.find(this.name, FINISHED);
+    if (old !== undefined) yield* records.discard(old);
+    const known = this.#record;
+    const room = known?.room ?? (yield* records.take(this.name, this.#refs.length));
+    const record = this.#recordAs(FINISHED, room);
+    yield* records.write(record);
+    if (known === undefined) yield* records.enter(record);
+    layout.add("blobs", 1);
+    layout.add("blobBytes", record.byteCount);
+    yield* this.#parts.end();
+  }
+
+  *#abandon(): Steps<void> {
+    const { layout, records } = this.#parts;
+    yield* layout.load();
+    this.#over = true;
+    const room = this.#record?.room ?? (yield* records.take(this.name, this.#refs.length));
+    yield* records.discard(this.#recordAs(UNFINISHED, room));
+    yield* this.#parts.end();
+  }
+
+  #recordAs(status: number, room: BlobRecord["room"]): BlobRecord {
+    return {
+      room,
+      status,
+      name: this.name,
+      byteCount: this.#byteCount,
+      firstList: this.#firstList,
+      lastList: this.#lastList,
+      lists: this.#lists,
+      nextDeleted: 0,
+      rest: this.#refs,
+    };
+  }
+}
