@@ -303,8 +303,9 @@ function freeze(target: CheckpointShard, position: LogPosition): Frozen {
   };
 }
 
-/** The checkpoint failed: what it held is dirty again. */
+/** The checkpoint failed: what it held is dirty again. It may be in the store all the same, so its facts have to go with the next. */
 function thaw(f: Frozen): void {
+  for (const name of f.facts.keys()) f.target.shard.persistedFacts.add(name);
   for (const extents of f.extents) extents.failed();
   for (const member of f.members) f.target.shard.changed(member);
   f.target.reminders.checkpointFailed(f.reminderIds);
