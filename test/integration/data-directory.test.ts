@@ -16,10 +16,13 @@ const described = (path: string): string =>
   path
     .replace(/worker-\d+/, "worker-<n>")
     .replace(/\d{16}/, "<sequence>")
+    .replace(/segments\/\d{5}\/\d{10}/, "segments/<shard>/<segment>")
     .replace(/spare-[0-9a-f]+/, "spare-<hex>");
 
 it("every file that a host has made is described", async () => {
   await using dir = await temporaryDir();
+  await using first = await HostProcess.start({ dataDir: dir.path });
+  await first.stop(); // with a checkpoint
   await using host = await HostProcess.start({ dataDir: dir.path, blockedRestartMs: 2_100 });
   await using client = await connect(host.endpoint);
   await client.get(Counter, "a").increment(1);
@@ -34,6 +37,7 @@ it("every file that a host has made is described", async () => {
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(dir.path.length + 1));
   expect(files).toContain("blocked-calls");
+  expect(files.some((file) => file.endsWith(".seg"))).toBe(true);
   const missing = files.filter((file) => !DOCUMENT.includes(`\`${described(file)}\``));
   expect(missing).toEqual([]);
 });

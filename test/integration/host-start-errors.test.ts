@@ -82,15 +82,23 @@ it.each([
   expect(await host.client.get(Counter, "a").increment(1)).toBe(1);
 });
 
-it("a data directory of a newer format is refused and not touched", async () => {
-  await using dir = await temporaryDir();
-  await writeFile(join(dir.path, "format.json"), `{"format":2,"version":"9.0.0"}\n`);
-  const before = await contents(dir.path);
-  const failure = await failureOf({ dataDir: dir.path });
-  expect(failure.code).toBe("format-too-new");
-  expect(failure.message).toContain("9.0.0");
-  expect(await contents(dir.path)).toEqual(before);
-});
+it.each([
+  ["newer", 3, "format-too-new"],
+  ["older", 1, "config-invalid"],
+])(
+  "a data directory of a %s format is refused, says what wrote it, and is not touched",
+  async (_, format, code) => {
+    await using dir = await temporaryDir();
+    await writeFile(join(dir.path, "format.json"), `{"format":${format},"version":"9.0.0"}\n`);
+    await mkdir(join(dir.path, "worker-0"));
+    await writeFile(join(dir.path, "worker-0", "state.mdb"), "");
+    const before = await contents(dir.path);
+    const failure = await failureOf({ dataDir: dir.path });
+    expect(failure.code).toBe(code);
+    expect(failure.message).toContain("Pinion 9.0.0");
+    expect(await contents(dir.path)).toEqual(before);
+  },
+);
 
 it("a directory that holds something else is refused and not touched", async () => {
   await using dir = await temporaryDir();

@@ -19,7 +19,7 @@ const open = (): Promise<DataDirectory> => DataDirectory.open(dir, new RealDisk(
 test("a new directory gets its parents, its format and its lock", async () => {
   dir = join(root, "a", "b");
   const directory = await open();
-  expect(JSON.parse(await readFile(join(dir, "format.json"), "utf8"))).toMatchObject({ format: 1 });
+  expect(JSON.parse(await readFile(join(dir, "format.json"), "utf8"))).toMatchObject({ format: 2 });
   await expect(open()).rejects.toMatchObject({ code: "data-dir-locked" });
   await directory.close();
   await (await open()).close();
@@ -31,7 +31,7 @@ test("a worker's files have places of their own", async () => {
     dir: join(dir, "worker-1"),
     log: join(dir, "worker-1", "log"),
     logIndex: join(dir, "worker-1", "log-index.mdb"),
-    state: join(dir, "worker-1", "state.mdb"),
+    segments: join(dir, "worker-1", "segments"),
   });
   await directory.close();
 });

@@ -8,8 +8,8 @@
  *     blocked-calls     calls that have blocked a worker (blocked-calls.ts)
  *     worker-0/         everything of worker 0
  *       log/            segments of its log
- *       log-index.mdb   index of the segments
- *       state.mdb       checkpointed actors
+ *       log-index.mdb   index of the log's segments; of each shard where its newest checkpoint is
+ *       segments/       checkpointed actors: a folder of segments for each shard
  *
  * D1 a directory that a newer version wrote, or that belongs to something else, is not changed in any way.
  * D2 at most one host uses it.
@@ -22,8 +22,8 @@ import { CheckedFile, readWhole, replaceFile } from "./checked-file.ts";
 import { HOST_INFO_FILE } from "./host-info.ts";
 import { VERSION } from "./version.ts";
 
-/** Counts incompatible changes of the layout. */
-export const DATA_FORMAT = 1;
+/** Counts incompatible changes of the layout. 2: actors are in segments; format 1 kept them in LMDB. */
+export const DATA_FORMAT = 2;
 const FORMAT_FILE = "format.json";
 const CLUSTER_FORMAT = 1;
 const BLOCKED_CALLS_FORMAT = 1;
@@ -34,7 +34,7 @@ export interface WorkerPaths {
   readonly dir: string;
   readonly log: string;
   readonly logIndex: string;
-  readonly state: string;
+  readonly segments: string;
 }
 
 export class DataDirectory {
@@ -101,11 +101,11 @@ export function workerPaths(dir: string): WorkerPaths {
     dir,
     log: join(dir, "log"),
     logIndex: join(dir, "log-index.mdb"),
-    state: join(dir, "state.mdb"),
+    segments: join(dir, "segments"),
   };
 }
 
-/** @returns whether the directory is one of ours. @throws `format-too-new`, `corruption` */
+/** @returns whether the directory is one of ours. @throws `format-too-new`, `config-invalid` for one too old, `corruption` */
 async function readFormat(disk: Disk, dir: string): Promise<boolean> {
   const path = join(dir, FORMAT_FILE);
   let bytes: Buffer | undefined;
@@ -122,6 +122,14 @@ async function readFormat(disk: Disk, dir: string): Promise<boolean> {
       "format-too-new",
       `the data directory ${dir} has format ${format}, written by Pinion ${version}; this is Pinion ${VERSION}, which reads formats up to ${DATA_FORMAT}. Nothing was changed: run the newer version`,
       { details: { dir, format, supported: DATA_FORMAT, writtenBy: version } },
+    );
+  }
+  if (format < DATA_FORMAT) {
+    // Opened all the same, it would look empty.
+    throw new PinionError(
+      "config-invalid",
+      `the data directory ${dir} has format ${format}, written by Pinion ${version}; this is Pinion ${VERSION}, which reads format ${DATA_FORMAT} only. Nothing was changed: use the Pinion that wrote it, or another dataDir`,
+      { details: { key: "dataDir", dir, format, supported: DATA_FORMAT, writtenBy: version } },
     );
   }
   return true;

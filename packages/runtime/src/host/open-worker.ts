@@ -5,12 +5,12 @@
  * O2 the gateway listens only once the worker has recovered.
  */
 import { join } from "node:path";
-import { seededRng, systemClock, type PinionError, type Telemetry } from "@pinion/core";
+import { randomSeed, seededRng, systemClock, type PinionError, type Telemetry } from "@pinion/core";
 import {
   FilesystemArchive,
-  KvStateStore,
   LmdbKv,
   RealDisk,
+  SegmentStateStore,
   type ArchiveOptions,
   type SegmentedLog,
   type StateStore,
@@ -57,11 +57,14 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
 
   const logKv = await LmdbKv.open(paths.logIndex);
   opened.defer(() => logKv.close());
-  const stateKv = await LmdbKv.open(paths.state);
-  opened.defer(() => stateKv.close());
-  const store = new KvStateStore(stateKv, {
+  const store = new SegmentStateStore({
+    disk,
+    dir: paths.segments,
+    superblocks: logKv,
+    newGeneration: randomSeed,
     clock,
-    onDamage: (error) => logger.error("an actor's stored record is damaged", error),
+    onDamage: (error) => logger.error("a stored record is damaged", error),
+    shardCount: spec.options.shardCount,
   });
   opened.defer(() => store.close());
 
