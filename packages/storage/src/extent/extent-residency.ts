@@ -85,7 +85,7 @@ export class PinnedResidency implements ExtentResidency {
   }
 
   async activate(actor: ResidentActor): Promise<void> {
-    const pinned = actor.names.map((name) => this.#pin(actor, name));
+    const pinned = actor.names.map((name) => Promise.resolve(this.#pin(actor, name)));
     // Cold extents come in behind the first turns, if there is room.
     if (actor.profile !== "cold") await Promise.all(pinned);
   }
