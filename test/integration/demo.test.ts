@@ -1,9 +1,9 @@
 // What `npm start` runs, shortened: a stream of flights through a host that is killed, and a check that can fail.
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Program, runProgram, type ProgramOptions } from "../support/program.ts";
 
@@ -16,7 +16,7 @@ afterAll(() => rm(dataDir, { recursive: true }));
 const demo = (args: string[] = [], options: ProgramOptions = {}) =>
   runProgram(
     "examples/flights/src/main.ts",
-    ["--seconds", "3", "--data-dir", dataDir, ...args],
+    ["--seconds", "3", "--data-dir", dataDir, "--state", "0", ...args],
     options,
   );
 
@@ -40,6 +40,28 @@ test.each(["first", "second"])(
     expect(stdout).not.toMatch(/[\r\u001b]/);
   },
 );
+
+test("one actor holds more than the heap: filled, scanned, let go, brought back", async () => {
+  const { code, stdout, stderr } = await demo(["--seconds", "1", "--state", "32MiB"]);
+  expect(stderr).toBe("");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/One actor with 32 MiB of state.*heap is limited to 256 MiB/);
+  expect(stdout).toMatch(/filled +by 3 calls of 14 MiB, each on disk before its answer/);
+  expect(stdout).toMatch(/scanned +5,700,000 rows at \d+\.\d GB\/s/);
+  expect(stdout).toMatch(/deactivated RAM of the host \d+ MiB → \d+ MiB/);
+  // What it got depends on the machine; that it is in memory does not.
+  expect(stdout).toMatch(
+    /reactivated in .*: 4\d MiB (?:pinned and locked before its turn|in memory)/,
+  );
+  const faults = /waited for a disk: (\d+) before, (\d+) after/.exec(stdout);
+  expect(faults?.[1], stdout).toBe(faults?.[2]);
+  // Nothing of it stays.
+  expect(
+    (await readdir(dirname(dataDir))).filter((name) =>
+      name.startsWith(`${basename(dataDir)}-large`),
+    ),
+  ).toEqual([]);
+});
 
 test.each([
   ["loss", /airport\/SJC: [\d,]+ flights, expected/],
@@ -85,4 +107,7 @@ test("a wrong option is refused with the right ones", async () => {
   expect(code).toBe(2);
   expect(stderr).toMatch(/--seconds takes a number from 1 to 3600, not "soon"/);
   expect(stderr).toMatch(/usage: npm start/);
+  const state = await demo(["--state", "1MiB"]);
+  expect(state.code).toBe(2);
+  expect(state.stderr).toMatch(/--state takes 0 or 16MiB to 8GiB, not "1MiB"/);
 });

@@ -25,8 +25,11 @@ export class HostProcess {
   /** Called when the host ends without having been asked to. */
   readonly #onCrash: (error: Error) => void;
 
-  constructor(dataDir: string, onCrash: (error: Error) => void) {
-    this.#request = { dataDir, ports: undefined };
+  constructor(
+    request: Pick<HostRequest, "dataDir" | "workerHeapBytes">,
+    onCrash: (error: Error) => void,
+  ) {
+    this.#request = { ...request, ports: undefined };
     this.#onCrash = onCrash;
   }
 
@@ -86,7 +89,7 @@ export class HostProcess {
     if (this.#ready === undefined) return this.#request;
     const { dataDir, endpoint, adminEndpoint } = this.#ready;
     const ports = { port: portOf(endpoint), adminPort: portOf(adminEndpoint) };
-    return { dataDir, ports }; // I2
+    return { ...this.#request, dataDir, ports }; // I2
   }
 
   async #firstMessage(child: ChildProcess): Promise<HostReady> {

@@ -16,6 +16,8 @@ export interface HostRequest {
   readonly dataDir: string;
   /** Undefined: the default ports, or any free ones if those are taken. */
   readonly ports: { readonly port: number; readonly adminPort: number } | undefined;
+  /** JavaScript heap of the thread the actors run in; undefined: the default. */
+  readonly workerHeapBytes?: number;
 }
 
 export type HostMessage =
@@ -33,10 +35,15 @@ const module = new URL("./actors.ts", import.meta.url);
 
 async function start(request: HostRequest) {
   const notes: string[] = [];
+  const { workerHeapBytes } = request;
   let { dataDir, ports } = request;
   for (;;) {
     try {
-      return { host: await startHost({ module, dataDir, ...ports }), dataDir, notes };
+      return {
+        host: await startHost({ module, dataDir, workerHeapBytes, ...ports }),
+        dataDir,
+        notes,
+      };
     } catch (e) {
       // Another host runs here. Whoever asked for certain ports wants those and no others.
       if (isPinionError(e, "port-in-use") && request.ports === undefined && ports === undefined) {

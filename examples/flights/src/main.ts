@@ -12,6 +12,7 @@ import { expectedAnswers } from "./expected-answers.ts";
 import { readAirportNames, readFlights } from "./flight-records.ts";
 import { newStreamStats, streamFlights } from "./flight-stream.ts";
 import { HostProcess, type HostReady } from "./host-process.ts";
+import { showLargeActor } from "./large-actor.ts";
 import { DEFAULT_DATA_DIR, readOptions, USAGE, UsageError, type DemoOptions } from "./options.ts";
 import { Progress } from "./progress.ts";
 import { printCheck, printDelays, printNextSteps, printStream } from "./report.ts";
@@ -24,7 +25,7 @@ const say = (text = ""): void => console.log(text);
 
 async function main(options: DemoOptions): Promise<void> {
   const stop = new AbortController();
-  const host = new HostProcess(options.dataDir, (error) => stop.abort(error));
+  const host = new HostProcess({ dataDir: options.dataDir }, (error) => stop.abort(error));
   const interrupt = (): void => {
     // The second time somebody is in a hurry.
     if (stop.signal.aborted) void host.kill().finally(() => process.exit(INTERRUPTED_EXIT_CODE));
@@ -37,11 +38,17 @@ async function main(options: DemoOptions): Promise<void> {
     announce(ready, host);
     // A host on the same machine is back soon: look often.
     const client = await connect(ready.endpoint, { reconnectDelayMsMax: 250 });
+    let namespace: string | undefined;
     try {
-      await run(options, host, ready, client, stop.signal);
+      namespace = await run(options, host, client, stop.signal);
     } finally {
       await client.close(0);
     }
+    await host.stop();
+    if (namespace === undefined) return;
+    if (options.stateBytes > 0)
+      await showLargeActor(ready.dataDir, options.stateBytes, stop.signal);
+    printNextSteps(namespace, ready.dataDir, resolve(ready.dataDir) === DEFAULT_DATA_DIR);
   } finally {
     await host.stop();
     process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
@@ -53,13 +60,13 @@ function announce(ready: HostReady, host: HostProcess): void {
   for (const note of ready.notes) say(`  ${paint("yellow", note)}`);
 }
 
+/** @returns the namespace with the flights; undefined when an answer was wrong */
 async function run(
   options: DemoOptions,
   host: HostProcess,
-  ready: HostReady,
   client: Client,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string | undefined> {
   const [flights, airportNames] = await Promise.all([readFlights(), readAirportNames()]);
   // A namespace of its own: what earlier runs have left stays theirs.
   const namespace = `flights-${new Date().toISOString().replace(/\D/g, "").slice(0, 14)}`;
@@ -86,8 +93,9 @@ async function run(
   const result = await abortable(check, signal);
   printDelays(result, airportNames, sent / flights.length);
   printCheck(result, flights.length, sent);
-  if (result.differences.length > 0) process.exitCode = 1;
-  else printNextSteps(namespace, ready.dataDir, resolve(ready.dataDir) === DEFAULT_DATA_DIR);
+  if (result.differences.length === 0) return namespace;
+  process.exitCode = 1;
+  return undefined;
 }
 
 /** `kill -9` after `delayMs`, with calls in the air, and a new host on the same ports and files. */

@@ -1,22 +1,27 @@
 /** What the example takes on its command line. */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { parseQuantity } from "@pinion/core";
 import type { Fault } from "./flight-stream.ts";
 
 export interface DemoOptions {
   readonly durationMs: number;
   readonly inFlight: number;
   readonly dataDir: string;
+  /** Of the one large actor; 0: without. */
+  readonly stateBytes: number;
   readonly fault: Fault;
 }
 
 export class UsageError extends Error {}
 
-export const USAGE = `usage: npm start -- [--seconds N] [--in-flight N] [--data-dir DIR] [--fault loss|double]
+export const USAGE = `usage: npm start -- [--seconds N] [--in-flight N] [--data-dir DIR] [--state SIZE] [--fault loss|double]
 
   --seconds N      how long to stream, 1 to 3600 (20); the host is killed half-way
   --in-flight N    calls under way at a time, 1 to 4096 (256)
   --data-dir DIR   where the host keeps its data (PINION_DATA_DIR, or .pinion in the repository)
+  --state SIZE     state of the one large actor at the end, 16MiB to 8GiB (256MiB), or 0 for none; less if the
+                   machine has not got the memory or the disk. The full demonstration: --state 2GiB
   --fault KIND     loses one record or sends one twice on purpose: the check at the end must fail`;
 
 export const DEFAULT_DATA_DIR = join(import.meta.dirname, "..", "..", "..", ".pinion");
@@ -33,6 +38,7 @@ export function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv): De
     inFlight: Math.floor(number("--in-flight", values["in-flight"] ?? "256", 1, 4096)),
     // An empty variable is an unset one.
     dataDir: values["data-dir"] ?? (env["PINION_DATA_DIR"] || DEFAULT_DATA_DIR),
+    stateBytes: stateBytesOf(values.state ?? "256MiB"),
     fault: fault as Fault,
   };
 }
@@ -45,6 +51,7 @@ function parse(argv: readonly string[]) {
         seconds: { type: "string" },
         "in-flight": { type: "string" },
         "data-dir": { type: "string" },
+        state: { type: "string" },
         fault: { type: "string" },
         help: { type: "boolean" },
       },
@@ -52,6 +59,13 @@ function parse(argv: readonly string[]) {
   } catch (e) {
     throw new UsageError(e instanceof Error ? e.message : String(e));
   }
+}
+
+function stateBytesOf(text: string): number {
+  const bytes = parseQuantity(text, "bytes");
+  if (bytes === 0 || (bytes !== undefined && bytes >= 16 * 2 ** 20 && bytes <= 8 * 2 ** 30))
+    return bytes;
+  throw new UsageError(`--state takes 0 or 16MiB to 8GiB, not ${JSON.stringify(text)}`);
 }
 
 function number(name: string, text: string, min: number, max: number): number {

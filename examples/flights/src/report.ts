@@ -91,7 +91,8 @@ export function printNextSteps(namespace: string, dataDir: string, isDefaultDir:
 Three things to try next:
   1. Serve these actors again and ask one of them, from a second terminal:
        ${pinion(`start examples/flights/src/actors.ts${dir}`)}
-       ${pinion(`inspect ${namespace}:airport/ORD${dir}`)}
+       ${pinion(`inspect ${namespace}:route/ORD-LGA${dir}`)}
+       ${pinion(`extents ${namespace}:airport/ORD${dir}`)}
   2. Write your own, and change it while it runs:
        ${pinion(`dev examples/counter.ts${dir}`)}
        ${pinion(`call counter/visits increment 3${dir}`)}
