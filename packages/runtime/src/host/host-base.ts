@@ -153,6 +153,7 @@ export class HostBase {
       logFormat: settings.logFormat,
       board,
       pinBudget: this.memory.shared,
+      poolBytes: this.memory.poolBytes,
       seed: this.rng.uint32(),
     };
   }

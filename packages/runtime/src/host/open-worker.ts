@@ -13,7 +13,6 @@ import {
   SegmentStateStore,
   type ArchiveOptions,
   type SegmentedLog,
-  type StateStore,
 } from "@pinion/storage";
 import type { TurnMonitor } from "../activation/services.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
@@ -39,7 +38,7 @@ export interface OpenWorker {
   /** Where calls go in: what the gateway and an in-process client use. */
   readonly dispatcher: Dispatcher;
   readonly disk: RealDisk;
-  readonly store: StateStore;
+  readonly store: SegmentStateStore;
   readonly memory: WorkerMemory;
   readonly identity: () => GatewayIdentity;
   /** Lets calls and turns end for up to `graceMs`, checkpoints everything, and closes. May be called again. */
@@ -57,6 +56,17 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
 
   const logKv = await LmdbKv.open(paths.logIndex);
   opened.defer(() => logKv.close());
+  const index = spec.identity.worker;
+  const memory = new WorkerMemory({
+    clock,
+    telemetry,
+    worker: index,
+    budget: spec.pinBudget,
+    poolBytes: spec.poolBytes,
+    types: definitions.flatMap(({ name, options }) => (options.memory?.extents ? [name] : [])),
+  });
+  opened.defer(() => memory.stop());
+  const { residency, pool } = memory;
   const store = new SegmentStateStore({
     disk,
     dir: paths.segments,
@@ -65,19 +75,9 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
     clock,
     onDamage: (error) => logger.error("a stored record is damaged", error),
     shardCount: spec.options.shardCount,
+    pool,
   });
   opened.defer(() => store.close());
-
-  const index = spec.identity.worker;
-  const memory = new WorkerMemory({
-    clock,
-    telemetry,
-    worker: index,
-    budget: spec.pinBudget,
-    types: definitions.flatMap(({ name, options }) => (options.memory?.extents ? [name] : [])),
-  });
-  opened.defer(() => memory.stop());
-  const { residency } = memory;
 
   const { worker, log } = await assembleWorker(
     { clock, rng: seededRng(spec.seed), disk, logKv, store, residency },

@@ -27,7 +27,13 @@ export interface HostMemory {
   readonly pinBytes: number;
   /** What the workers count in (BudgetCounter). */
   readonly shared: SharedArrayBuffer;
+  /** Of each worker, for pages that are not pinned. */
+  readonly poolBytes: number;
 }
+
+/** A larger pool costs 17 MiB for each GiB before the first page is in it. */
+const POOL_BYTES_MAX = 512 * 1024 * 1024;
+const POOL_BYTES_MIN = 1024 * 1024;
 
 /** Staging, sockets, stacks: about what a worker takes that is neither heap nor arena. */
 const BUFFER_BYTES_PER_WORKER = 128 * 1024 * 1024;
@@ -53,5 +59,12 @@ export function hostMemory(
     resolveMemoryBudgetOptions({ pinShare: settings.pinShare }),
   );
   const pinBytes = Math.min(budget.pinBytes, settings.pinBytesMax ?? Infinity);
-  return { limits, budget, pinBytes, shared: BudgetCounter.create(pinBytes, workers).shared };
+  const poolBytes = Math.floor(Math.min(budget.poolBytes / workers, POOL_BYTES_MAX));
+  return {
+    limits,
+    budget,
+    pinBytes,
+    shared: BudgetCounter.create(pinBytes, workers).shared,
+    poolBytes: Math.max(POOL_BYTES_MIN, poolBytes),
+  };
 }

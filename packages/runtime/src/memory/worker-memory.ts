@@ -10,12 +10,14 @@ import {
   MemoryGovernor,
   memoryDoor,
   PinManager,
+  PagePool,
   PinnedResidency,
   readMemoryLimits,
   readUsedBytes,
   type ActorKey,
   type AdaptiveReport,
   type ArenaStats,
+  type BufferPoolStats,
   type GovernorReport,
   type MemoryFacts,
   type PinFilter,
@@ -32,6 +34,8 @@ export interface WorkerMemoryOptions {
   readonly worker: number;
   /** What `hostMemory` made. */
   readonly budget: SharedArrayBuffer;
+  /** For pages that are not pinned. */
+  readonly poolBytes: number;
   /** Actor types that declare extents: each has metrics of its own. */
   readonly types: readonly string[];
 }
@@ -46,16 +50,20 @@ export interface MemoryReport {
   readonly pins: PinStats;
   readonly pressure: GovernorReport;
   readonly adaptive: AdaptiveReport;
+  readonly pool: BufferPoolStats;
 }
 
 export class WorkerMemory {
   readonly residency: WorkerResidency;
+  /** What extents that are not in memory are read through. */
+  readonly pool: PagePool;
   readonly #pins: PinManager;
   readonly #arena: Arena;
   readonly #governor: MemoryGovernor;
   readonly #adaptive: AdaptiveController;
 
-  constructor({ clock, telemetry, worker, budget, types }: WorkerMemoryOptions) {
+  constructor({ clock, telemetry, worker, budget, poolBytes, types }: WorkerMemoryOptions) {
+    this.pool = new PagePool({ capacityBytes: poolBytes, clock, telemetry });
     const door = memoryDoor();
     const limits = readMemoryLimits();
     this.#arena = new Arena(door);
@@ -72,7 +80,7 @@ export class WorkerMemory {
           const usedBytes = readUsedBytes(limits);
           return usedBytes === undefined ? undefined : { usedBytes, limitBytes: limits.limitBytes };
         },
-        pool: { shrink: () => 0 },
+        pool: this.pool,
         pins: this.#pins,
       },
     });
@@ -106,6 +114,7 @@ export class WorkerMemory {
       pins: this.#pins.stats(),
       pressure: this.#governor.report(),
       adaptive: this.#adaptive.report(),
+      pool: this.pool.stats(),
     };
   }
 

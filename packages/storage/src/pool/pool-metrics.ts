@@ -63,12 +63,12 @@ export class PoolMetrics {
   constructor(telemetry: Telemetry) {
     const observe = (name: string, help: string, read: () => number): void =>
       telemetry.observe(`pinion_pool_${name}`, help, read);
-    observe("hits", "page reads answered from the buffer pool so far", () => this.hits);
-    observe("misses", "page reads that went to the disk so far", () => this.misses);
-    observe("evictions", "pages evicted from the buffer pool so far", () => this.evictions);
-    observe("damaged", "pages that did not verify so far", () => this.damaged);
-    observe("prefetches_used", "pages read ahead and used so far", () => this.prefetchesUsed);
-    observe("prefetches_wasted", "pages read ahead in vain so far", () => this.prefetchesWasted);
+    observe("hits_total", "Page reads answered from the buffer pool", () => this.hits);
+    observe("misses_total", "Page reads that went to the disk", () => this.misses);
+    observe("evictions_total", "Pages evicted from the buffer pool", () => this.evictions);
+    observe("damaged_total", "Pages that did not verify", () => this.damaged);
+    observe("prefetches_used_total", "Pages read ahead and used", () => this.prefetchesUsed);
+    observe("prefetches_wasted_total", "Pages read ahead in vain", () => this.prefetchesWasted);
   }
 
   get hitRate(): number {
