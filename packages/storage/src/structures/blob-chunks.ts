@@ -17,7 +17,7 @@ import { hash } from "node:crypto";
 import { keyOf, type BlobIndex } from "./blob-index.ts";
 import type { BlobLayout } from "./blob-layout.ts";
 import { CHUNK_BYTES_MAX } from "./cdc-chunker.ts";
-import { dataViewOf, type Steps } from "./structure.ts";
+import { dataViewOf, u32Bytes, type Steps } from "./structure.ts";
 
 const HEADER_BYTES = 48;
 const HASH_AT = 16;
@@ -34,8 +34,8 @@ interface ChunkHeader {
   readonly roomBytes: number;
   readonly byteCount: number;
   readonly references: number;
-  /** As it lies in the extent. */
-  readonly hash: Uint8Array;
+  /** As text, a character for each byte: buffers for hashes would cost more than looking them up. */
+  readonly hash: string;
 }
 
 export class BlobChunks {
@@ -51,11 +51,11 @@ export class BlobChunks {
 
   /** One more reference to a chunk with these bytes. */
   *store(bytes: Uint8Array): Steps<ChunkRef> {
-    const sum = hash("sha256", bytes, "buffer");
+    const sum = hash("sha256", bytes, "binary");
     const key = keyOf(sum);
     for (const offset of yield* this.#index.find(key)) {
       const known = yield* this.#header(offset);
-      if (known.references === REFERENCES_MAX || Buffer.compare(known.hash, sum) !== 0) continue;
+      if (known.references === REFERENCES_MAX || known.hash !== sum) continue;
       yield* this.#setReferences(offset, known.references + 1);
       return { offset, byteCount: bytes.length };
     }
@@ -65,7 +65,7 @@ export class BlobChunks {
     scratch.writeUInt32LE(room.byteCount, 4);
     scratch.writeUInt32LE(bytes.length, 8);
     scratch.writeUInt32LE(1, 12);
-    scratch.set(sum, HASH_AT);
+    scratch.write(sum, HASH_AT, "latin1");
     scratch.set(bytes, HEADER_BYTES);
     yield* this.#layout.write(room.offset, scratch.subarray(0, HEADER_BYTES + bytes.length));
     yield* this.#index.insert(key, room.offset);
@@ -104,7 +104,7 @@ export class BlobChunks {
       roomBytes: view.getUint32(4, true),
       byteCount: view.getUint32(8, true),
       references: view.getUint32(12, true),
-      hash: bytes.subarray(HASH_AT, HEADER_BYTES),
+      hash: Buffer.from(bytes.buffer, bytes.byteOffset, HEADER_BYTES).toString("latin1", HASH_AT),
     };
     const good = view.getUint32(0, true) === MAGIC_CHUNK && header.references > 0;
     if (
@@ -117,8 +117,6 @@ export class BlobChunks {
   }
 
   *#setReferences(offset: number, references: number): Steps<void> {
-    const bytes = new Uint8Array(4);
-    dataViewOf(bytes).setUint32(0, references, true);
-    yield* this.#layout.write(offset + 12, bytes);
+    yield* this.#layout.write(offset + 12, u32Bytes(references));
   }
 }

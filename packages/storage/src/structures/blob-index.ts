@@ -21,7 +21,7 @@
  * T3 hashes are evenly spread, so the tree is low: 2^28 entries are five levels. There are at most sixteen.
  */
 import { ROOM_BYTES_MAX, type BlobField, type BlobLayout, type Room } from "./blob-layout.ts";
-import { dataViewOf, getU64, putU64, type Steps } from "./structure.ts";
+import { dataViewOf, getU64, putU64, u64Bytes, zeroBytes, type Steps } from "./structure.ts";
 
 const HEADER_BYTES = 8;
 const ENTRY_BYTES = 16;
@@ -39,9 +39,14 @@ export interface HashKey {
   readonly low: number;
 }
 
-export function keyOf(hash: Uint8Array): HashKey {
-  const view = dataViewOf(hash);
-  return { high: view.getUint32(0, true), low: view.getUint32(4, true) };
+/** @param hash as text, a character for each byte */
+export function keyOf(hash: string): HashKey {
+  return { high: wordOf(hash, 0), low: wordOf(hash, 4) };
+}
+
+function wordOf(hash: string, at: number): number {
+  const [a, b] = [hash.charCodeAt(at), hash.charCodeAt(at + 1)];
+  return (a | (b << 8) | (hash.charCodeAt(at + 2) << 16) | (hash.charCodeAt(at + 3) << 24)) >>> 0;
 }
 
 function digitOf(key: HashKey, level: number): number {
@@ -82,11 +87,11 @@ export class BlobIndex {
   *insert(key: HashKey, offset: number): Steps<void> {
     for (;;) {
       const found = yield* this.#descend(key);
-      const entry = new DataView(new ArrayBuffer(ENTRY_BYTES));
+      const bytes = zeroBytes(ENTRY_BYTES);
+      const entry = dataViewOf(bytes);
       entry.setUint32(0, key.high, true);
       entry.setUint32(4, key.low, true);
       putU64(entry, 8, offset);
-      const bytes = new Uint8Array(entry.buffer);
       if (found.offset === 0) {
         return yield* this.#point(found.pointer, yield* this.#newLeaf(LEAF_BYTES_MIN, bytes));
       }
@@ -203,7 +208,9 @@ export class BlobIndex {
     const parts = Array.from({ length: FANOUT }, (): Uint8Array[] => []);
     for (let at = 0; at < entries.length; at += ENTRY_BYTES) {
       const entry = entries.subarray(at, at + ENTRY_BYTES);
-      parts[digitOf(keyOf(entry), level)]!.push(entry);
+      const view = dataViewOf(entry);
+      const key = { high: view.getUint32(0, true), low: view.getUint32(4, true) };
+      parts[digitOf(key, level)]!.push(entry);
     }
     const below = new DataView(new ArrayBuffer(FANOUT * 8));
     for (let digit = 0; digit < FANOUT; digit++) {
@@ -219,7 +226,7 @@ export class BlobIndex {
   }
 
   *#writeNode(room: Room, kind: number, count: number, content: Uint8Array): Steps<void> {
-    const bytes = new Uint8Array(HEADER_BYTES + content.length);
+    const bytes = zeroBytes(HEADER_BYTES + content.length);
     const view = dataViewOf(bytes);
     view.setUint32(0, room.byteCount, true);
     view.setUint16(4, count, true);
@@ -234,9 +241,7 @@ export class BlobIndex {
 
   *#point(pointer: number | undefined, offset: number): Steps<void> {
     if (pointer === undefined) return this.#layout.set(this.#root, offset);
-    const view = new DataView(new ArrayBuffer(8));
-    putU64(view, 0, offset);
-    yield* this.#layout.write(pointer, new Uint8Array(view.buffer));
+    yield* this.#layout.write(pointer, u64Bytes(offset));
   }
 }
 

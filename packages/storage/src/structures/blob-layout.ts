@@ -34,6 +34,7 @@ import {
   putStructureHeader,
   putU64,
   settle,
+  zeroBytes,
   type Steps,
 } from "./structure.ts";
 
@@ -179,11 +180,12 @@ export class BlobLayout {
   *release(room: Room): Steps<void> {
     this.#checkRoom(room, true);
     const head = SIZES_AT + 8 * indexOf(room.byteCount);
-    const view = new DataView(new ArrayBuffer(FREE_ROOM_BYTES));
+    const bytes = zeroBytes(FREE_ROOM_BYTES);
+    const view = dataViewOf(bytes);
     putU64(view, 0, getU64(this.#header, head));
     view.setUint32(8, room.byteCount, true);
     view.setUint32(12, MAGIC_ROOM, true);
-    yield* this.write(room.offset, new Uint8Array(view.buffer));
+    yield* this.write(room.offset, bytes);
     putU64(this.#header, head, room.offset);
     this.add("freeBytes", room.byteCount);
   }

@@ -27,7 +27,15 @@ import { PinionError } from "@pinion/core";
 import type { BlobChunks, ChunkRef } from "./blob-chunks.ts";
 import { keyOf, type BlobIndex, type HashKey } from "./blob-index.ts";
 import type { BlobLayout, Room } from "./blob-layout.ts";
-import { dataViewOf, getU64, putU64, type Steps } from "./structure.ts";
+import {
+  dataViewOf,
+  getU64,
+  putU64,
+  u32Bytes,
+  u64Bytes,
+  zeroBytes,
+  type Steps,
+} from "./structure.ts";
 
 const RECORD_BYTES = 64;
 const LIST_HEADER_BYTES = 32;
@@ -95,7 +103,7 @@ export class BlobRecords {
 
   #keyOf(name: string): HashKey {
     if (name !== this.#keyed) {
-      this.#key = keyOf(hash("sha256", checkName(name), "buffer"));
+      this.#key = keyOf(hash("sha256", checkName(name), "binary"));
       this.#keyed = name;
     }
     return this.#key;
@@ -155,7 +163,8 @@ export class BlobRecords {
 
   *write(record: BlobRecord): Steps<void> {
     const name = checkName(record.name);
-    const view = new DataView(new ArrayBuffer(recordBytes(name.length, record.rest.length)));
+    const bytes = zeroBytes(recordBytes(name.length, record.rest.length));
+    const view = dataViewOf(bytes);
     view.setUint32(0, MAGIC_RECORD, true);
     view.setUint32(4, record.room.byteCount, true);
     view.setUint32(8, record.status, true);
@@ -166,9 +175,9 @@ export class BlobRecords {
     view.setUint32(40, record.rest.length, true);
     view.setUint32(44, record.lists, true);
     putU64(view, 48, record.nextDeleted);
-    new Uint8Array(view.buffer).set(name, RECORD_BYTES);
+    bytes.set(name, RECORD_BYTES);
     writeRefs(view, RECORD_BYTES + namePlace(name.length), record.rest);
-    yield* this.#layout.write(record.room.offset, new Uint8Array(view.buffer));
+    yield* this.#layout.write(record.room.offset, bytes);
   }
 
   *enter(record: BlobRecord): Steps<void> {
@@ -205,9 +214,7 @@ export class BlobRecords {
     writeRefs(view, LIST_HEADER_BYTES, refs);
     yield* this.#layout.write(room.offset, new Uint8Array(view.buffer));
     if (lastList !== 0) {
-      const next = new DataView(new ArrayBuffer(8));
-      putU64(next, 0, room.offset);
-      yield* this.#layout.write(lastList + 16, new Uint8Array(next.buffer));
+      yield* this.#layout.write(lastList + 16, u64Bytes(room.offset));
     }
     return room.offset;
   }
@@ -259,9 +266,7 @@ export class BlobRecords {
     for (const ref of list.refs.slice(list.refs.length - count)) yield* this.#chunks.release(ref);
     const left = list.refs.length - count;
     if (left > 0) {
-      const bytes = new Uint8Array(4);
-      dataViewOf(bytes).setUint32(0, left, true);
-      yield* this.#layout.write(list.room.offset + 8, bytes);
+      yield* this.#layout.write(list.room.offset + 8, u32Bytes(left));
     } else {
       const last = list.room.offset === record.lastList;
       yield* this.write({ ...record, firstList: last ? 0 : list.next });

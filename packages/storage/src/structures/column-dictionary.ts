@@ -22,7 +22,14 @@ import type { ColumnFilter } from "./column-predicate.ts";
 import { Predicate } from "./column-predicate.ts";
 import type { ColumnLayout } from "./column-layout.ts";
 import type { StoredValue } from "./column-types.ts";
-import { damagedStructure, dataViewOf, fetchBytes, settle, type Steps } from "./structure.ts";
+import {
+  damagedStructure,
+  dataViewOf,
+  fetchBytes,
+  settle,
+  u32Bytes,
+  type Steps,
+} from "./structure.ts";
 
 const HEADER_BYTES = 16;
 const SLOTS_MIN = 16;
@@ -122,9 +129,9 @@ export class ColumnDictionary {
     yield* this.#makeRoom(code + 1, start + encoded.length);
     const { slot } = this.#find(encoded);
     yield* this.#write(this.#textAt + start, encoded);
-    yield* this.#write(this.#endsAt + 4 * code, uint32(start + encoded.length));
-    yield* this.#write(HEADER_BYTES + 4 * slot, uint32(code + 1));
-    yield* this.#write(0, uint32(code + 1));
+    yield* this.#write(this.#endsAt + 4 * code, u32Bytes(start + encoded.length));
+    yield* this.#write(HEADER_BYTES + 4 * slot, u32Bytes(code + 1));
+    yield* this.#write(0, u32Bytes(code + 1));
     this.#codes.set(text, code);
     return code;
   }
@@ -235,11 +242,5 @@ function emptyRegion(slots: number, textBytes: number): Buffer {
   const bytes = Buffer.alloc(regionBytes(slots, textBytes));
   bytes.writeUInt32LE(slots, 4);
   bytes.writeUInt32LE(textBytes, 8);
-  return bytes;
-}
-
-function uint32(value: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  dataViewOf(bytes).setUint32(0, value, true);
   return bytes;
 }

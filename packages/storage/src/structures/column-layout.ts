@@ -45,6 +45,7 @@ import {
   putStructureHeader,
   putU64,
   settle,
+  u64Bytes,
   type Steps,
 } from "./structure.ts";
 
@@ -308,9 +309,7 @@ export class ColumnLayout {
   }
 
   *#putNumber(at: number, value: number): Steps<void> {
-    const view = new DataView(new ArrayBuffer(8));
-    putU64(view, 0, value);
-    yield* settle(this.extent.write(at, new Uint8Array(view.buffer)));
+    yield* settle(this.extent.write(at, u64Bytes(value)));
     this.wrote();
   }
 }

@@ -46,6 +46,8 @@ import {
   putStructureHeader,
   putU64,
   settle,
+  u32Bytes,
+  zeroBytes,
   type Steps,
 } from "./structure.ts";
 
@@ -158,7 +160,8 @@ export class LogLayout {
 
   /** Writes the header as the fields say. */
   *save(): Steps<void> {
-    const view = new DataView(new ArrayBuffer(HEADER_BYTES));
+    const bytes = zeroBytes(HEADER_BYTES);
+    const view = dataViewOf(bytes);
     putStructureHeader(view, "log", LOG_VERSION);
     putU64(view, 8, this.firstEntry);
     putU64(view, 16, this.nextEntry);
@@ -169,7 +172,7 @@ export class LogLayout {
     view.setUint32(52, this.#lastSlot, true);
     view.setUint32(56, this.usedBytes, true);
     view.setUint32(60, this.#free, true);
-    yield* settle(this.extent.write(0, new Uint8Array(view.buffer)));
+    yield* settle(this.extent.write(0, bytes));
     this.#generation = this.extent.generation;
   }
 
@@ -273,9 +276,7 @@ export class LogLayout {
   }
 
   *#setNext(slot: number, next: number): Steps<void> {
-    const bytes = new Uint8Array(4);
-    dataViewOf(bytes).setUint32(0, next, true);
-    yield* settle(this.extent.write(slot * SLOT_BYTES + 92, bytes));
+    yield* settle(this.extent.write(slot * SLOT_BYTES + 92, u32Bytes(next)));
   }
 
   *#takeSlot(): Steps<number> {

@@ -18,6 +18,7 @@ import {
   GROW_BYTES,
   resolveGrow,
   Writes,
+  zeroBytes,
   type MaybePromise,
   type Steps,
   type StructureDefinition,
@@ -231,7 +232,7 @@ export class LogHandle<T = unknown> {
     layout.lastTimeMs = Math.max(time, layout.lastTimeMs);
     layout.nextEntry = number + 1;
     let part = Math.min(content.length, SLOT_BYTES - layout.usedBytes - ENTRY_HEADER_BYTES);
-    const bytes = new Uint8Array(ENTRY_HEADER_BYTES + part);
+    const bytes = zeroBytes(ENTRY_HEADER_BYTES + part);
     const view = dataViewOf(bytes);
     view.setUint32(0, content.length + (raw ? RAW : 0), true);
     view.setFloat64(4, layout.lastTimeMs, true);

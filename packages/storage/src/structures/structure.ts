@@ -193,6 +193,31 @@ export function getU64(view: DataView, at: number): number {
   return view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
 }
 
+/** A u32 as bytes. Made so that it lies on the engine's heap, as everything small that is soon forgotten should. */
+export function u32Bytes(value: number): Uint8Array {
+  return Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);
+}
+
+/** A whole number below 2^53 as the bytes of a u64, likewise. */
+export function u64Bytes(value: number): Uint8Array {
+  const high = Math.floor(value / 2 ** 32);
+  return Uint8Array.of(
+    value,
+    value >>> 8,
+    value >>> 16,
+    value >>> 24,
+    high,
+    high >>> 8,
+    high >>> 16,
+    high >>> 24,
+  );
+}
+
+/** Zeros to be filled in and written at once. From Node's pool, where memory of its own would cost more than the rest of the write. */
+export function zeroBytes(byteCount: number): Uint8Array {
+  return Buffer.allocUnsafe(byteCount).fill(0);
+}
+
 export function dataViewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
