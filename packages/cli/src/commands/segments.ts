@@ -17,12 +17,12 @@ export function segmentsCommand(frame: CommandFrame): Command {
     description:
       "A shard is listed once something of it was read or written. Live pages are those that its newest\n" +
       "checkpoint refers to; cleaned ones were copied together so that their segments could go. What was\n" +
-      "written, cleaned and checkpointed counts from the start of the host.",
+      "written and cleaned counts from the start of the host; checkpoints have a number.",
     examples: [
       ["pinion segments", "a line for each shard, and the sum"],
       ["pinion segments --json | jq '[.segments[].livePages] | add'", "pages in use"],
     ],
-    json: '{"segments": [{"shard", "worker", "segments", "livePages", "liveShare", "writtenPages", "cleanedPages", "checkpoints"}]}',
+    json: '{"segments": [{"shard", "worker", "segments", "livePages", "liveShare", "writtenPages", "cleanedPages", "sequence"}]}',
   });
   return hostOptions(command, "admin").action(async (options: CommonOptions & HostChoice) =>
     frame.run(options, async (output) => {
@@ -43,14 +43,15 @@ function describe(rows: readonly SegmentsRow[], output: Output): string {
     "live share",
     "written",
     "cleaned",
-    "checkpoints",
+    "checkpoint",
   ].map((title) => ({ title, align: "right" as const }));
   const sum = (of: (row: SegmentsRow) => number): number =>
     rows.reduce((total, row) => total + of(row), 0);
   const segments = sum((row) => row.segments);
   const live = sum((row) => row.livePages);
   const room = sum((row) => (row.liveShare === 0 ? 0 : row.livePages / row.liveShare));
-  const line = (name: string, row: Omit<SegmentsRow, "shard" | "worker">): string[] => [
+  type Counts = Omit<SegmentsRow, "shard" | "worker" | "sequence">;
+  const line = (name: string, row: Counts, sequence: string): string[] => [
     name,
     integerText(row.segments),
     integerText(row.livePages),
@@ -58,18 +59,16 @@ function describe(rows: readonly SegmentsRow[], output: Output): string {
     `${Math.round(row.liveShare * 100)} %`,
     integerText(row.writtenPages),
     integerText(row.cleanedPages),
-    integerText(row.checkpoints),
+    sequence,
   ];
-  const cells = rows.map((row) => line(String(row.shard), row));
-  cells.push(
-    line("all", {
-      segments,
-      livePages: live,
-      liveShare: room === 0 ? 0 : live / room,
-      writtenPages: sum((row) => row.writtenPages),
-      cleanedPages: sum((row) => row.cleanedPages),
-      checkpoints: sum((row) => row.checkpoints),
-    }),
-  );
+  const cells = rows.map((row) => line(String(row.shard), row, integerText(row.sequence)));
+  const all: Counts = {
+    segments,
+    livePages: live,
+    liveShare: room === 0 ? 0 : live / room,
+    writtenPages: sum((row) => row.writtenPages),
+    cleanedPages: sum((row) => row.cleanedPages),
+  };
+  cells.push(line("all", all, ""));
   return textTable(columns, cells, output.paint);
 }

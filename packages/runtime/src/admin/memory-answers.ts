@@ -1,12 +1,6 @@
 /** Pins, extents and segments of a worker, for the command line (memory-requests.ts). */
 import { formatActorId, parseActorId, PinionError } from "@pinion/core";
-import {
-  SegmentStateStore,
-  type ActorExtents,
-  type PinFilter,
-  type PinListing,
-  type StateStore,
-} from "@pinion/storage";
+import type { ActorExtents, PinFilter, PinListing, SegmentStateStore } from "@pinion/storage";
 import { unknownType } from "../activation/unknown-name.ts";
 import { extentsOfRecovered } from "../checkpoint/actor-records.ts";
 import type { WorkerMemory } from "../memory/worker-memory.ts";
@@ -184,14 +178,13 @@ async function storedRows(
   }));
 }
 
-export async function segmentsOf(worker: number, store: StateStore): Promise<SegmentsRow[]> {
+export async function segmentsOf(worker: number, store: SegmentStateStore): Promise<SegmentsRow[]> {
   const rows: SegmentsRow[] = [];
-  if (!(store instanceof SegmentStateStore)) return rows;
   for (const [shard, stats] of await store.stats()) {
-    const { segments, livePages, commits, writtenPages, cleanedPages } = stats;
+    const { segments, livePages, writtenPages, cleanedPages, sequence } = stats;
     const liveShare = segments === 0 ? 0 : livePages / (segments * SEGMENT_PAGES);
-    const counts = { writtenPages, cleanedPages, checkpoints: commits };
-    rows.push({ shard, worker, segments, livePages, liveShare, ...counts });
+    const since = { writtenPages, cleanedPages };
+    rows.push({ shard, worker, segments, livePages, liveShare, ...since, sequence });
   }
   return rows.sort((a, b) => a.shard - b.shard);
 }

@@ -123,5 +123,6 @@ export interface SegmentsRow {
   /** Since the worker started. */
   readonly writtenPages: number;
   readonly cleanedPages: number;
-  readonly checkpoints: number;
+  /** Of its newest checkpoint; 0 before the first. */
+  readonly sequence: number;
 }

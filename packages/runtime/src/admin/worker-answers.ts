@@ -1,6 +1,6 @@
 /** How a worker answers the control thread (worker-requests.ts). */
 import { lsn, PinionError } from "@pinion/core";
-import { RecordKind, type Disk, type SegmentedLog, type StateStore } from "@pinion/storage";
+import { RecordKind, type Disk, type SegmentedLog, type SegmentStateStore } from "@pinion/storage";
 import type { Gateway } from "../gateway/index.ts";
 import type { WorkerMemory } from "../memory/worker-memory.ts";
 import type { MetricSnapshot } from "../observability/index.ts";
@@ -20,7 +20,7 @@ export interface AnsweringWorker {
   readonly log: SegmentedLog;
   readonly gateway: Pick<Gateway, "address" | "stats">;
   readonly disk: Disk;
-  readonly store: StateStore;
+  readonly store: SegmentStateStore;
   readonly memory: WorkerMemory;
   readonly dir: string;
   readonly segmentBytes: number;

@@ -58,6 +58,8 @@ export interface ShardStoreStats {
   readonly segments: number;
   /** Pages that the newest checkpoint refers to. */
   readonly livePages: number;
+  /** Of the newest checkpoint; 0 before the first. */
+  readonly sequence: number;
   /** Since it was opened. */
   readonly commits: number;
   readonly writtenPages: number;
@@ -124,6 +126,7 @@ export class ShardStore implements KvStore {
     return {
       segments: this.#segments.ids.length,
       livePages: this.#live.total,
+      sequence: this.newest?.sequence ?? 0,
       commits: this.#commits,
       writtenPages: this.#writtenPages,
       cleanedPages: this.#cleanedPages,
