@@ -95,6 +95,9 @@ class Writes {
   }
 }
 
+const nested = (): PinionError =>
+  new PinionError("invalid-argument", "what an update calls may not use the map that it updates");
+
 export class PageStore {
   readonly extent: ExtentAccess;
   readonly format: TreeFormat;
@@ -114,6 +117,7 @@ export class PageStore {
   #changes: Promise<void> | undefined;
   /** Ends with the last of the reads that wait and were called behind all of these changes. */
   #reads: Promise<void> | undefined;
+  #isOutside = false;
   #failure: unknown;
   /** Bytes that operations wrote so far: what a caller bounds its steps by. */
   writtenBytes = 0;
@@ -125,6 +129,7 @@ export class PageStore {
 
   /** Runs `look`, which changes nothing. @throws `corruption`, `view-expired`, `io-error` and what `look` throws */
   read<T>(look: () => T): Promise<T> {
+    if (this.#isOutside) return Promise.reject(nested());
     if (this.#changes !== undefined) return this.#queueRead(look, undefined);
     try {
       return Promise.resolve(this.#run(look));
@@ -149,6 +154,16 @@ export class PageStore {
         `bytes ${e.offset} to ${e.offset + e.byteCount} of the ${this.format.kind} are not in memory`,
         { details: { offset: e.offset } },
       );
+    }
+  }
+
+  /** Runs code that is not part of the operation in its middle: it may use everything but this store. */
+  outside<T>(code: () => T): T {
+    this.#isOutside = true;
+    try {
+      return code();
+    } finally {
+      this.#isOutside = false;
     }
   }
 
@@ -187,6 +202,7 @@ export class PageStore {
 
   /** Runs an operation that changes pages (P1). Unless the extent is resident, `change` may run again later: it must own what it uses. */
   update<T>(change: () => T): Promise<T> {
+    if (this.#isOutside) return Promise.reject(nested());
     if (this.#changes !== undefined || this.#reads !== undefined)
       return this.#queue(() => this.#updateLater(change, undefined));
     try {

@@ -95,8 +95,19 @@ export class MapTree {
   readonly #pages = new Array<number>(HEIGHT_MAX + 1).fill(0);
   readonly #slots = new Array<number>(HEIGHT_MAX + 1).fill(0);
 
+  /** Of the last key looked for: its leaf, and its slot or −1 − (the slot it would have). */
+  #leaf: Bytes = NO_BYTES;
+  #found = -1;
+
   constructor(store: PageStore) {
     this.store = store;
+  }
+
+  #seek(key: Bytes, length: number): Bytes {
+    const leaf = this.#leafOf(key, length);
+    this.#leaf = leaf;
+    this.#found = findSlot(leaf, key, length);
+    return leaf;
   }
 
   #leafOf(key: Bytes, length: number): Bytes {
@@ -121,10 +132,9 @@ export class MapTree {
   /** Looks for `key[0 … length)`. @returns whether it is there; then `value` tells where */
   find(key: Bytes, length: number): boolean {
     if (this.store.header.height === 0) return false;
-    const leaf = this.#leafOf(key, length);
-    const slot = findSlot(leaf, key, length);
-    if (slot < 0) return false;
-    const at = valueAt(leaf, cellAt(leaf, slot));
+    const leaf = this.#seek(key, length);
+    if (this.#found < 0) return false;
+    const at = valueAt(leaf, cellAt(leaf, this.#found));
     if (isInRun(leaf, at)) {
       const { first, byteCount } = runAt(leaf, at);
       this.value = this.store.run(first, byteCount);
@@ -140,11 +150,20 @@ export class MapTree {
 
   /** @param value kept until the operation ends @returns whether the key is new */
   set(key: Bytes, length: number, value: Bytes): boolean {
+    if (this.store.header.height > 0) this.#seek(key, length);
+    return this.put(key, length, value);
+  }
+
+  /** `set` of the key that was looked for last, when nothing has changed since: without going down again. */
+  put(key: Bytes, length: number, value: Bytes): boolean {
     const { store } = this;
-    if (store.header.height === 0) this.#plant();
-    const leaf = this.#leafOf(key, length);
+    if (store.header.height === 0) {
+      this.#plant();
+      this.#seek(key, length);
+    }
+    const leaf = this.#leaf;
     const page = this.#pages[0] as number;
-    const found = findSlot(leaf, key, length);
+    const found = this.#found;
     const inline = isInline(length, value.length);
     const slot = found >= 0 ? found : -1 - found;
     if (found >= 0) {

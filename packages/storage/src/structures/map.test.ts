@@ -156,6 +156,44 @@ describe.each([{ resident: true }, { resident: false }])(
       }
     });
 
+    test("an update reads and writes in one step, and calls once", async () => {
+      const handle = map<number | string>({ key: "string" }).open(new MemoryExtent({ resident }));
+      let calls = 0;
+      const add = (value: number | string | undefined): number => {
+        calls++;
+        return ((value as number | undefined) ?? 0) + 1;
+      };
+      const names = Array.from({ length: 300 }, (_, i) => `k${i % 100}`);
+      await Promise.all(names.map((name) => handle.update(name, add)));
+      expect(calls).toBe(300);
+      expect((await all(handle.range())).every(([, value]) => value === 3)).toBe(true);
+      // Longer, so that leaves split under it; gone; and never there.
+      for (let i = 0; i < 100; i++)
+        expect(await handle.update(`k${i}`, () => "x".repeat(1_200))).toHaveLength(1_200);
+      for (let i = 0; i < 100; i += 2)
+        expect(await handle.update(`k${i}`, () => undefined)).toBeUndefined();
+      expect(await handle.update("never", () => undefined)).toBeUndefined();
+      expect((await handle.verify()).entries).toBe(50);
+      await expect(
+        handle.update("k1", () => {
+          throw new RangeError("no");
+        }),
+      ).rejects.toThrow("no");
+      expect(await handle.get("k1")).toHaveLength(1_200);
+      let inner: Promise<unknown> = Promise.resolve();
+      await handle.update("k1", (value) => {
+        inner = Promise.allSettled([handle.set("k2", 1), handle.get("k1")]);
+        return `${value as string}!`;
+      });
+      const refused = {
+        status: "rejected",
+        reason: expect.objectContaining({ code: "invalid-argument" }),
+      };
+      expect(await inner).toEqual([refused, refused]);
+      expect(await handle.get("k1")).toHaveLength(1_201);
+      expect(await handle.has("k2")).toBe(false);
+    });
+
     test("shorter values give their leaves back", async () => {
       const extent = new MemoryExtent({ resident });
       const handle = strings.open(extent);

@@ -80,6 +80,13 @@ export interface MapHandle<K, V> {
    * @throws as `get`, `readonly-violation`, `not-serializable`, `write-set-too-large`
    */
   set(key: K, value: V): Promise<void>;
+  /**
+   * Reads and writes in one step: no other call comes in between, and the key is looked for once.
+   * @param change gets the value (undefined: there is none) and returns the new one (undefined: there shall be none). It runs
+   *   once, must not wait, and must not use this map.
+   * @returns the new value @throws as `set`, and what `change` throws: then nothing has changed
+   */
+  update(key: K, change: (value: V | undefined) => V | undefined): Promise<V | undefined>;
   /** @returns whether there was one @throws as `set` */
   delete(key: K): Promise<boolean>;
   size(): Promise<number>;
@@ -260,6 +267,30 @@ class TreeMap<K, V> implements MapHandle<K, V> {
     } catch (e) {
       return Promise.reject(e as Error);
     }
+  }
+
+  update(key: K, change: (value: V | undefined) => V | undefined): Promise<V | undefined> {
+    let own: Bytes;
+    try {
+      own = this.#ownKey(key);
+    } catch (e) {
+      return Promise.reject(e as Error);
+    }
+    // An operation that waits for a page runs again; `change` must not.
+    let changed: { readonly value: V | undefined; readonly bytes: Bytes | undefined } | undefined;
+    return this.#store.update(() => {
+      const tree = this.#tree;
+      const old = this.#get(own, own.length);
+      changed ??= this.#store.outside(() => {
+        const value = change(old);
+        const bytes = value === undefined ? undefined : this.#values.encode(value);
+        return { value, bytes: this.#resident ? bytes : bytes && copyOf(bytes) };
+      });
+      const { value, bytes } = changed;
+      if (bytes !== undefined) tree.put(own, own.length, bytes);
+      else if (old !== undefined) tree.delete(own, own.length);
+      return value;
+    });
   }
 
   delete(key: K): Promise<boolean> {
