@@ -1,0 +1,119 @@
+/**
+ * The log as the embedded store uses it: records of one shard, each published the moment it is appended.
+ *
+ * G1 between the append of a record and its `publish` nothing else of this store runs, except where the record had to wait for room: then
+ *    `settled` is false for a moment.
+ * G2 a record that was refused, or given up while it waited, is not in the log and never will be.
+ * G3 after a failure of the log every append and every wait rejects with `log-closed`, its cause the first error.
+ */
+import {
+  FIRST_TERM,
+  HybridClock,
+  PinionError,
+  shardId,
+  type Clock,
+  type HlcTime,
+  type Lsn,
+} from "@pinion/core";
+import { RecordKind, type AppendInput } from "../log/log.ts";
+import type { SegmentedLog } from "../log/segmented-log.ts";
+
+export const SHARD = shardId(0);
+/** A disk that takes longer than this to make room is not going to. */
+const ROOM_WAIT_MS = 5_000;
+
+export class StoreLog {
+  readonly log: SegmentedLog;
+  readonly #clock: Clock;
+  readonly #hlc: HybridClock;
+  /** How many records are published: one that waited for room may be later than another that was appended after it. */
+  #published: number;
+
+  /** @param after timestamps are later than this one */
+  constructor(log: SegmentedLog, clock: Clock, after: HlcTime) {
+    this.log = log;
+    this.#clock = clock;
+    this.#hlc = new HybridClock(clock, { startAfter: after });
+    this.#published = log.appended(SHARD);
+  }
+
+  /** The last record. While `settled`, everything up to here is what the volumes are (G1). */
+  get appended(): Lsn {
+    return this.log.appended(SHARD);
+  }
+
+  /** @throws `log-closed` once the log has failed (G3) */
+  checkOpen(): void {
+    if (this.log.failure !== undefined) throw closedByFailure(this.log.failure);
+  }
+
+  get settled(): boolean {
+    return this.appended === this.#published;
+  }
+
+  /**
+   * Appends a record and makes it count.
+   * @param payload stays as it is until this resolves
+   * @param signal gives up a wait for room
+   * @throws `log-closed`, `disk-full`, `overloaded`, `record-too-large`, the signal's reason: nothing was appended
+   */
+  async append(
+    payload: Uint8Array,
+    publish: (at: Lsn) => void,
+    signal?: AbortSignal,
+  ): Promise<Lsn> {
+    const input = {
+      shard: SHARD,
+      term: FIRST_TERM,
+      kind: RecordKind.user,
+      timestamp: this.#hlc.tick(),
+    };
+    const at = this.log.tryAppend(input, payload) ?? (await this.#wait(input, payload, signal));
+    this.#published++;
+    publish(at);
+    return at;
+  }
+
+  async #wait(
+    input: AppendInput,
+    payload: Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<Lsn> {
+    const refusal = this.log.backpressure();
+    if (refusal !== undefined) throw refusal;
+    const late = new AbortController();
+    const timer = this.#clock.setTimer(ROOM_WAIT_MS, () =>
+      late.abort(
+        this.log.backpressure() ??
+          new PinionError("overloaded", `the log had no room for ${ROOM_WAIT_MS} ms`),
+      ),
+    );
+    const signals = signal === undefined ? [late.signal] : [late.signal, signal];
+    try {
+      return await this.log.append(input, payload, AbortSignal.any(signals));
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Resolves once a record may be answered for: flushed, unless the flush policy says that nobody waits for that. */
+  async durable(at: Lsn): Promise<void> {
+    if (this.log.policy.replyWaits) await this.log.whenFlushed(SHARD, at);
+    else this.checkOpen();
+  }
+
+  /** Resolves once everything up to `at` is flushed, whatever the policy. */
+  flushed(at: Lsn): Promise<void> {
+    if (this.log.flushed(SHARD) >= at) return Promise.resolve();
+    this.log.requestFlush();
+    return this.log.whenFlushed(SHARD, at);
+  }
+}
+
+function closedByFailure(failure: PinionError): PinionError {
+  return new PinionError(
+    "log-closed",
+    `the store has failed and takes nothing more: ${failure.message}`,
+    { cause: failure },
+  );
+}

@@ -1,0 +1,52 @@
+/** A machine for tests of the embedded store: a simulated disk and index, virtual time, and a store on them. */
+import { seededRng, VirtualClock, type Rng } from "@pinion/core";
+import { SimDisk, type SimDiskOptions } from "../disk/sim-disk.ts";
+import { BufferMemory } from "../extent/extent-memory.ts";
+import { PlainResidency } from "../extent/extent-residency.ts";
+import { SimKv } from "../kv/sim-kv.ts";
+import { openStoreOn } from "./open-store.ts";
+import type { StoreSettings } from "./store-options.ts";
+import type { Store } from "./store.ts";
+
+export class StoreMachine {
+  readonly rng: Rng;
+  disk: SimDisk;
+  index: SimKv;
+  clock = new VirtualClock();
+  readonly warnings: string[] = [];
+
+  constructor(seed = 1, disk: Partial<SimDiskOptions> = {}) {
+    this.rng = seededRng(seed);
+    this.disk = new SimDisk({ rng: this.rng.fork("disk"), ...disk });
+    this.index = new SimKv({ rng: this.rng.fork("index") });
+  }
+
+  /** A small store: log segments of 256 KiB. */
+  open(settings: StoreSettings = {}, memoryBytesMax = Infinity): Promise<Store> {
+    // What a dead life waits for must not move the time of the next.
+    this.clock = new VirtualClock();
+    return openStoreOn(
+      {
+        disk: this.disk,
+        index: this.index,
+        residency: new PlainResidency(new BufferMemory(memoryBytesMax)),
+        newGeneration: () => this.rng.below(2 ** 31),
+      },
+      "store",
+      {
+        clock: this.clock,
+        logSegmentBytes: 256 * 1024,
+        onWarning: ({ code }) => this.warnings.push(code),
+        ...settings,
+      },
+    );
+  }
+
+  /** The power goes and comes back. */
+  crash(survivalRate?: number): void {
+    const options = survivalRate === undefined ? {} : { survivalRate };
+    const disk = this.disk.crash(options);
+    this.index = this.index.crash(options);
+    this.disk = disk;
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * An open volume: structures under one name, changed together or not at all.
+ *
+ * State: its extents as the published updates left them, who waits for a turn, how many reads are under way.
+ *
+ * V1 updates run one after the other; what one of them changes is one record of the log, or nothing.
+ * V2 the next update may begin as soon as that record is appended; nobody is told of it before it is durable, also not by a read.
+ * V3 an update that throws, is given up, or whose record the log refuses leaves no trace.
+ * V4 no update begins inside another one: two that waited for each other would wait for ever.
+ * V5 what still works on a structure when its update ends, works for nothing: the update fails rather than keep half of a change.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import { PinionError, type Clock, type Lsn } from "@pinion/core";
+import type { ActorExtents, FinishedExtents } from "../extent/actor-extents.ts";
+import type { ExtentResidency, ResidentActor } from "../extent/extent-residency.ts";
+import type { MemoryProfile } from "../residency/pin-types.ts";
+import { abortable } from "./abortable.ts";
+import { handlesOf, type VolumeDeclarations, type VolumeHandles } from "./declared-handles.ts";
+import type { StoreLog } from "./store-log.ts";
+import { encodeStoreRecord } from "./store-record.ts";
+import { TurnQueue } from "./turn-queue.ts";
+import { UnawaitedWork } from "./unawaited-work.ts";
+
+export interface TurnOptions {
+  /** Gives up the wait for a turn, or the turn: then nothing of it counts. Without effect once its record is in the log. */
+  readonly signal?: AbortSignal;
+}
+
+export interface VolumePorts {
+  readonly log: StoreLog;
+  readonly clock: Clock;
+  readonly residency: ExtentResidency;
+  /** Updates that may wait, and reads that may be under way. */
+  readonly waitingMax: number;
+  /** It has changes that no checkpoint has. */
+  changed(volume: OpenVolume): void;
+  /** Its memory may go. */
+  release(volume: OpenVolume): Promise<void>;
+}
+
+/** What a store knows of a volume whatever it holds. */
+export interface OpenVolume {
+  readonly name: string;
+  readonly extents: ActorExtents;
+  readonly resident: ResidentActor;
+  readonly lastLsn: Lsn;
+  readonly waiting: number;
+  /** Takes no more turns; resolves once those it has are over. */
+  drain(): Promise<void>;
+}
+
+/** The update that is running, as seen from code that it has started. */
+const updating = new AsyncLocalStorage<{ readonly volume: string; over: boolean }>();
+
+/** @throws `invalid-argument` inside an update (V4) */
+export function refuseInsideUpdate(doing: string): void {
+  const outer = updating.getStore();
+  if (outer === undefined || outer.over) return;
+  throw new PinionError(
+    "invalid-argument",
+    `${doing} inside an update of volume "${outer.volume}": it would wait for it; do it afterwards`,
+    { details: { volume: outer.volume } },
+  );
+}
+
+export class Volume<D extends VolumeDeclarations> implements OpenVolume {
+  readonly name: string;
+  readonly extents: ActorExtents;
+  readonly resident: ResidentActor;
+  readonly #declarations: D;
+  readonly #ports: VolumePorts;
+  readonly #turns: TurnQueue;
+  #lastLsn: Lsn;
+  #reads = 0;
+  readonly #readsOver: (() => void)[] = [];
+  #closed = false;
+  #closing: Promise<void> | undefined;
+
+  /** For `Store.open`. @param lastLsn of what is in `extents` */
+  constructor(
+    name: string,
+    declarations: D,
+    profile: MemoryProfile,
+    extents: ActorExtents,
+    lastLsn: Lsn,
+    ports: VolumePorts,
+  ) {
+    this.name = name;
+    this.extents = extents;
+    this.resident = { actor: name, extents, names: Object.keys(declarations), profile };
+    this.#declarations = declarations;
+    this.#ports = ports;
+    this.#turns = new TurnQueue(name, ports.waitingMax);
+    this.#lastLsn = lastLsn;
+  }
+
+  get lastLsn(): Lsn {
+    return this.#lastLsn;
+  }
+
+  get waiting(): number {
+    return this.#turns.waiting;
+  }
+
+  /**
+   * Changes the volume: `work` gets a handle for each declared structure, good until it returns.
+   * @returns what `work` returned, once everything it changed, and everything it has seen, is durable
+   * @throws what `work` throws (nothing has changed then); `overloaded`, `disk-full` (nothing has changed; later it may work);
+   *   `log-closed` after a failure of the store: the update may or may not be found at the next start;
+   *   `write-set-too-large`, `corruption`, `io-error`, `invalid-argument`, the signal's reason: nothing has changed
+   */
+  async update<T>(
+    work: (handles: VolumeHandles<D>) => T | Promise<T>,
+    options: TurnOptions = {},
+  ): Promise<T> {
+    const { signal } = options;
+    refuseInsideUpdate("an update");
+    this.#checkOpen();
+    await this.#turns.take(signal);
+    let result: T;
+    try {
+      result = await this.#turn(work, signal);
+    } finally {
+      this.#turns.pass();
+    }
+    await this.#ports.log.durable(this.#lastLsn);
+    return result;
+  }
+
+  async #turn<T>(
+    work: (handles: VolumeHandles<D>) => T | Promise<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    signal?.throwIfAborted();
+    this.#ports.log.checkOpen();
+    this.#ports.residency.used(this.resident);
+    const turn = this.extents.begin(false);
+    const unawaited = new UnawaitedWork(this.#ports.clock);
+    const handles = handlesOf(this.#declarations, (name) => unawaited.watch(turn.extent(name)));
+    const context = { volume: this.name, over: false };
+    try {
+      const running = updating.run(context, async () => work(handles));
+      const result = await abortable(running, signal);
+      if (unawaited.happened) await unawaited.check(this.name);
+      const finished = turn.finish();
+      if (finished !== undefined) await this.#commit(finished, signal);
+      return result;
+    } finally {
+      context.over = true;
+      turn.end();
+    }
+  }
+
+  async #commit(finished: FinishedExtents, signal: AbortSignal | undefined): Promise<void> {
+    const payload = encodeStoreRecord({ volume: this.name, delta: finished.delta });
+    const publish = (at: Lsn): void => {
+      finished.publish();
+      this.#lastLsn = at;
+      this.#ports.changed(this);
+    };
+    await this.#ports.log.append(payload, publish, signal);
+  }
+
+  /**
+   * Looks at the volume as of one moment, beside updates and other reads. Writing throws `readonly-violation`.
+   * @returns what `work` returned, once everything it can have seen is durable
+   * @throws what `work` throws; `view-expired` (call again) when more was changed under it than is kept for it; `overloaded`, `log-closed`,
+   *   `corruption` naming volume, extent and page, `io-error`, the signal's reason
+   */
+  async read<T>(
+    work: (handles: VolumeHandles<D>) => T | Promise<T>,
+    options: TurnOptions = {},
+  ): Promise<T> {
+    const { signal } = options;
+    const { log, residency, waitingMax } = this.#ports;
+    signal?.throwIfAborted();
+    this.#checkOpen();
+    log.checkOpen();
+    if (this.#reads >= waitingMax) {
+      throw new PinionError(
+        "overloaded",
+        `${waitingMax} reads of volume "${this.name}" are under way already`,
+        { details: { volume: this.name, reads: waitingMax } },
+      );
+    }
+    residency.used(this.resident);
+    const seen = this.#lastLsn;
+    this.#reads++;
+    const turn = this.extents.begin(true);
+    const handles = handlesOf(this.#declarations, (name) => turn.extent(name));
+    let result: T;
+    try {
+      result = await abortable((async () => work(handles))(), signal);
+    } finally {
+      turn.end();
+      this.#reads--;
+      if (this.#reads === 0) for (const resolve of this.#readsOver.splice(0)) resolve();
+    }
+    await log.durable(seen);
+    return result;
+  }
+
+  /**
+   * Waits for updates and reads under way, and lets the volume's memory go. What was changed since the last checkpoint is checkpointed for
+   * that; where that fails the log has it, and the memory goes with a later one.
+   */
+  close(): Promise<void> {
+    refuseInsideUpdate("closing a volume");
+    this.#closing ??= this.drain().then(() => this.#ports.release(this));
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async drain(): Promise<void> {
+    this.#closed = true;
+    await this.#turns.whenIdle();
+    if (this.#reads > 0) await new Promise<void>((resolve) => this.#readsOver.push(resolve));
+  }
+
+  #checkOpen(): void {
+    if (!this.#closed) return;
+    throw new PinionError("invalid-argument", `volume "${this.name}" was closed`, {
+      details: { volume: this.name },
+    });
+  }
+}
