@@ -219,7 +219,12 @@ export class Activation implements ShardMember {
   turnEnded(turn: Turn): void {
     this.running--;
     this.lastUsedMs = this.services.clock.nowMs();
-    if (this.resident !== undefined) this.services.residency.used(this.resident);
+    if (this.resident !== undefined) {
+      const { residency } = this.services;
+      residency.used(this.resident);
+      if (turn.accessComplete !== undefined)
+        residency.accessComplete?.(this.resident, turn.accessComplete);
+    }
     if (this.turn === turn) this.turn = undefined;
     if (this.drafting === turn) this.drafting = undefined;
     this.pump();

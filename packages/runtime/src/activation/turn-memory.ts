@@ -57,7 +57,7 @@ export class TurnMemory implements ActorMemory {
 
   accessComplete(...names: string[]): void {
     this.#turn.assertRunning();
-    const { resident, services, type } = this.#turn.activation;
+    const { resident, type } = this.#turn.activation;
     if (resident === undefined) return;
     for (const name of names) {
       if (resident.names.includes(name)) continue;
@@ -66,6 +66,8 @@ export class TurnMemory implements ActorMemory {
         `actor type "${type.name}" declares no extent "${name}"; it has ${resident.names.join(", ")}`,
       );
     }
-    services.residency.accessComplete?.(resident, names.length === 0 ? resident.names : names);
+    // Its end counts as a use, so that comes first.
+    const before = this.#turn.accessComplete ?? [];
+    this.#turn.accessComplete = [...before, ...(names.length === 0 ? resident.names : names)];
   }
 }

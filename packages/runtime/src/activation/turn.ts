@@ -49,6 +49,8 @@ export class Turn implements ShardTurn, PreparedTurn {
   extents: ExtentsTurn | undefined = undefined;
   /** Their changes on the way into the log. */
   finishedExtents: FinishedExtents | undefined = undefined;
+  /** Extents that are not needed again soon, as the method said; counts once the turn itself has ended. */
+  accessComplete: readonly string[] | undefined = undefined;
   ordinal = 0;
   outbox: OutboxEntry[] | undefined = undefined;
   reminderOps: ReminderOp[] | undefined = undefined;
