@@ -60,6 +60,7 @@ export class BlobChunks {
       return { offset, byteCount: bytes.length };
     }
     const room = yield* this.#layout.take(HEADER_BYTES + bytes.length);
+    yield* this.#index.insert(key, room.offset); // right after the search, before anything is written
     const scratch = (this.#scratch ??= Buffer.allocUnsafe(HEADER_BYTES + CHUNK_BYTES_MAX));
     scratch.writeUInt32LE(MAGIC_CHUNK, 0);
     scratch.writeUInt32LE(room.byteCount, 4);
@@ -68,7 +69,6 @@ export class BlobChunks {
     scratch.write(sum, HASH_AT, "latin1");
     scratch.set(bytes, HEADER_BYTES);
     yield* this.#layout.write(room.offset, scratch.subarray(0, HEADER_BYTES + bytes.length));
-    yield* this.#index.insert(key, room.offset);
     this.#layout.add("chunks", 1);
     this.#layout.add("chunkBytes", bytes.length);
     return { offset: room.offset, byteCount: bytes.length };

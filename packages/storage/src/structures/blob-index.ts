@@ -64,6 +64,8 @@ interface Found {
 export class BlobIndex {
   readonly #layout: BlobLayout;
   readonly #root: BlobField;
+  /** What was found last, as long as nothing was written since. */
+  #last: { readonly key: HashKey; readonly generation: number; readonly found: Found } | undefined;
 
   constructor(layout: BlobLayout, root: "chunkRoot" | "nameRoot") {
     this.#layout = layout;
@@ -152,8 +154,16 @@ export class BlobIndex {
     return offsets;
   }
 
-  /** The leaf where the key belongs; offset 0: there is none yet. */
+  /** The leaf where the key belongs; offset 0: there is none yet. Who inserts has just looked. */
   *#descend(key: HashKey): Steps<Found> {
+    const { generation } = this.#layout.extent;
+    if (this.#last?.key === key && this.#last.generation === generation) return this.#last.found;
+    const found = yield* this.#leafOf(key);
+    this.#last = { key, generation, found };
+    return found;
+  }
+
+  *#leafOf(key: HashKey): Steps<Found> {
     let offset = this.#layout.get(this.#root);
     let pointer: number | undefined;
     for (let level = 0; level <= LEVELS_MAX; level++) {
@@ -169,26 +179,24 @@ export class BlobIndex {
   }
 
   *#node(offset: number): Steps<DataView> {
-    const head = dataViewOf(yield* this.#layout.read(offset, HEADER_BYTES, "an index"));
-    const room = head.getUint32(0, true);
-    const count = head.getUint16(4, true);
-    const kind = head.getUint16(6, true);
-    const used = HEADER_BYTES + count * ENTRY_BYTES;
-    const good =
-      kind === LEAF
-        ? room >= LEAF_BYTES_MIN && used <= room
-        : kind === BRANCH && room >= BRANCH_BYTES;
+    // Nearly always all of it at once; a longer room only where a free one was a little longer.
+    const left = this.#layout.extent.lengthBytes - offset;
+    const byteCount = Math.max(HEADER_BYTES, Math.min(LEAF_BYTES_MAX, left));
+    const node = dataViewOf(yield* this.#layout.read(offset, byteCount, "an index"));
+    const room = node.getUint32(0, true);
+    const kind = node.getUint16(6, true);
+    const used = HEADER_BYTES + node.getUint16(4, true) * ENTRY_BYTES;
+    const good = kind === LEAF ? used <= room : kind === BRANCH && byteCount >= BRANCH_BYTES;
     if (!good || room > ROOM_BYTES_MAX) throw this.#layout.damaged(`no index at ${offset}`, offset);
-    return dataViewOf(
-      yield* this.#layout.read(offset, kind === LEAF ? used : BRANCH_BYTES, "an index"),
-    );
+    if (kind === BRANCH || used <= byteCount) return node;
+    return dataViewOf(yield* this.#layout.read(offset, used, "an index"));
   }
 
   *#growLeaf({ offset, leaf, level, pointer }: Found): Steps<void> {
     const byteCount = leaf.getUint32(0, true);
-    const entries = new Uint8Array(leaf.buffer, leaf.byteOffset, leaf.byteLength).slice(
-      HEADER_BYTES,
-    );
+    const entriesBytes = leaf.getUint16(4, true) * ENTRY_BYTES;
+    const at = leaf.byteOffset + HEADER_BYTES;
+    const entries = new Uint8Array(leaf.buffer, at, entriesBytes).slice();
     const to =
       byteCount < LEAF_BYTES_MAX
         ? yield* this.#newLeaf(Math.min(LEAF_BYTES_MAX, byteCount * 2), entries)
