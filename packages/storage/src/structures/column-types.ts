@@ -41,6 +41,8 @@ export interface StoredType {
   /** Typed values over bytes: the same memory where it is aligned, else a copy. */
   over(bytes: Uint8Array): StoredArray;
   make(rows: number): StoredArray;
+  /** Typed values just as they are stored. */
+  isArray(values: unknown): values is StoredArray;
   /** @throws `invalid-argument` for what the type cannot hold; not for strings */
   check(value: unknown): StoredValue;
 }
@@ -66,6 +68,7 @@ function storedType(
         ? new Values(bytes.buffer, bytes.byteOffset, rows)
         : new Values(bytes.slice().buffer, 0, rows);
     },
+    isArray: (values: unknown): values is StoredArray => values instanceof Values,
     make: (rows: number) => new Values(new ArrayBuffer(rows * widthBytes), 0, rows),
     check: (value: unknown) => {
       if (check(value)) return value;
