@@ -36,6 +36,8 @@ interface Piece {
 
 export interface NamedChange extends EdgeName, EdgeChange {}
 
+const NO_CHANGES: readonly NamedChange[] = [];
+
 export class GraphEdges {
   readonly store: PageStore;
   readonly tree: MapTree;
@@ -111,7 +113,8 @@ export class GraphEdges {
     return found;
   }
 
-  #changesOf(source: number): NamedChange[] {
+  #changesOf(source: number): readonly NamedChange[] {
+    if (this.store.header.counters[Counter.changes] === 0) return NO_CHANGES;
     return this.changes(edgeKey(Table.change, source, 0, 0), afterSource(Table.change, source));
   }
 
@@ -126,31 +129,38 @@ export class GraphEdges {
   }
 
   neighbours(source: number): Neighbours {
-    const { counters } = this.store.header;
-    if (counters[Counter.changes] === 0) {
-      // Strictly inside the block: then no other has edges of this source (G1).
-      const block = this.#generation === this.store.extent.generation ? this.#block : undefined;
-      if (block !== undefined && source > block.firstSource && source < block.lastSource)
-        return this.#ofBlock(block, source);
-      const pieces = this.#pieces(source);
-      const [piece] = pieces;
-      if (piece === undefined) return Neighbours.none(this.store.extent);
-      if (pieces.length === 1)
-        return Neighbours.ofBlock(this.store.extent, piece.block, piece.start, piece.end);
-      return this.#merged(pieces, []);
+    const { extent } = this.store;
+    const changes = this.#changesOf(source);
+    const block = this.#blockAround(source);
+    if (changes.length === 0 && block !== undefined) {
+      const index = block.indexOf(source);
+      if (index < 0) return Neighbours.none(extent);
+      return Neighbours.ofBlock(extent, block, block.startOf(index), block.endOf(index));
     }
-    return this.#merged(this.#pieces(source), this.#changesOf(source));
+    const pieces = this.#pieces(source);
+    const [piece] = pieces;
+    if (changes.length > 0 || pieces.length > 1) return this.#merged(pieces, changes);
+    if (piece === undefined) return Neighbours.none(extent);
+    return Neighbours.ofBlock(extent, piece.block, piece.start, piece.end);
   }
 
-  #ofBlock(block: GraphBlock, source: number): Neighbours {
-    const index = block.indexOf(source);
-    if (index < 0) return Neighbours.none(this.store.extent);
-    return Neighbours.ofBlock(this.store.extent, block, block.startOf(index), block.endOf(index));
+  /** The block that was used last, if the source is strictly inside: then no other has edges of it (G1). */
+  #blockAround(source: number): GraphBlock | undefined {
+    const block = this.#block;
+    if (block === undefined || this.#generation !== this.store.extent.generation) return undefined;
+    return source > block.firstSource && source < block.lastSource ? block : undefined;
   }
 
   #pieces(source: number): Piece[] {
     const pieces: Piece[] = [];
     if (this.store.header.counters[Counter.blocks] === 0) return pieces;
+    const around = this.#blockAround(source);
+    if (around !== undefined) {
+      const index = around.indexOf(source);
+      if (index >= 0)
+        pieces.push({ block: around, start: around.startOf(index), end: around.endOf(index) });
+      return pieces;
+    }
     let entry = this.entryOf(source, 0, 0);
     // Without one before it, the first block may begin with this source.
     entry ??= this.nextEntry(edgeKey(Table.block, source, 0, 0));

@@ -72,14 +72,29 @@ export const edgeBytes = (fields: GraphFields): number =>
 export const blockBytes = (sources: number, edges: number, fields: GraphFields): number =>
   12 + 8 * sources + edges * edgeBytes(fields);
 
+// By hand: these keys are made and read for every edge that changes, and a DataView costs more than the key.
+function putNumber(key: Bytes, at: number, number: number): void {
+  key[at] = number >>> 24;
+  key[at + 1] = number >>> 16;
+  key[at + 2] = number >>> 8;
+  key[at + 3] = number;
+}
+
+const numberAt = (key: Bytes, at: number): number =>
+  (((key[at] as number) << 24) |
+    ((key[at + 1] as number) << 16) |
+    ((key[at + 2] as number) << 8) |
+    (key[at + 3] as number)) >>>
+  0;
+
 /** Key of an edge in `Table.block` or `Table.change`. */
 export function edgeKey(table: number, source: number, target: number, label: number): Bytes {
   const key = new Uint8Array(11);
-  const view = new DataView(key.buffer);
   key[0] = table;
-  view.setUint32(1, source);
-  view.setUint32(5, target);
-  view.setUint16(9, label);
+  putNumber(key, 1, source);
+  putNumber(key, 5, target);
+  key[9] = label >>> 8;
+  key[10] = label;
   return key;
 }
 
@@ -99,14 +114,14 @@ export interface EdgeName {
 
 export function readEdgeKey(key: Bytes): EdgeName {
   if (key.length !== 11) throw damagedNode(0, `a key of ${key.length} bytes for an edge`);
-  const view = new DataView(key.buffer, key.byteOffset, 11);
-  return { source: view.getUint32(1), target: view.getUint32(5), label: view.getUint16(9) };
+  const label = ((key[9] as number) << 8) | (key[10] as number);
+  return { source: numberAt(key, 1), target: numberAt(key, 5), label };
 }
 
 export function numberKey(table: number, number: number, text: Bytes = new Uint8Array(0)): Bytes {
   const key = new Uint8Array(5 + text.length);
   key[0] = table;
-  new DataView(key.buffer).setUint32(1, number);
+  putNumber(key, 1, number);
   key.set(text, 5);
   return key;
 }
@@ -165,14 +180,23 @@ export function readChange(value: Bytes, start = 0, end = value.length): EdgeCha
     throw damagedNode(0, "a change that is none");
   return {
     op,
-    weight: new DataView(value.buffer, value.byteOffset + start + 1, 4).getFloat32(0, true),
+    weight: weightAt(value, start + 1),
   };
+}
+
+const float = new Float32Array(1);
+const floatBytes = new Uint8Array(float.buffer);
+
+function weightAt(value: Bytes, at: number): number {
+  for (let i = 0; i < 4; i++) floatBytes[i] = value[at + i] as number;
+  return float[0] as number;
 }
 
 export function changeValue(op: number, weight: number): Bytes {
   const value = new Uint8Array(5);
   value[0] = op;
-  new DataView(value.buffer).setFloat32(1, weight, true);
+  float[0] = weight;
+  value.set(floatBytes, 1);
   return value;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Leaves of a tree in order, one at a time: a copy of each, so that the tree may change between two of them. Whoever walks goes down from
- * the root for every leaf, with the bound of the last one.
+ * Leaves of a tree in order, one at a time; outside of operations a copy of each, so that the tree may change between two of them.
+ * Whoever walks goes down from the root for every leaf, with the bound of the last one.
  *
  * C1 a walk ends, whatever the bytes say: bounds only move forwards, and no leaf but the first may have nothing to show.
  */
@@ -29,7 +29,7 @@ export interface KeyRange {
   readonly to: Bytes | undefined;
 }
 
-/** Slots `from … to` of a leaf's copy. */
+/** Slots `from … to` of a leaf, or of a copy of it. */
 export interface LeafPart {
   readonly bytes: Bytes;
   readonly from: number;
@@ -57,7 +57,7 @@ function firstLeaf(store: PageStore, range: KeyRange): LeafPart | undefined {
     if (slot + 1 < slotCount(node)) next = keyAt(node, slot + 1);
     page = childAt(node, slot);
   }
-  const bytes = copyOf(store.node(page, 0));
+  const bytes = store.node(page, 0);
   const count = slotCount(bytes);
   const end = to === undefined ? count : lowerBound(bytes, to);
   if (next !== undefined) {
@@ -87,7 +87,7 @@ function lastLeaf(store: PageStore, range: KeyRange): LeafPart | undefined {
     if (slot >= 0) before = keyAt(node, slot);
     page = childAt(node, slot);
   }
-  const bytes = copyOf(store.node(page, 0));
+  const bytes = store.node(page, 0);
   const count = slotCount(bytes);
   if (before !== undefined) {
     const isBelow = count > 0 && Buffer.compare(keyAt(bytes, 0), before) < 0;
@@ -121,26 +121,29 @@ export class LeafWalk {
   async next(): Promise<LeafPart | undefined> {
     while (this.#rest !== undefined) {
       const range = this.#rest;
-      const leaf = await this.#store.read(() => this.look(range));
-      if (this.accept(leaf)) return leaf;
+      const leaf = await this.#store.read(() => {
+        const found = this.#look(range);
+        return found && { ...found, bytes: copyOf(found.bytes) };
+      });
+      if (this.#accept(leaf)) return leaf;
     }
     return undefined;
   }
 
-  /** `next` inside an operation. */
+  /** `next` inside an operation; what it returns is good until the operation changes something. */
   nextNow(): LeafPart | undefined {
     while (this.#rest !== undefined) {
-      const leaf = this.look(this.#rest);
-      if (this.accept(leaf)) return leaf;
+      const leaf = this.#look(this.#rest);
+      if (this.#accept(leaf)) return leaf;
     }
     return undefined;
   }
 
-  look(range: KeyRange): LeafPart | undefined {
+  #look(range: KeyRange): LeafPart | undefined {
     return this.#reverse ? lastLeaf(this.#store, range) : firstLeaf(this.#store, range);
   }
 
-  accept(leaf: LeafPart | undefined): leaf is LeafPart {
+  #accept(leaf: LeafPart | undefined): leaf is LeafPart {
     this.#rest = leaf?.rest;
     const { generation } = this.#store.extent;
     // Where the tree has changed, a bound may lie anywhere in a leaf.
