@@ -21,6 +21,7 @@ const SUITES: Readonly<Record<string, () => Promise<{ suite: BenchSuite }>>> = {
   cache: () => import("./suites/cache.ts"),
   pool: () => import("./suites/pool.ts"),
   "cache-ablations": () => import("./suites/cache-ablations.ts"),
+  mem: () => import("./suites/mem.ts"),
   scan: () => import("./suites/scan.ts"),
   blob: () => import("./suites/blob.ts"),
   structures: () => import("./suites/structures.ts"),
