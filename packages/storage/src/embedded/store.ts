@@ -300,8 +300,10 @@ export class Store {
 
   async #close(): Promise<void> {
     const { residency, release } = this.#parts;
-    await Promise.allSettled(this.#opening);
-    await Promise.all([...this.#volumes.values()].map((volume) => volume.drain()));
+    const drain = (): Promise<unknown> =>
+      Promise.all([...this.#volumes.values()].map((volume) => volume.drain()));
+    await Promise.all([drain(), Promise.allSettled(this.#opening)]);
+    await drain();
     const isDirty = this.#changed.size > 0 || this.#parts.pending.size > 0;
     // What fails was reported, and is in the log.
     if (isDirty && this.failure === undefined) await this.#schedule.now().catch(() => {});
@@ -343,10 +345,11 @@ export class Store {
     return slot;
   }
 
-  /** A volume was closed: it leaves once a checkpoint has its changes. The store's own close does that for all of them. */
+  /** A volume is closed: it leaves once a checkpoint has its changes. The store's own close does that for all of them. */
   async #release(volume: OpenVolume): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
     this.#slot(volume.name, "leaving");
+    await volume.drain();
     this.#volumes.delete(volume.name);
     this.#leaving.add(volume);
     if (volume.extents.isClean) return this.#leave(volume);

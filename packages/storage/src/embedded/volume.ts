@@ -34,7 +34,7 @@ export interface VolumePorts {
   readonly waitingMax: number;
   /** It has changes that no checkpoint has. */
   changed(volume: OpenVolume): void;
-  /** Its memory may go. */
+  /** Drains it, and lets its memory go. */
   release(volume: OpenVolume): Promise<void>;
 }
 
@@ -206,7 +206,7 @@ export class Volume<D extends VolumeDeclarations> implements OpenVolume {
    */
   close(): Promise<void> {
     refuseInsideUpdate("closing a volume");
-    this.#closing ??= this.drain().then(() => this.#ports.release(this));
+    this.#closing ??= this.#ports.release(this);
     return this.#closing;
   }
 
