@@ -5,6 +5,7 @@ import {
   KvStateStore,
   SimKv,
   type ActorRecord,
+  type KvEntry,
   type ShardCheckpoint,
   type StateStore,
 } from "@pinion/storage";
@@ -12,8 +13,10 @@ import {
   overLmdb,
   overSegments,
   overSimKv,
-  type StoreUnderTest,
-} from "./fixtures/key-value-stores.ts";
+  SegmentMachine,
+  shardDir,
+  type StateStoreUnderTest,
+} from "./fixtures/state-stores.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 const SHARD = shardId(3);
@@ -70,22 +73,28 @@ function plain(value: unknown): unknown {
 }
 
 describe.each([
-  ["LmdbKv", overLmdb],
-  ["SimKv", overSimKv],
-  ["ShardStore", overSegments],
-])("KvStateStore over %s", (_, make) => {
-  let under: StoreUnderTest;
+  ["KvStateStore over LmdbKv", overLmdb],
+  ["KvStateStore over SimKv", overSimKv],
+  ["SegmentStateStore", async () => overSegments(SHARD)],
+])("%s", (_, make) => {
+  let under: StateStoreUnderTest;
   let store: StateStore;
 
   beforeEach(async () => {
     under = await make();
-    store = new KvStateStore(under.kv);
+    store = await under.open();
   });
   afterEach(async () => {
     await store.close();
     await under.stop();
   });
 
+  const rows = async (table: string): Promise<KvEntry[]> => {
+    await store.close();
+    const found = await under.rows(table);
+    store = await under.open();
+    return found;
+  };
   const due = async (
     beforeMs: number,
     limit = 100,
@@ -122,8 +131,8 @@ describe.each([
       expect(plain(await store.facts(SHARD, ""))).toEqual(
         plain([{ name: "dedupe/1", value: Buffer.from("one") }]),
       );
-      await under.reopen();
-      store = new KvStateStore(under.kv);
+      await store.close();
+      store = await under.open();
     }
   });
 
@@ -149,10 +158,10 @@ describe.each([
     expect(await store.load(SHARD, "a/2")).toBeUndefined();
     expect((await store.load(SHARD, "a/3"))?.state?.length).toBe(9_000);
     expect(await due(Infinity)).toEqual(["a/1 y 7 y 7"]);
-    expect(await under.kv.range("state-large", {})).toHaveLength(1);
+    expect(await rows("state-large")).toHaveLength(1);
     await store.checkpoint([checkpoint(3, { "a/1": undefined, "a/3": undefined })]);
     for (const table of ["actors", "large", "extras", "due"]) {
-      expect(await under.kv.range(`state-${table}`, {})).toEqual([]);
+      expect(await rows(`state-${table}`)).toEqual([]);
     }
   });
 
@@ -265,7 +274,7 @@ describe.each([
     await Promise.all(checkpoints);
     expect(await store.appliedLsn(SHARD)).toBe(20);
     expect(await due(Infinity)).toEqual(["a/1 r19 5 r19 5", "a/1 r 19 r 19"]);
-    expect(await under.kv.range("state-due", {})).toHaveLength(2);
+    expect(await rows("state-due")).toHaveLength(2);
   });
 
   it("refuses input out of bounds and stores nothing of its checkpoint", async () => {
@@ -292,7 +301,6 @@ describe.each([
 
   it("names the actor whose record is damaged, and serves the others", async () => {
     const damaged: string[] = [];
-    store = new KvStateStore(under.kv, { onDamage: (e) => damaged.push(e.message) });
     const actor = (n: number) => record(1, Buffer.alloc(n * 2_000, n), [reminder("r", n)]);
     await store.checkpoint([
       checkpoint(1, { "a/0": actor(0), "a/1": actor(1), "a/2": actor(2), "a/3": actor(3) }),
@@ -302,10 +310,12 @@ describe.each([
       ["state-large", 0],
       ["state-extras", 2],
     ] as const) {
-      const entry = (await under.kv.range(table, {}))[index];
+      const entry = (await rows(table))[index];
       const value = entry?.value.slice() ?? new Uint8Array(1);
       value[value.length - 1] = (value.at(-1) as number) ^ 4;
-      await under.kv.commit([{ table, key: entry?.key ?? new Uint8Array(1), value }]);
+      await store.close();
+      await under.put([{ table, key: entry?.key ?? new Uint8Array(1), value }]);
+      store = await under.open({ onDamage: (e) => damaged.push(e.message) });
     }
     for (const name of ["a/0", "a/1", "a/2"]) {
       expect(await error(store.load(SHARD, name))).toMatchObject({
@@ -330,15 +340,16 @@ describe.each([
 
   it("refuses a store of a newer format, and one whose format cannot be read", async () => {
     await store.checkpoint([checkpoint(1)]);
-    const [entry] = await under.kv.range("state-meta", { limit: 1 });
+    const [entry] = await rows("state-meta");
     const { key, value } = entry ?? { key: new Uint8Array(), value: new Uint8Array() };
     value[8] = 9;
     const outcomes = async (): Promise<string[]> => {
-      await under.kv.commit([{ table: "state-meta", key, value }]);
-      const opened = new KvStateStore(under.kv);
+      await store.close();
+      await under.put([{ table: "state-meta", key, value }]);
+      store = await under.open();
       return [
-        (await error(opened.load(SHARD, "a/1"))).code,
-        (await error(opened.checkpoint([checkpoint(2)]))).code,
+        (await error(store.load(SHARD, "a/1"))).code,
+        (await error(store.checkpoint([checkpoint(2)]))).code,
       ];
     };
     expect(await outcomes()).toEqual(["corruption", "corruption"]);
@@ -351,7 +362,41 @@ describe.each([
   });
 });
 
-describe("KvStateStore at a crash", () => {
+interface Crashing {
+  open(): StateStore;
+  onOperation(hook: ((count: number) => void) | undefined): void;
+  crash(): void;
+}
+
+function crashingKv(rng: Rng): Crashing {
+  let kv = new SimKv({ rng });
+  return {
+    open: () => new KvStateStore(kv),
+    onOperation: (hook) => {
+      kv.onOperation = hook && (({ index }) => hook(index));
+    },
+    crash: () => {
+      kv = kv.crash();
+    },
+  };
+}
+
+function crashingSegments(rng: Rng): Crashing {
+  const machine = new SegmentMachine(rng);
+  return {
+    open: () => machine.open(),
+    onOperation: (hook) => {
+      let count = 0;
+      machine.onOperation = hook && (() => hook(++count));
+    },
+    crash: () => machine.crash(),
+  };
+}
+
+describe.each([
+  ["KvStateStore", crashingKv, 25],
+  ["SegmentStateStore", crashingSegments, 90],
+])("%s at a crash", (_, make, operationsMax) => {
   interface Model {
     readonly applied: number;
     readonly actors: ReadonlyMap<string, ActorRecord>;
@@ -416,16 +461,21 @@ describe("KvStateStore at a crash", () => {
     const survivors = new Set<number>();
     for (let seed = 0; seed < 400; seed++) {
       const rng = seededRng(seed);
-      let kv = new SimKv({ rng });
+      const machine = make(rng);
       let models: Model[] = [{ applied: 0, actors: new Map(), facts: new Map() }];
       let resolved = 0;
       for (let life = 0; life < 3; life++) {
-        const store = new KvStateStore(kv);
-        const cut = Promise.withResolvers<SimKv>();
-        const cutAt = 1 + rng.below(25);
-        kv.onOperation = ({ index }) => {
-          if (index === cutAt) cut.resolve(kv.crash());
+        const store = machine.open();
+        const cut = Promise.withResolvers<void>();
+        const cutAt = 1 + rng.below(operationsMax);
+        const crash = (): void => {
+          machine.onOperation(undefined);
+          machine.crash();
+          cut.resolve();
         };
+        machine.onOperation((count) => {
+          if (count === cutAt) crash();
+        });
         const first = models.length;
         void (async () => {
           for (let i = 0; i < 8; i++) {
@@ -434,10 +484,10 @@ describe("KvStateStore at a crash", () => {
             await store.checkpoint([one]);
             resolved = models.length - 1;
           }
-          cut.resolve(kv.crash());
+          crash();
         })();
-        kv = await cut.promise;
-        const found = await read(new KvStateStore(kv));
+        await cut.promise;
+        const found = await read(machine.open());
         const index = (found as { applied: number }).applied;
         const model = models.findIndex(({ applied }) => applied === index);
         expect(found, `seed ${seed}, life ${life}, cut at ${cutAt}`).toEqual(
@@ -450,5 +500,103 @@ describe("KvStateStore at a crash", () => {
       }
     }
     expect([...survivors].toSorted((a, b) => a - b)).toEqual([0, 1]);
+  });
+});
+
+describe("SegmentStateStore", () => {
+  const OTHER = shardId(4);
+  let machine: SegmentMachine;
+  let store: StateStore;
+
+  beforeEach(async () => {
+    machine = new SegmentMachine(seededRng(5));
+    store = machine.open();
+    await store.checkpoint([
+      checkpoint(1, { "a/1": record(1, Buffer.from("old")) }),
+      checkpoint(1, { "b/1": record(1, Buffer.from("old")) }, {}, OTHER),
+    ]);
+  });
+
+  const reopen = (): void => {
+    machine.crash(0);
+    store = machine.open();
+  };
+  const second = [
+    checkpoint(2, { "a/1": record(2, Buffer.from("new")) }),
+    checkpoint(2, { "b/1": record(2, Buffer.from("new")) }, {}, OTHER),
+  ];
+  const text = async (shard: ShardId, actor: string): Promise<string> =>
+    Buffer.from((await store.load(shard, actor))?.state ?? []).toString();
+
+  it("keeps what one shard has when another one fails, and both once that is over", async () => {
+    machine.disk.fail({ kind: "write", path: shardDir(OTHER), error: "ENOSPC" });
+    expect((await error(store.checkpoint(second))).code).toBe("disk-full");
+    for (let round = 0; round < 2; round++) {
+      expect(await store.appliedLsn(SHARD)).toBe(2);
+      expect(await text(SHARD, "a/1")).toBe("new");
+      expect(await store.appliedLsn(OTHER)).toBe(1);
+      expect(await text(OTHER, "b/1")).toBe("old");
+      reopen();
+    }
+    await store.checkpoint(second);
+    reopen();
+    expect(await text(SHARD, "a/1")).toBe("new");
+    expect(await text(OTHER, "b/1")).toBe("new");
+  });
+
+  it("needs no superblocks", async () => {
+    await store.checkpoint(second);
+    machine.crash(0);
+    machine.index = new SimKv({ rng: machine.rng });
+    store = machine.open();
+    expect(await text(SHARD, "a/1")).toBe("new");
+    await store.checkpoint([checkpoint(3, { "a/2": record(3, Buffer.from("newer")) })]);
+    reopen();
+    expect(await text(SHARD, "a/2")).toBe("newer");
+  });
+
+  it("takes a damaged superblock for none, and says so", async () => {
+    const [row] = await machine.index.range("superblocks", {});
+    const { key, value } = row as KvEntry;
+    value[value.length - 1] = (value.at(-1) as number) ^ 1;
+    await machine.index.commit([{ table: "superblocks", key, value }]);
+    const damaged: string[] = [];
+    store = machine.open({ onDamage: (e) => damaged.push(e.message) });
+    expect(await text(SHARD, "a/1")).toBe("old");
+    expect(damaged).toEqual([expect.stringContaining("the superblock of shard 3") as string]);
+  });
+
+  it("refuses segments that are older than its superblock", async () => {
+    const older = machine.disk.crashImage({ survivalRate: 0 });
+    await store.checkpoint(second);
+    machine.crash(0);
+    machine.disk = older;
+    store = machine.open();
+    for (const asked of [store.appliedLsn(SHARD), store.load(SHARD, "a/1"), store.facts(SHARD, "")])
+      expect(await error(asked)).toMatchObject({
+        code: "corruption",
+        message: expect.stringContaining("of shard 3 is damaged or missing") as string,
+      });
+    expect((await error(store.checkpoint(second))).code).toBe("corruption");
+  });
+
+  it("tells damage to the newest checkpoint, wherever a bit flips, and serves other shards", async () => {
+    await store.checkpoint(second);
+    machine.crash(0);
+    const path = `${shardDir(SHARD)}/0000000001.seg`;
+    const { disk } = machine;
+    const pages = disk.contents(path).length / 4096;
+    const codes = new Set<string>();
+    for (let page = 1; page < pages; page++) {
+      machine.disk = disk.crashImage({ survivalRate: 1 });
+      machine.disk.flipBit(path, page * 4096 * 8 + 33);
+      store = machine.open();
+      const { code } = await error(store.load(SHARD, "a/1"));
+      // The first half is the checkpoint before: nothing refers to it any more.
+      if (page > (pages - 1) / 2) expect(code, `page ${page}`).toBe("corruption");
+      codes.add(code);
+      expect(await text(OTHER, "b/1")).toBe("new");
+    }
+    expect([...codes].sort()).toEqual(["corruption", "no error"]);
   });
 });
