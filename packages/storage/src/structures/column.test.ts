@@ -324,6 +324,21 @@ describe("a column", () => {
     expect(extent.ended).toBe(true);
   });
 
+  it("finds values that were set beyond the bounds of their block", async () => {
+    for (const encoding of ["plain", "auto"] as const) {
+      const turns = new Turns(column("f64", { encoding }), true);
+      await turns.handle.appendMany(Array.from({ length: 20_000 }, (_, i) => Math.floor(i / 100)));
+      await turns.handle.set(10, 1e6);
+      await turns.handle.set(9000, -1e6);
+      const handle = turns.next();
+      expect([await handle.max(), await handle.min()]).toEqual([1e6, -1e6]);
+      expect(await handle.count({ filter: { equals: 1e6 } })).toBe(1);
+      expect(await handle.count({ filter: { max: -1 } })).toBe(1);
+      await handle.set(20, NaN);
+      expect(await handle.count({ filter: { min: -Infinity } })).toBe(19_999);
+    }
+  });
+
   it("stores blocks as small as their values allow", async () => {
     const bytesOf = async (type: ColumnType, shape: (i: number) => Value): Promise<number> => {
       const turns = open(type, true, "auto");
@@ -360,6 +375,15 @@ describe("a column", () => {
     await expectCode(() => view.get(5), "view-expired");
     await expectCode(() => view.length, "view-expired");
     await expectCode(() => view.unsafeRuns(), "view-expired");
+  });
+
+  it("shows a view a block that has moved", async () => {
+    const { handle } = new Turns(column("i32"), true);
+    await handle.appendMany(new Int32Array(20_000));
+    const view = handle.view();
+    expect(view.get(5)).toBe(0);
+    await handle.set(5, 7);
+    expect([view.get(5), view.get(6)]).toEqual([7, 0]);
   });
 
   it("gives no raw memory of what is stored in another way", async () => {
