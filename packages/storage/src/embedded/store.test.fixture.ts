@@ -49,4 +49,21 @@ export class StoreMachine {
     this.index = this.index.crash(options);
     this.disk = disk;
   }
+
+  /** Goes on with one disk's volumes and another's log; what the index knew is lost. */
+  async replace(rest: SimDisk, log: SimDisk): Promise<void> {
+    const logFiles = log
+      .paths()
+      .filter((path) => path.includes("/log/"))
+      .map((path) => [path, log.contents(path)] as const);
+    for (const path of rest.paths()) if (path.includes("/log/")) await rest.remove(path);
+    for (const [path, bytes] of logFiles) {
+      const file = await rest.create(path);
+      await file.write(0, bytes, { sync: true });
+      await file.close();
+    }
+    await rest.syncDir("store/log");
+    this.disk = rest;
+    this.index = new SimKv({ rng: this.rng.fork("another index") });
+  }
 }
