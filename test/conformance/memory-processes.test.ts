@@ -2,6 +2,7 @@
 import { execFile, spawnSync } from "node:child_process";
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { constants, PerformanceObserver } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -68,6 +69,29 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
 
 describe.skipIf(!hasAddon)("memory of the addon", () => {
   const h = memoryHarness(memoryDoor);
+
+  it("counts as nothing for the garbage collector, however often it is shown", async () => {
+    let collections = 0;
+    const observer = new PerformanceObserver((list) => {
+      for (const { detail } of list.getEntries() as { detail?: { kind?: number } }[])
+        if (detail?.kind !== constants.NODE_PERFORMANCE_GC_MINOR) collections++;
+    });
+    observer.observe({ entryTypes: ["gc"] });
+    const region = h.reserve(2_048);
+    const live = Array.from({ length: 4_000 }, (_, i) => region.view(i * 2 ** 20, 2 ** 20));
+    // They are reported by immediates that start others.
+    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
+    observer.disconnect();
+    // Counted, they would have started more than 100.
+    expect(collections).toBeLessThan(40);
+    for (const buffer of live) region.detach(buffer);
+    // Nor does it ever count as less than nothing, where V8 ends the process.
+    for (let i = 0; i < 100; i++) {
+      const buffer = region.view(0, 128 << 20);
+      if (i % 10 === 0) expect(buffer.transfer().byteLength).toBe(128 << 20);
+      region.detach(buffer);
+    }
+  });
 
   it("is a fatal signal's business again outside of a guarded copy", async () => {
     await expect(run("memory-bus-error.ts", h.dir)).rejects.toMatchObject({

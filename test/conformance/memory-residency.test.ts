@@ -87,6 +87,17 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
     expect(mappingOf(37 * CHUNK_BYTES)?.rssBytes).toBe(37 * CHUNK_BYTES);
   });
 
+  it("is one mapping again once its parts are alike, in whatever order they were touched", async (context) => {
+    if (!native) context.skip("ordinary buffers belong to the C library");
+    const region = h.reserve(43);
+    for (const first of [1, 0]) {
+      for (let i = first; i < 43; i += 2)
+        await region.populate(i * CHUNK_BYTES, CHUNK_BYTES, { hugePages: true });
+      if (first === 1) expect(mappingOf(43 * CHUNK_BYTES)).toBeUndefined();
+    }
+    expect(mappingOf(43 * CHUNK_BYTES)?.rssBytes).toBe(43 * CHUNK_BYTES);
+  });
+
   it("gives everything back on release", async () => {
     const region = h.reserve(41);
     const before = h.door.facts();
