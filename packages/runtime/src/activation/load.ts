@@ -14,8 +14,6 @@ export async function loadActivation(activation: Activation): Promise<void> {
     const record = await services.loadRecord(activation);
     activation.lastLsn = record?.lsn ?? NO_LSN;
     activation.resident = await services.loadExtents(activation);
-    // What the log had later waits for a checkpoint like any change.
-    if (activation.extents?.isClean === false) activation.shard.changed(activation);
     enterHook(activation, "load", () => setUp(activation, record));
     if (type.options.onActivate !== undefined) {
       await runHook(activation, "onActivate", (ctx) => type.options.onActivate?.(ctx as never));
@@ -24,6 +22,8 @@ export async function loadActivation(activation: Activation): Promise<void> {
     activation.loadFailed(error);
     return;
   }
+  // What the log had later waits for a checkpoint like any change. Not before: a checkpoint of what failed to load would write less than there is.
+  if (activation.extents?.isClean === false) activation.shard.changed(activation);
   activation.activated();
 }
 

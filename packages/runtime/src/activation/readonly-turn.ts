@@ -42,6 +42,8 @@ export function startReadonlyTurn(activation: Activation, call: IncomingCall): v
     return;
   }
   const turn = new Turn(activation, "readonly", call, undefined, nowMs);
+  // State and extents as of the same commit, whenever the method first asks for them.
+  if (activation.extents !== undefined) turn.openExtents();
   openTurnSpan(turn);
   runMethod(
     turn,

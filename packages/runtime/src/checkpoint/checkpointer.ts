@@ -238,6 +238,9 @@ export class Checkpointer {
   async #encode(f: Frozen): Promise<ShardCheckpoint> {
     const actors = new Map<ActorKey, ActorRecord | undefined>();
     const extents = new Map<ActorKey, readonly ExtentChange[]>();
+    const holding = new Set(
+      f.members.flatMap((member) => (member.extents === undefined ? [] : [member.actor])),
+    );
     let sliceEndMs = this.#ports.clock.nowMs() + SLICE_MS;
     for (const captured of f.captured) {
       actors.set(captured.actor, recordOfCaptured(captured));
@@ -249,11 +252,13 @@ export class Checkpointer {
     for (let i = 0; i < f.recovered.length; i += RECOVERED_AT_ONCE) {
       await Promise.all(
         f.recovered.slice(i, i + RECOVERED_AT_ONCE).map(async ([actor, later]) => {
-          if (actors.has(actor)) return;
-          actors.set(
-            actor,
-            await recordOfRecovered(this.#ports.store, f.target.shard.id, actor, later),
-          );
+          if (!actors.has(actor))
+            actors.set(
+              actor,
+              await recordOfRecovered(this.#ports.store, f.target.shard.id, actor, later),
+            );
+          // An activation of a definition that names no extents holds none of them: what the log changed in them is nobody else's.
+          if (holding.has(actor)) return;
           const changed = await this.#recoveredExtents(f, actor, later);
           if (changed.length > 0) extents.set(actor, changed);
         }),

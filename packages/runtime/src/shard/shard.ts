@@ -314,7 +314,8 @@ export class Shard {
 
   /** Resolves when the store holds everything the activation has committed. */
   whenApplied(activation: ShardMember): Promise<void> {
-    if (!activation.dirty && activation.lastLsn <= this.appliedLsn) return Promise.resolve();
+    const isClean = !activation.dirty && activation.extents?.isClean !== false;
+    if (isClean && activation.lastLsn <= this.appliedLsn) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#waitingForApply.push({ lsn: activation.lastLsn, resolve, reject });
       this.#ports.checkpointWanted(this);

@@ -182,6 +182,7 @@ export class ExtentsTurn {
   readonly #readonly: boolean;
   readonly #budget = new WriteBudget();
   readonly #turns = new Map<string, ExtentTurn>();
+  #ended = false;
 
   constructor(images: ReadonlyMap<string, ExtentImage>, readonly: boolean) {
     this.#images = images;
@@ -193,6 +194,11 @@ export class ExtentsTurn {
   extent(name: string): ExtentTurn {
     let turn = this.#turns.get(name);
     if (turn === undefined) {
+      if (this.#ended)
+        throw new PinionError(
+          "view-expired",
+          "the turn of these extents is over, or another one has entered",
+        );
       const image = this.#images.get(name);
       if (image === undefined)
         throw new PinionError("internal", `assertion failed: there is no extent "${name}"`);
@@ -202,8 +208,9 @@ export class ExtentsTurn {
     return turn;
   }
 
-  /** What the turn has changed; undefined when nothing. */
+  /** What the turn has changed; undefined when nothing. @throws `write-set-too-large` when a write was refused: what it was part of is not whole */
   finish(): FinishedExtents | undefined {
+    this.#budget.check();
     const changed: { turn: ExtentTurn; delta: ExtentDelta }[] = [];
     for (const turn of this.#turns.values()) {
       const delta = turn.delta();
@@ -219,6 +226,7 @@ export class ExtentsTurn {
   }
 
   end(): void {
+    this.#ended = true;
     for (const turn of this.#turns.values()) turn.end();
   }
 }

@@ -42,6 +42,7 @@ export class ArenaMemory implements ExtentMemory {
   readonly #numaNode: number | undefined;
   #wantsLock = false;
   #growing: Promise<void> | undefined;
+  #grownTo = 0;
 
   private constructor(
     arena: Arena,
@@ -105,6 +106,7 @@ export class ArenaMemory implements ExtentMemory {
 
   /** B1. What fails here costs page faults later, and nothing else. */
   grown(lengthBytes: number): void {
+    this.#grownTo = Math.max(this.#grownTo, lengthBytes);
     const { committedBytes, byteCount } = this.#block;
     const wanted = Math.min(arenaBytesFor(lengthBytes + CHUNK_BYTES / 2), byteCount);
     if (wanted <= committedBytes || this.#growing !== undefined) return;
@@ -115,7 +117,10 @@ export class ArenaMemory implements ExtentMemory {
       .catch((e: unknown) => {
         if (!isPinionError(e, "overloaded")) throw e;
       })
-      .finally(() => (this.#growing = undefined));
+      .finally(() => {
+        this.#growing = undefined;
+        if (this.#grownTo > lengthBytes) this.grown(this.#grownTo);
+      });
   }
 
   release(): void {
@@ -136,11 +141,34 @@ export class ArenaMemory implements ExtentMemory {
       while (next < pageCount) {
         const from = next;
         next = Math.min(from + WINDOW_PAGES, pageCount);
-        signal?.throwIfAborted();
-        await this.#fillWindow(stored, from, next);
+        try {
+          signal?.throwIfAborted();
+          await this.#fillWindow(stored, from, next);
+        } catch (e) {
+          next = pageCount; // the others end with what they are at
+          throw e;
+        }
       }
     };
-    await Promise.all(Array.from({ length: WINDOWS_AT_ONCE }, work));
+    // All of them have ended before the memory may go.
+    const ended = await Promise.allSettled(Array.from({ length: WINDOWS_AT_ONCE }, work));
+    for (const result of ended) if (result.status === "rejected") throw result.reason;
+  }
+
+  /** @returns pages that did not come as they should */
+  async #loadRuns(runs: readonly LoadRun[]): Promise<number[]> {
+    try {
+      const { damaged, short } = await this.#block.load(runs);
+      return [...damaged, ...short].map((offset) => Math.floor(offset / PAGE_BYTES));
+    } catch (e) {
+      if (!isPinionError(e, "io-error")) throw e;
+      return runs.flatMap(({ regionOffset, byteCount }) =>
+        Array.from(
+          { length: byteCount / PAGE_BYTES },
+          (_, i) => Math.floor(regionOffset / PAGE_BYTES) + i,
+        ),
+      );
+    }
   }
 
   async #fillWindow(stored: ExtentPages, from: number, to: number): Promise<void> {
@@ -161,9 +189,8 @@ export class ArenaMemory implements ExtentMemory {
       });
     }
     if (native.length > 0) {
-      const { damaged, short } = await this.#block.load(native);
-      // A checkpoint may have moved a page, or its file, meanwhile; if not, reading it says what is wrong with it.
-      for (const offset of [...damaged, ...short]) missed.push(Math.floor(offset / PAGE_BYTES));
+      // A checkpoint may have moved a page, or removed its file, meanwhile; if not, reading it says what is wrong with it.
+      for (const page of await this.#loadRuns(native)) missed.push(page);
     }
     if (missed.length > 0) await fillPages(this.bytes, stored, missed);
   }

@@ -8,6 +8,7 @@
  * A1 blocks never overlap, and a block that was given back is not given out before its buffer was detached.
  * A2 a chunk has memory from the first `commit` of a block in it until the last block in it has gone.
  * A3 a block begins as zeros.
+ * A4 a block that is given back while memory is put behind it, or locked, goes when that has ended: nothing of it stays behind.
  */
 import { assert } from "@pinion/core";
 import {
@@ -39,6 +40,8 @@ interface Chunk {
   blocks: number;
   committed: boolean;
   locks: number;
+  /** A block in it has gone while others stayed: what it has left is still there (A3). */
+  used: boolean;
 }
 
 class ArenaRegion {
@@ -47,6 +50,7 @@ class ArenaRegion {
   /** By order: offsets of free blocks. */
   readonly #free: Set<number>[] = [];
   readonly #chunks = new Map<number, Chunk>();
+  #closed = false;
 
   constructor(door: MemoryDoor, order: number) {
     this.region = door.reserve(2 ** order);
@@ -69,12 +73,30 @@ class ArenaRegion {
     return offset;
   }
 
+  /** Whether a block of this region may hold what another one has left. */
+  isUsed(offset: number): boolean {
+    return this.#chunks.get(Math.floor(offset / CHUNK_BYTES))?.used ?? false;
+  }
+
+  /** Gives everything back; what is still at work with a block finds that it is gone. */
+  close(): void {
+    this.#closed = true;
+    this.region.release();
+  }
+
   give(offset: number, order: number): void {
+    if (this.#closed) return;
+    let first = -1;
+    let end = -1;
     for (const [at, chunk] of this.#chunkEntries(offset, 2 ** order)) {
+      chunk.used = true;
       if (--chunk.blocks > 0) continue;
-      if (chunk.committed) this.region.discard(at * CHUNK_BYTES, CHUNK_BYTES);
       this.#chunks.delete(at);
+      if (first === -1) first = at;
+      end = at + 1;
     }
+    // Also where nothing was committed: what was written beyond that is there, too (A3).
+    if (first !== -1) this.region.discard(first * CHUNK_BYTES, (end - first) * CHUNK_BYTES);
     let block = offset;
     let of = order;
     for (; of < this.order; of++) {
@@ -99,12 +121,6 @@ class ArenaRegion {
 
   committed(offset: number, byteCount: number): void {
     for (const chunk of this.#chunksOf(offset, byteCount)) chunk.committed = true;
-  }
-
-  /** Memory that came too late for the block it was meant for. */
-  dropStray(offset: number, byteCount: number): void {
-    for (let at = offset; at < offset + byteCount; at += CHUNK_BYTES)
-      if (!this.#chunks.has(at / CHUNK_BYTES)) this.region.discard(at, CHUNK_BYTES);
   }
 
   /** @param by 1 or −1 @returns runs of chunks that are to be locked or unlocked by this */
@@ -135,7 +151,7 @@ class ArenaRegion {
     for (let at = Math.floor(offset / CHUNK_BYTES); at <= last; at++) {
       let chunk = this.#chunks.get(at);
       if (chunk === undefined) {
-        chunk = { blocks: 0, committed: false, locks: 0 };
+        chunk = { blocks: 0, committed: false, locks: 0, used: false };
         this.#chunks.set(at, chunk);
       }
       yield [at, chunk];
@@ -197,7 +213,7 @@ export class Arena {
   /** Gives everything back; blocks that are left are detached. */
   close(): void {
     for (const block of [...this.#blocks]) block.release();
-    for (const { region } of this.#regions.splice(0)) region.release();
+    for (const region of this.#regions.splice(0)) region.close();
   }
 }
 
@@ -210,12 +226,18 @@ export class ArenaBlock {
   #committed = 0;
   #locked = 0;
   #released = false;
+  /** Commits and locks under way (A4). */
+  #working = 0;
+  #given = false;
+  /** Its bytes may be those of another block, and have to be zeros first (A3). */
+  #used: boolean;
 
   constructor(region: ArenaRegion, offset: number, order: number, onRelease: () => void) {
     this.#region = region;
     this.#offset = offset;
     this.#order = order;
     this.#onRelease = onRelease;
+    this.#used = 2 ** order < CHUNK_BYTES && region.isUsed(offset);
   }
 
   /** Of its address space. */
@@ -236,29 +258,32 @@ export class ArenaBlock {
   get bytes(): Uint8Array {
     assert(!this.#released, "a block is used after it was given back");
     this.#bytes ??= new Uint8Array(this.#region.region.view(this.#offset, this.byteCount));
+    if (this.#used) this.#bytes.fill(0);
+    this.#used = false;
     return this.#bytes;
   }
 
   /** Puts memory behind the first `byteCount` bytes, off the event loop. @throws `overloaded` when there is none */
   async commit(byteCount: number, options: PopulateOptions): Promise<void> {
     const count = Math.min(byteCount, this.byteCount);
-    if (count <= this.#committed) return;
-    const runs = this.#region.uncommitted(this.#offset, count);
-    for (const { offset, byteCount: length } of runs)
-      await this.#region.region.populate(offset, length, options);
-    if (this.#released) {
-      for (const { offset, byteCount: length } of runs) this.#region.dropStray(offset, length);
-      return;
-    }
-    this.#region.committed(this.#offset, count);
-    // Who had its part of a shared chunk before left something there (A3).
-    const isShared = this.byteCount < CHUNK_BYTES && runs.length === 0;
-    if (isShared && this.#committed === 0) this.bytes.fill(0);
-    this.#committed = Math.max(this.#committed, count);
+    if (count <= this.#committed || this.#released) return;
+    if (this.#used) void this.bytes;
+    await this.#work(async () => {
+      for (const { offset, byteCount: length } of this.#region.uncommitted(this.#offset, count)) {
+        await this.#region.region.populate(offset, length, options);
+        this.#region.committed(offset, length);
+      }
+    });
+    if (!this.#released) this.#committed = Math.max(this.#committed, count);
   }
 
   /** Locks what is committed. @returns undefined: it is locked */
-  async lock(): Promise<LockDenial | undefined> {
+  lock(): Promise<LockDenial | undefined> {
+    if (this.#released) return Promise.resolve(undefined);
+    return this.#work(() => this.#lock());
+  }
+
+  async #lock(): Promise<LockDenial | undefined> {
     const count = this.#committed;
     if (count <= this.#locked) return undefined;
     // From the beginning: a chunk counts once for a block, however often the block grows.
@@ -267,7 +292,7 @@ export class ArenaBlock {
     for (const { offset, byteCount } of runs) {
       const denial = await this.#region.region.lock(offset, byteCount);
       if (denial === undefined) continue;
-      if (!this.#released) this.#unlock(this.#offset + from, count - from);
+      this.#unlock(this.#offset + from, count - from);
       return denial;
     }
     this.#locked = count;
@@ -287,6 +312,7 @@ export class ArenaBlock {
 
   /** As `Region.load`, with offsets in the block. */
   async load(runs: readonly LoadRun[]): Promise<LoadResult> {
+    assert(!this.#released, "a load into a block that was given back");
     const at = this.#offset;
     const { damaged, short } = await this.#region.region.load(
       runs.map((run) => ({ ...run, regionOffset: run.regionOffset + at })),
@@ -314,10 +340,25 @@ export class ArenaBlock {
   /** Views of it read as empty from now on. */
   release(): void {
     if (this.#released) return;
-    this.unlock();
     this.#released = true;
     if (this.#bytes !== undefined) this.#region.region.detach(this.#bytes.buffer as ArrayBuffer);
-    this.#region.give(this.#offset, this.#order);
     this.#onRelease();
+    if (this.#working === 0) this.#giveBack();
+  }
+
+  async #work<T>(work: () => Promise<T>): Promise<T> {
+    this.#working++;
+    try {
+      return await work();
+    } finally {
+      if (--this.#working === 0 && this.#released) this.#giveBack();
+    }
+  }
+
+  #giveBack(): void {
+    if (this.#given) return;
+    this.#given = true;
+    this.unlock();
+    this.#region.give(this.#offset, this.#order);
   }
 }

@@ -9,6 +9,7 @@
  * | for each | u8 length and name, u8 length and kind, version of its format, length in bytes, the shortest it was in between, count of ranges |
  * | for each range | offset behind the end of the range before, length, the bytes |
  */
+import { isUtf8 } from "node:buffer";
 import { PinionError } from "@pinion/core";
 
 const VERSION = 1;
@@ -101,18 +102,23 @@ export function decodeDeltas(bytes: Uint8Array): ExtentDelta[] {
       const byte = u8();
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) {
-        if (!Number.isSafeInteger(value)) break;
+        // What fits into fewer bytes was written in fewer.
+        if (!Number.isSafeInteger(value) || (byte === 0 && scale > 1)) break;
         return value;
       }
     }
-    throw malformed("a number is too large");
+    throw malformed("a number that is none");
   };
   const raw = (length: number): Uint8Array => {
     if (length > bytes.length - at) throw malformed("they end too soon");
     at += length;
     return bytes.subarray(at - length, at);
   };
-  const text = (): string => Buffer.from(raw(u8())).toString("utf8");
+  const text = (): string => {
+    const utf8 = raw(u8());
+    if (!isUtf8(utf8)) throw malformed("a text that is none");
+    return Buffer.from(utf8).toString("utf8");
+  };
   if (u8() !== VERSION) throw malformed("an unknown version");
   const deltas: ExtentDelta[] = [];
   for (let left = varint(); left > 0; left--) {

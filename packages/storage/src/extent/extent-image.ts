@@ -211,8 +211,9 @@ export class ExtentImage {
     assert(this.#memory === undefined && this.#arriving === undefined, "an extent is loaded twice");
     const arriving: Arriving = { cutPage: Infinity, pages: new Map() };
     this.#arriving = arriving;
+    const pages = pagesOf(Math.min(this.#length, memory.bytes.length));
+    let loadedBytes = pages * PAGE_BYTES;
     try {
-      const pages = pagesOf(Math.min(this.#length, memory.bytes.length));
       if (this.#stored !== undefined && pages > 0) await fill(memory.bytes, this.#stored, pages);
     } finally {
       this.#arriving = undefined;
@@ -220,10 +221,15 @@ export class ExtentImage {
     const { bytes } = memory;
     if (this.#length > bytes.length || this.#gone) return false;
     const put = (cutPage: number, over: ReadonlyMap<number, Uint8Array | undefined>): void => {
-      if (cutPage !== Infinity) bytes.fill(0, Math.min(cutPage * PAGE_BYTES, bytes.length));
+      // Behind what was loaded there are zeros anyway, and address space that nothing should touch.
+      const from = cutPage * PAGE_BYTES;
+      if (from < loadedBytes) bytes.fill(0, from, loadedBytes);
       for (const [page, content] of over)
         if (content !== undefined && (page + 1) * PAGE_BYTES <= bytes.length)
           bytes.set(content, page * PAGE_BYTES);
+      // What was put there may be cut by what comes after.
+      for (const page of over.keys()) loadedBytes = Math.max(loadedBytes, (page + 1) * PAGE_BYTES);
+      loadedBytes = Math.min(loadedBytes, bytes.length);
     };
     put(arriving.cutPage, arriving.pages);
     if (this.#frozen !== undefined) put(this.#frozen.cutPage, this.#frozen.pages);

@@ -30,9 +30,18 @@ export async function fillPages(
   const work = async (): Promise<void> => {
     while (next < pages.length) {
       const page = pages[next++] as number;
-      const bytes = await stored.read(page);
-      if (bytes !== undefined && into.length > 0) into.set(bytes, page * PAGE_BYTES);
+      try {
+        const bytes = await stored.read(page);
+        if (bytes !== undefined && into.length > 0) into.set(bytes, page * PAGE_BYTES);
+      } catch (e) {
+        next = pages.length;
+        throw e;
+      }
     }
   };
-  await Promise.all(Array.from({ length: Math.min(LOADS_AT_ONCE, pages.length) }, work));
+  // All of them have ended before the memory may go.
+  const ended = await Promise.allSettled(
+    Array.from({ length: Math.min(LOADS_AT_ONCE, pages.length) }, work),
+  );
+  for (const result of ended) if (result.status === "rejected") throw result.reason;
 }

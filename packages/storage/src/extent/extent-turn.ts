@@ -31,19 +31,29 @@ const NO_BYTES = new Uint8Array(0);
 /** What all extents of one turn may write together. */
 export class WriteBudget {
   #left = WRITE_SET_BYTES_MAX;
+  #refused = false;
+
+  /** @throws `write-set-too-large` when a write was refused before, whoever has caught that */
+  check(): void {
+    if (this.#refused) throw tooLarge();
+  }
 
   /** @throws `write-set-too-large` */
   take(bytes: number): void {
     if (bytes > this.#left) {
-      throw new PinionError(
-        "write-set-too-large",
-        `a turn changes at most ${WRITE_SET_BYTES_MAX} bytes of pages in extents: spread the work over several calls`,
-        { details: { limit: WRITE_SET_BYTES_MAX } },
-      );
+      this.#refused = true;
+      throw tooLarge();
     }
     this.#left -= bytes;
   }
 }
+
+const tooLarge = (): PinionError =>
+  new PinionError(
+    "write-set-too-large",
+    `a turn changes at most ${WRITE_SET_BYTES_MAX} bytes of pages in extents: spread the work over several calls`,
+    { details: { limit: WRITE_SET_BYTES_MAX } },
+  );
 
 export class ExtentTurn implements ExtentAccess {
   readonly readonly: boolean;

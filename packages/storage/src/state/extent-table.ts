@@ -51,14 +51,18 @@ export class ExtentTable {
   async pages(extent: StoredExtent): Promise<ExtentPages> {
     const store = this.#volumes();
     const volume = await store.holdVolume(extent.volume);
+    if (volume === undefined) {
+      const { name, volume: id } = extent;
+      throw new PinionError("corruption", `volume ${id} of extent "${name}" is missing`, {
+        details: { volume: id, extent: name },
+      });
+    }
     return {
-      peek: (page) => volume?.peek(page),
-      read: async (page) => volume?.read(page),
-      runs: (from, to) => volume?.runs(from, to) ?? Promise.resolve([]),
+      peek: (page) => volume.peek(page),
+      read: (page) => volume.read(page),
+      runs: (from, to) => volume.runs(from, to),
       file: (segment) => store.segmentFile(segment),
-      close: () => {
-        if (volume !== undefined) store.releaseVolume(volume);
-      },
+      close: () => store.releaseVolume(volume),
     };
   }
 

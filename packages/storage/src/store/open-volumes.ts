@@ -46,7 +46,7 @@ export class OpenVolumes {
   readonly #held = new Map<number, Held>();
   /** The one let go longest ago first (O2). */
   readonly #idle = new Map<number, Volume>();
-  readonly #loading = new Map<number, Promise<void>>();
+  readonly #loading = new Map<number, Promise<boolean>>();
 
   /** @param find reads the table's entry, as last published */
   constructor(segments: PageReader, find: (volume: number) => Promise<Uint8Array | undefined>) {
@@ -56,10 +56,12 @@ export class OpenVolumes {
 
   /** A volume as stored; undefined if there is none. Ends with `release`. @throws `corruption`, `io-error` */
   async hold(id: number): Promise<Volume | undefined> {
-    const known = this.#take(id);
-    if (known !== undefined) return known;
-    await this.#load(id);
-    return this.#take(id);
+    for (;;) {
+      const known = this.#take(id);
+      if (known !== undefined) return known;
+      // Others may have let it go again before this goes on, and more of them than are kept.
+      if (!(await this.#load(id))) return undefined;
+    }
   }
 
   /** As `hold`, of one that may not have been written yet. */
@@ -109,13 +111,16 @@ export class OpenVolumes {
     }
   }
 
-  /** Shared by all who ask meanwhile, a checkpoint among them: it must not be overtaken by one (O1). */
-  #load(id: number): Promise<void> {
+  /** @returns false when there is no such volume. Shared by all who ask meanwhile, a checkpoint among them: it must not be overtaken by one (O1). */
+  #load(id: number): Promise<boolean> {
     const loading = this.#loading.get(id);
     if (loading !== undefined) return loading;
     const load = this.#find(id)
       .then((entry) => {
-        if (entry !== undefined) this.#rest(this.#volume(id, decodeVolume(id, entry)));
+        if (entry === undefined) return false;
+        // Held by nobody yet: kept whatever else comes and goes until somebody takes it.
+        this.#idle.set(id, this.#volume(id, decodeVolume(id, entry)));
+        return true;
       })
       .finally(() => this.#loading.delete(id));
     this.#loading.set(id, load);
