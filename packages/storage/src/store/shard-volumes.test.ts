@@ -227,4 +227,24 @@ describe("volumes of a shard's store", () => {
     await file.close();
     await store.close();
   });
+
+  it("opens any number of volumes at once", async () => {
+    const machine = new Machine(11);
+    let store = await machine.open();
+    const ids = Array.from({ length: 200 }, (_, i) => i + 2);
+    await store.commit([], {
+      writes: ids.map((volume) => ({
+        volume,
+        pageCount: 1,
+        pages: [[0, filled(volume % 251)]] as const,
+      })),
+      removed: [],
+    });
+    await store.close();
+    store = await machine.open();
+    const volumes = await Promise.all(ids.map((id) => store.holdVolume(id)));
+    for (const [i, volume] of volumes.entries())
+      expect((await volume?.read(0))?.[0]).toBe((ids[i] as number) % 251);
+    await store.close();
+  });
 });
