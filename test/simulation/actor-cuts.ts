@@ -18,6 +18,7 @@ import {
   SEGMENTS_DIR,
   SHARDS,
   startMachine,
+  withoutIndex,
   type Hardware,
   type Machine,
 } from "./actor-machine.ts";
@@ -26,6 +27,8 @@ import { missingBallast, writeBallast } from "./ballast.ts";
 import { bankActors } from "./bank-actor.ts";
 
 const STEPS_MAX = 40_000;
+/** How often the index is deleted between two lives. */
+const INDEX_LOST = 0.1;
 
 export interface CutReport {
   readonly cuts: number;
@@ -42,6 +45,7 @@ export interface CutReport {
   readonly segmentCuts: number;
   /** Pages that were moved to empty segments. */
   readonly cleanedPages: number;
+  readonly lostIndexes: number;
 }
 
 export interface CutOptions {
@@ -82,6 +86,7 @@ class World {
   #stops = 0;
   #segmentCuts = 0;
   #cleanedPages = 0;
+  #lostIndexes = 0;
 
   constructor(options: CutOptions) {
     this.#options = options;
@@ -127,6 +132,7 @@ class World {
       stops: this.#stops,
       segmentCuts: this.#segmentCuts,
       cleanedPages: this.#cleanedPages,
+      lostIndexes: this.#lostIndexes,
     };
   }
 
@@ -175,6 +181,10 @@ class World {
     if (life.left !== undefined) return;
     const faults = this.#faults[this.#life] as Faults;
     life.left = by === "power" ? crashed(life.hardware) : killed(life.hardware);
+    if (this.#rng.chance(INDEX_LOST)) {
+      life.left = withoutIndex(life.left);
+      this.#lostIndexes++;
+    }
     onOperation(life.hardware, undefined);
     this.#oracle.lives.push({ atMs: this.#clock.nowMs(), by, diskFailed: faults.disk });
     if (life.machine === undefined) return;

@@ -33,6 +33,7 @@ type Device = "log" | "stores";
 export interface Hardware {
   readonly disk: SimDisk;
   readonly index: SimKv;
+  readonly newIndex: () => SimKv;
 }
 
 export interface Machine {
@@ -57,28 +58,36 @@ export function newHardware(rng: Rng, clock: VirtualClock): Hardware {
     return faster === device ? between(0.02, 0.06) : between(0.7, OPERATION_MS_MAX);
   };
   const deviceOf = (path: string): Device => (path.startsWith(LOG_DIR) ? "log" : "stores");
-  return {
-    disk: new SimDisk({
-      rng: rng.fork("disk"),
-      clock,
-      latencyMs: ({ path }) => latencyOf(deviceOf(path)),
-    }),
-    index: new SimKv({
-      rng: rng.fork("index"),
+  let indexes = 0;
+  const newIndex = (): SimKv =>
+    new SimKv({
+      rng: rng.fork(`index-${indexes++}`),
       clock,
       latencyMs: () => latencyOf("stores"),
       name: "index",
-    }),
-  };
+    });
+  const disk = new SimDisk({
+    rng: rng.fork("disk"),
+    clock,
+    latencyMs: ({ path }) => latencyOf(deviceOf(path)),
+  });
+  return { disk, index: newIndex(), newIndex };
 }
 
 /** What is found after the power was cut. */
-export const crashed = ({ disk, index }: Hardware): Hardware =>
-  withRoom({ disk: disk.crash(), index: index.crash() });
+export const crashed = ({ disk, index, newIndex }: Hardware): Hardware =>
+  withRoom({ disk: disk.crash(), index: index.crash(), newIndex });
 
 /** What is found after the process alone was killed: what was written stays readable, synced or not. */
-export const killed = ({ disk, index }: Hardware): Hardware =>
-  withRoom({ disk: disk.kill(), index: index.kill() });
+export const killed = ({ disk, index, newIndex }: Hardware): Hardware =>
+  withRoom({ disk: disk.kill(), index: index.kill(), newIndex });
+
+/** Somebody has deleted the index of the log, and where the newest checkpoints are with it. */
+export const withoutIndex = ({ disk, newIndex }: Hardware): Hardware => ({
+  disk,
+  index: newIndex(),
+  newIndex,
+});
 
 /** Somebody has made room before the next start. */
 function withRoom(hardware: Hardware): Hardware {
