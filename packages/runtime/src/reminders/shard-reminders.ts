@@ -170,7 +170,9 @@ export class ShardReminders {
     const untilDueMs = Math.ceil(this.nextDueMs - this.#ports.clock.wallMs());
     const calmMs = this.#loadFailed ? 0 : Math.min(untilDueMs / 10, LOOK_MS_MAX);
     const lookMs = Math.floor(Math.min(Math.max(LOOK_MS, calmMs), this.#ports.horizonMs / 2));
-    const waitMs = Math.min(lookMs, Math.max(0, untilDueMs));
+    // While as many as may be are in flight, nothing can be fired: the first that comes back looks again.
+    const isFull = this.#inFlight >= IN_FLIGHT_MAX;
+    const waitMs = isFull ? lookMs : Math.min(lookMs, Math.max(0, untilDueMs));
     this.#timer = this.#ports.clock.setTimer(waitMs, () => this.#look());
   }
 
@@ -228,7 +230,6 @@ export class ShardReminders {
         push(this.#heap, [state.dueMs, id]);
         this.#look();
       });
-      return;
     }
     if (this.#running) this.#arm();
   }

@@ -33,8 +33,8 @@ const Thing = defineActor("thing", {
       ctx.state.ticks++;
     },
     ticks: (ctx): number => ctx.state.ticks,
-    reminders(ctx, count: number) {
-      for (let i = 0; i < count; i++) ctx.reminders.set(`r${i}`, { afterMs: 1e9 }, "tick");
+    reminders(ctx, count: number, afterMs = 1e9) {
+      for (let i = 0; i < count; i++) ctx.reminders.set(`r${i}`, { afterMs }, "tick");
     },
     remind(ctx, name: string, method: string) {
       ctx.reminders.set(name, { afterMs: 1 }, method);
@@ -206,6 +206,17 @@ describe("reminders", () => {
     expect(await it.ask({ method: "list" })).toMatchObject({ value: 0 });
     await it.clock.advance(1_000);
     expect(await it.ask({ method: "ticks" })).toMatchObject({ value: 0 });
+  });
+
+  test("all fire of more that are due at once than may be in flight", async () => {
+    const it = await started();
+    await it.ask({ method: "reminders", args: [600, 10] });
+    const waiting = it.send({ method: "wait" }); // holds the actor while they become due
+    await it.clock.advance(20);
+    gate.resolve();
+    await it.driven(waiting);
+    await it.clock.advance(3_000);
+    expect(await it.ask({ method: "ticks" })).toMatchObject({ value: 600 });
   });
 
   test("names and numbers have bounds, and the method must exist", async () => {
