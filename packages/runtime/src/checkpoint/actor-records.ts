@@ -117,7 +117,9 @@ export async function extentsOfRecovered(
   later: RecoveredActor,
 ): Promise<ActorExtents | undefined> {
   if (later.extents.length === 0) return undefined;
-  return ActorExtents.open({ store, shard, actor }, {}, later.extents);
+  const storedLsn = (await store.load(shard, actor))?.lsn ?? NO_LSN;
+  const missing = later.extents.filter((delta) => delta.lsn > storedLsn);
+  return missing.length === 0 ? undefined : ActorExtents.open({ store, shard, actor }, {}, missing);
 }
 
 export function remindersOf(record: LoadedRecord): Map<string, ReminderState> | undefined {

@@ -1,7 +1,7 @@
 /**
  * The services a worker's turns, outboxes and reminders run on (activation/services.ts and its neighbours).
  */
-import { decodeValue, PinionError } from "@pinion/core";
+import { decodeValue, NO_LSN, PinionError } from "@pinion/core";
 import { ActorExtents, type ResidentActor } from "@pinion/storage";
 import type { Activation } from "../activation/activation.ts";
 import type { RegisteredType } from "../activation/registered-type.ts";
@@ -135,7 +135,10 @@ async function loadExtents(
   const later = core.shards.get(shard.id)?.recovered.get(actor);
   const owner = { store: core.ports.store, shard: shard.id, actor };
   const { declarations, names, profile } = type.extents;
-  const extents = await ActorExtents.open(owner, declarations, later?.extents ?? []);
+  // What the record in the store covers is in its extents: asked for first, so that they are never older.
+  const storedLsn = (await core.ports.store.load(shard.id, actor))?.lsn ?? NO_LSN;
+  const missing = (later?.extents ?? []).filter((delta) => delta.lsn > storedLsn);
+  const extents = await ActorExtents.open(owner, declarations, missing);
   const resident = { actor, extents, names, profile };
   try {
     await core.residency.activate(resident);
