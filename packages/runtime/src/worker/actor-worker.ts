@@ -323,7 +323,9 @@ export class ActorWorker implements Dispatcher {
       await this.#deactivateAll();
       for (const { shard } of core.shards.values()) shard.outbox.stop();
       await this.checkpointer.stop();
-      await this.checkpointer.run();
+      // Turns that wait for room in the log are recorded when a checkpoint has made some: then they need another (W3).
+      do await this.checkpointer.run();
+      while ([...core.shards.values()].some(({ shard }) => shard.appendedLsn > shard.appliedLsn));
     } else await this.checkpointer.stop();
     core.state = "stopped";
     const error = new PinionError("unavailable", "the worker has stopped");
