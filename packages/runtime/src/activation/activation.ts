@@ -23,7 +23,7 @@ import type { DeactivationReason } from "../definition/define-actor.ts";
 import type { IncomingCall } from "../gateway/dispatcher.ts";
 import type { CallEntry } from "../shard/call-entry.ts";
 import { refusedOutcome } from "../shard/outcome.ts";
-import type { Shard, ShardMember } from "../shard/shard.ts";
+import type { Shard, ShardMember, UnmigratedState } from "../shard/shard.ts";
 import { openSubCall } from "./call-actor.ts";
 import { loadActivation, resumeActivation } from "./load.ts";
 import { freezeState, type StateVersion } from "../state-value/index.ts";
@@ -54,6 +54,7 @@ export class Activation implements ShardMember {
   base: StateVersion = NO_STATE;
   /** False until a whole state value is in the log or the store: deltas need something to apply to. */
   stored = false;
+  unmigrated: UnmigratedState | undefined = undefined;
   /** LSN of the newest commit of this actor. */
   lastLsn: Lsn = NO_LSN;
   vars: unknown = undefined;

@@ -2,11 +2,8 @@
  * The extents an actor type declares, and how a turn reaches them: `ctx.extents.<name>`, a handle of the structure that is declared for the name.
  */
 import { PinionError } from "@pinion/core";
-import type { ExtentAccess } from "@pinion/storage";
+import { PRIORITY_OF_PROFILE, type ExtentAccess, type MemoryProfile } from "@pinion/storage";
 import type { ExtentOptions, MemoryOptions } from "../definition/define-actor.ts";
-
-/** How an actor's extents are kept while it is active. */
-export type MemoryProfile = "hot" | "warm" | "cold";
 
 export interface DeclaredExtents {
   readonly declarations: ExtentOptions;
@@ -16,7 +13,7 @@ export interface DeclaredExtents {
   handlesOf(extent: (name: string) => ExtentAccess): object;
 }
 
-const PROFILES: readonly string[] = ["hot", "warm", "cold"];
+const PROFILES = Object.keys(PRIORITY_OF_PROFILE);
 const EXTENTS_MAX = 256;
 const NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 

@@ -13,7 +13,7 @@ export async function loadActivation(activation: Activation): Promise<void> {
   try {
     const record = await services.loadRecord(activation);
     activation.lastLsn = record?.lsn ?? NO_LSN;
-    activation.resident = await services.loadExtents(activation);
+    activation.resident = await services.loadExtents(activation, record?.storedLsn ?? NO_LSN);
     enterHook(activation, "load", () => setUp(activation, record));
     if (type.options.onActivate !== undefined) {
       await runHook(activation, "onActivate", (ctx) => type.options.onActivate?.(ctx as never));
@@ -53,6 +53,8 @@ function setUp(activation: Activation, record: LoadedRecord | undefined): void {
   if (record?.state !== undefined) {
     activation.base = migrate(activation, record, record.state);
     activation.stored = record.stateVersion === type.stateVersion;
+    if (!activation.stored)
+      activation.unmigrated = { state: record.state, stateVersion: record.stateVersion };
   } else {
     activation.base = freezeState(type.options.state());
   }

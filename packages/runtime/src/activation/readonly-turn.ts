@@ -68,8 +68,7 @@ function finishReadonly(turn: Turn, ok: boolean, value: unknown): void {
     outcome = errorOutcome(error);
   }
   endTurn(turn, ok);
-  const { observedLsn } = turn;
-  if (observedLsn <= activation.shard.gate.committed) call.sink.reply(call, outcome);
-  else activation.shard.gate.hold(observedLsn, new ReadReply(call, outcome));
+  if (turn.observedLsn <= activation.shard.gate.committed) call.sink.reply(call, outcome);
+  else activation.shard.gate.hold(turn.observedLsn, new ReadReply(call, outcome));
   activation.turnEnded(turn);
 }

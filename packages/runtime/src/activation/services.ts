@@ -1,7 +1,7 @@
 /**
  * What activations and turns need from the worker they live in: the seam that keeps them testable and free of cycles.
  */
-import type { Clock, HybridClock, PinionError, Rng, Telemetry } from "@pinion/core";
+import type { Clock, HybridClock, Lsn, PinionError, Rng, Telemetry } from "@pinion/core";
 import type {
   ActorKey,
   ActorRecord,
@@ -52,8 +52,12 @@ export interface TurnServices {
   typeNames(): string[];
   /** The actor's record: what was recovered from the log over what the store holds. Undefined for one never written. */
   loadRecord(activation: Activation): Promise<LoadedRecord | undefined>;
-  /** Opens the actor's extents as store and log have them, and brings them in; undefined for a type without. @throws `corruption`, `io-error` */
-  loadExtents(activation: Activation): Promise<ResidentActor | undefined>;
+  /**
+   * Opens the actor's extents as store and log have them, and brings them in; undefined for a type without.
+   * @param storedLsn of the record that `loadRecord` found in the store before
+   * @throws `corruption`, `io-error`
+   */
+  loadExtents(activation: Activation, storedLsn: Lsn): Promise<ResidentActor | undefined>;
   readonly residency: ActorResidency;
   /** The actor is called soon: loads it behind the turns, with its extents. A hint: what cannot be done is not. @throws `unknown-actor-type`, `invalid-actor-id` */
   bringIn(type: string, namespace: string, branch: string, key: string): void;
@@ -83,6 +87,8 @@ export interface TurnServices {
 }
 
 export interface LoadedRecord extends Omit<ActorRecord, "state"> {
+  /** Of the record in the store; NO_LSN when the log alone knows the actor. */
+  readonly storedLsn: Lsn;
   /** With the log's later deltas applied; undefined when there is no state value. */
   readonly state: StateVersion | undefined;
 }

@@ -38,8 +38,7 @@ export class Turn implements ShardTurn, PreparedTurn {
   readonly entry: CallEntry | undefined;
   /** The state a readonly turn sees, or a mutating one began with. */
   readonly base: StateVersion;
-  /** What its reply reflects at the latest. */
-  observedLsn: Lsn;
+  readonly observedLsn: Lsn;
   readonly startedAtMs: number;
   ended = false;
   /** True once the method has returned a promise that is not settled. */
@@ -149,11 +148,7 @@ export class Turn implements ShardTurn, PreparedTurn {
     const { activation } = this;
     if (this.kind !== "readonly") this.#beginDrafting();
     assert(activation.extents !== undefined, "extents of a type that declares none");
-    if (this.extents === undefined) {
-      this.extents = activation.extents.begin(this.kind === "readonly");
-      this.observedLsn = activation.lastLsn;
-    }
-    return this.extents;
+    return (this.extents ??= activation.extents.begin(this.kind === "readonly"));
   }
 
   #beginDrafting(): void {

@@ -52,14 +52,14 @@ export function combine(
     else reminders.set(op.name, { name: op.name, dueMs: op.dueMs, body: op.body });
   }
   const lsn = later !== undefined && later.lsn > storedLsn ? later.lsn : storedLsn;
-  return { state, stateVersion, lsn, reminders: [...reminders.values()] };
+  return { state, stateVersion, lsn, storedLsn, reminders: [...reminders.values()] };
 }
 
 /** An activation's present, captured: cheap, because state values are immutable. */
 export interface Captured {
   readonly actor: ActorKey;
-  readonly base: StateVersion;
-  readonly stored: boolean;
+  /** Undefined when the log and the store have none. */
+  readonly state: StateVersion | undefined;
   readonly stateVersion: number;
   readonly lsn: ActorRecord["lsn"];
   readonly reminders: readonly ReminderState[];
@@ -68,11 +68,14 @@ export interface Captured {
 }
 
 export function capture(member: ShardMember): Captured {
+  // What no commit has changed stays as it is stored: a migration too is written with the commit that builds on it.
+  const { state, stateVersion } = member.stored
+    ? { state: member.base, stateVersion: member.stateVersion }
+    : (member.unmigrated ?? { state: undefined, stateVersion: member.stateVersion });
   return {
     actor: member.actor,
-    base: member.base,
-    stored: member.stored,
-    stateVersion: member.stateVersion,
+    state,
+    stateVersion,
     lsn: member.lastLsn,
     reminders: member.reminders === undefined ? [] : [...member.reminders.values()],
     extents: member.extents?.freeze() ?? [],
@@ -81,7 +84,7 @@ export function capture(member: ShardMember): Captured {
 
 export function recordOfCaptured(c: Captured): ActorRecord {
   return {
-    state: c.stored ? c.base.encode() : undefined,
+    state: c.state?.encode(),
     stateVersion: c.stateVersion,
     lsn: c.lsn,
     reminders: c.reminders.map((r): ReminderRecord => ({

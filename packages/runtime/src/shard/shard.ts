@@ -30,12 +30,19 @@ import { Outbox, type OutboxPorts } from "./outbox.ts";
 import { valueOutcome } from "./outcome.ts";
 import { OutputGate, type Gated } from "./output-gate.ts";
 
+export interface UnmigratedState {
+  readonly state: StateVersion;
+  readonly stateVersion: number;
+}
+
 /** An activation as its shard sees it: what a checkpoint captures. */
 export interface ShardMember {
   readonly actor: ActorKey;
   readonly stateVersion: number;
   base: StateVersion;
   stored: boolean;
+  /** While `stored` is false: the state as an older definition has left it, if there is one. A checkpoint keeps it. */
+  readonly unmigrated: UnmigratedState | undefined;
   lastLsn: Lsn;
   dirty: boolean;
   reminders: ReadonlyMap<string, ReminderState> | undefined;

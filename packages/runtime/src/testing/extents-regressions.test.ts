@@ -17,6 +17,10 @@ const versioned = (migrate: readonly MigrateStep[]) =>
         await ctx.extents.d.append(v);
         return (ctx.state.n += 1);
       },
+      async only(ctx, v: number) {
+        await ctx.extents.d.append(v);
+      },
+      nothing() {},
       read: readonly(async (ctx) => [ctx.state.n, await ctx.extents.d.sum()]),
     },
   });
@@ -116,3 +120,21 @@ test("a readonly turn sees state and extents of one commit, whenever it asks for
   resolve();
   expect(await read).toEqual([1, 1]);
 });
+
+test.each(["only", "nothing"] as const)(
+  "a migrated state that no turn has changed is kept (%s)",
+  async (method) => {
+    const actors = [versioned([])];
+    await using host = await createTestHost({ actors, shardCount: 1 });
+    const at = () => host.client.get<ReturnType<typeof versioned>>("m", "k");
+    await at().put(1);
+    await at().put(2);
+    await host.stop();
+    actors[0] = versioned([(state) => ({ n: (state as { n: number }).n + 100 })]);
+    await host.restart();
+    await at()[method](4);
+    await host.stop();
+    await host.restart();
+    expect(await at().read()).toEqual([102, method === "only" ? 7 : 3]);
+  },
+);

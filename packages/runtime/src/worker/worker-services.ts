@@ -1,7 +1,7 @@
 /**
  * The services a worker's turns, outboxes and reminders run on (activation/services.ts and its neighbours).
  */
-import { decodeValue, NO_LSN, PinionError } from "@pinion/core";
+import { decodeValue, PinionError, type Lsn } from "@pinion/core";
 import { ActorExtents, type ResidentActor } from "@pinion/storage";
 import type { Activation } from "../activation/activation.ts";
 import type { RegisteredType } from "../activation/registered-type.ts";
@@ -52,7 +52,7 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
     type: (name) => core.types.get(name),
     typeNames: () => [...core.types.keys()],
     loadRecord: (activation) => loadRecord(core, activation),
-    loadExtents: (activation) => loadExtents(core, activation),
+    loadExtents: (activation, storedLsn) => loadExtents(core, activation, storedLsn),
     residency: core.residency,
     bringIn: (type, namespace, branch, key) => bringIn(core, hooks, type, namespace, branch, key),
     transmit: (call) => hooks.submit(call),
@@ -125,18 +125,20 @@ async function loadRecord(
   return record;
 }
 
-/** Ranges at fixed offsets: applying what the store may have by now once more changes nothing. */
+/**
+ * What the record in the store covers is in its extents, which may be newer by now: of the log's changes, which are at fixed offsets, those behind the
+ * record are all applied, or none.
+ */
 async function loadExtents(
   core: WorkerCore,
   activation: Activation,
+  storedLsn: Lsn,
 ): Promise<ResidentActor | undefined> {
   const { shard, actor, type } = activation;
   if (type.extents === undefined) return undefined;
   const later = core.shards.get(shard.id)?.recovered.get(actor);
   const owner = { store: core.ports.store, shard: shard.id, actor };
   const { declarations, names, profile } = type.extents;
-  // What the record in the store covers is in its extents: asked for first, so that they are never older.
-  const storedLsn = (await core.ports.store.load(shard.id, actor))?.lsn ?? NO_LSN;
   const missing = (later?.extents ?? []).filter((delta) => delta.lsn > storedLsn);
   const extents = await ActorExtents.open(owner, declarations, missing);
   const resident = { actor, extents, names, profile };
