@@ -3,18 +3,25 @@
  * "Entering an inner turn"): the two cannot both have a draft. What the outer turn did before stands even if it throws
  * later, and from then on it is not run again after a crash: its call ends as `interrupted`.
  */
-import { NO_LSN } from "@pinion/core";
+import { NO_LSN, PinionError } from "@pinion/core";
 import { RecordKind } from "@pinion/storage";
 import { NO_OUTBOX, NO_REMINDERS, writeCommit } from "../records/runtime-records.ts";
 import { callKeyOf } from "../shard/call-entry.ts";
 import { logRefuses } from "../shard/outcome.ts";
 import type { Turn } from "./turn.ts";
 
-/** @throws `overloaded` when the log is full: the turn that wanted to enter fails, the outer one goes on. */
+/** @throws `overloaded` when the log is full, or extents are being changed: the turn that wanted to enter fails, the outer one goes on. */
 export function commitPartial(turn: Turn): void {
   const { activation } = turn;
   const { shard } = activation;
   const { draft, entry } = turn;
+  if (turn.extents?.isBroken === true) {
+    throw new PinionError(
+      "overloaded",
+      "another turn of this actor is in the middle of a change of its extents",
+      { details: { actor: activation.actor }, retryAfterMs: 5 },
+    );
+  }
   const extents = turn.extents?.finish();
   if ((draft === undefined && extents === undefined) || entry === undefined) {
     endExtents(turn);

@@ -138,3 +138,27 @@ test.each(["only", "nothing"] as const)(
     expect(await at().read()).toEqual([102, method === "only" ? 7 : 3]);
   },
 );
+
+const Hasty = defineActor("hasty", {
+  state: () => 0,
+  memory: { profile: "cold", extents: { r: map({ key: "i64" }) } },
+  methods: {
+    async fill(ctx, count: number) {
+      for (let i = 0; i < count; i++) await ctx.extents.r.set(BigInt(i), "x".repeat(100));
+    },
+    forgets(ctx, key: number) {
+      void ctx.extents.r.set(BigInt(key), "changed");
+    },
+    get: readonly((ctx, key: number) => ctx.extents.r.get(BigInt(key))),
+  },
+});
+
+test("a turn that returns before a change of its extents is done fails, and changes nothing", async () => {
+  await using host = await createTestHost({ actors: [Hasty], shardCount: 1 });
+  const at = () => host.client.get(Hasty, "k");
+  await at().fill(20_000);
+  await host.stop();
+  await host.restart();
+  await expect(at().forgets(10_000)).rejects.toThrow(/await missing/);
+  expect(await at().get(10_000)).toBe("x".repeat(100));
+});

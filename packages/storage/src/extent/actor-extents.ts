@@ -10,7 +10,7 @@ import type { ActorKey, ExtentChange, StateStore } from "../state/state-store.ts
 import { decodeDeltas, encodeDeltas, type ExtentDelta } from "./extent-delta.ts";
 import { ExtentImage } from "./extent-image.ts";
 import { fillByPage, PAGE_BYTES, pageOf } from "./extent-pages.ts";
-import { ExtentTurn, WriteBudget } from "./extent-turn.ts";
+import { ExtentTurn, WriteBudget, writeSetTooLarge } from "./extent-turn.ts";
 import { capacityFor, type ExtentMemory, type ExtentMemorySource } from "./extent-memory.ts";
 
 /** Extents by name, as a definition declares them: what structure each holds, and the version of its format that is written. */
@@ -208,9 +208,25 @@ export class ExtentsTurn {
     return turn;
   }
 
-  /** What the turn has changed; undefined when nothing. @throws `write-set-too-large` when a write was refused: what it was part of is not whole */
+  /** A change of it is under way, or was refused: what there is now is not whole and must not be committed. */
+  get isBroken(): boolean {
+    return this.#budget.refused || this.#isWaiting;
+  }
+
+  get #isWaiting(): boolean {
+    for (const turn of this.#turns.values()) if (turn.isWaiting) return true;
+    return false;
+  }
+
+  /** What the turn has changed; undefined when nothing. @throws `write-set-too-large`, `invalid-argument` where it `isBroken` */
   finish(): FinishedExtents | undefined {
-    this.#budget.check();
+    if (this.#budget.refused) throw writeSetTooLarge();
+    if (this.#isWaiting) {
+      throw new PinionError(
+        "invalid-argument",
+        "a turn returned before what it had begun with its extents was done: is an await missing?",
+      );
+    }
     const changed: { turn: ExtentTurn; delta: ExtentDelta }[] = [];
     for (const turn of this.#turns.values()) {
       const delta = turn.delta();

@@ -33,22 +33,22 @@ export class WriteBudget {
   #left = WRITE_SET_BYTES_MAX;
   #refused = false;
 
-  /** @throws `write-set-too-large` when a write was refused before, whoever has caught that */
-  check(): void {
-    if (this.#refused) throw tooLarge();
+  /** A write was refused, whoever has caught that. */
+  get refused(): boolean {
+    return this.#refused;
   }
 
   /** @throws `write-set-too-large` */
   take(bytes: number): void {
     if (bytes > this.#left) {
       this.#refused = true;
-      throw tooLarge();
+      throw writeSetTooLarge();
     }
     this.#left -= bytes;
   }
 }
 
-const tooLarge = (): PinionError =>
+export const writeSetTooLarge = (): PinionError =>
   new PinionError(
     "write-set-too-large",
     `a turn changes at most ${WRITE_SET_BYTES_MAX} bytes of pages in extents: spread the work over several calls`,
@@ -68,6 +68,7 @@ export class ExtentTurn implements ExtentAccess {
   #minLength: number;
   #generation = 0;
   #ended = false;
+  #waits = 0;
   readonly #snapshot: ExtentSnapshot | undefined;
 
   constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget) {
@@ -125,6 +126,20 @@ export class ExtentTurn implements ExtentAccess {
   async read(offset: number, byteCount: number): Promise<Uint8Array> {
     this.#check(offset, byteCount);
     if (this.#image.resident) return this.peek(offset, byteCount) as Uint8Array;
+    return this.#wait(this.#readLater(offset, byteCount));
+  }
+
+  /** Something was begun and has not ended: what it is part of is not whole. */
+  get isWaiting(): boolean {
+    return this.#waits > 0;
+  }
+
+  #wait<T>(work: Promise<T>): Promise<T> {
+    this.#waits++;
+    return work.finally(() => this.#waits--);
+  }
+
+  async #readLater(offset: number, byteCount: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(byteCount);
     const coming: Promise<void>[] = [];
     for (let page = pageOf(offset); page * PAGE_BYTES < offset + byteCount; page++) {
@@ -189,7 +204,7 @@ export class ExtentTurn implements ExtentAccess {
       throw new PinionError("invalid-argument", `a write at offset ${offset}`);
     if (bytes.length === 0) return undefined;
     const missing = this.#missing(offset, offset + bytes.length);
-    if (missing !== undefined) return this.#writeLater(offset, bytes.slice(), missing);
+    if (missing !== undefined) return this.#wait(this.#writeLater(offset, bytes.slice(), missing));
     this.#write(offset, bytes);
     return undefined;
   }
@@ -212,10 +227,11 @@ export class ExtentTurn implements ExtentAccess {
     }
     const page = pageOf(lengthBytes);
     if (lengthBytes % PAGE_BYTES !== 0 && this.#page(page) === undefined) {
-      return this.#image.readPage(page).then(() => {
+      const brought = this.#image.readPage(page).then(() => {
         this.#writable();
         this.#cut(lengthBytes);
       });
+      return this.#wait(brought);
     }
     this.#cut(lengthBytes);
     return undefined;
