@@ -2,7 +2,7 @@
  * What user code sees as `ctx`: the types. The turn engine implements them (turn.ts); nothing here runs.
  */
 import type { ActorId, ActorType, RemoteMethods } from "@pinion/core";
-import type { DegradedReason, StructureDefinition } from "@pinion/storage";
+import type { DegradedReason, StructureHandles } from "@pinion/storage";
 
 /** Sends instead of calls: same arguments, nothing to wait for. */
 export type SendMethods<T extends ActorType> = {
@@ -56,11 +56,7 @@ export interface Reminders {
 }
 
 /** A handle for each extent that the definition declares. */
-export type ExtentHandles<Extents> = {
-  readonly [Name in keyof Extents]: Extents[Name] extends StructureDefinition<infer Handle>
-    ? Handle
-    : never;
-};
+export type ExtentHandles<Extents> = StructureHandles<Extents>;
 
 /** Of a type that declares no extents. */
 export type NoExtents = Readonly<Record<never, never>>;

@@ -10,7 +10,7 @@
  *     });
  */
 import { assertName, PinionError, type ActorMethod, type ActorType } from "@pinion/core";
-import type { StructureDefinition } from "@pinion/storage";
+import type { StructureDeclarations } from "@pinion/storage";
 import type { ActivationContext, ActorContext, EffectContext, NoExtents } from "./actor-context.ts";
 
 /** Which calls may enter an actor while one of its turns waits at an `await`. `readonly` methods always may. */
@@ -24,7 +24,7 @@ type Methods<State, Vars, Extents> = Readonly<
 >;
 
 /** Extents by name: structures such as `column("f64")`. */
-export type ExtentOptions = Readonly<Record<string, StructureDefinition<unknown>>>;
+export type ExtentOptions = StructureDeclarations;
 
 /** What an actor keeps outside its state value, and how it is kept while the actor is active. */
 export interface MemoryOptions<Extents = ExtentOptions> {

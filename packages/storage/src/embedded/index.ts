@@ -4,5 +4,4 @@ export { type Store, type OpenVolumeOptions, type StoreStats } from "./store.ts"
 export type { StoreOptions, StorePorts, StoreSettings } from "./store-options.ts";
 export type { StoreMemoryStats } from "./store-memory.ts";
 export type { TurnOptions, Volume } from "./volume.ts";
-export type { VolumeDeclarations, VolumeHandles } from "./declared-handles.ts";
 export type { VolumeListOptions } from "./volume-list.ts";

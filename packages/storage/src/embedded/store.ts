@@ -32,7 +32,7 @@ import type { StateStore } from "../state/state-store.ts";
 import type { ShardStoreStats } from "../store/shard-store.ts";
 import { abortable } from "./abortable.ts";
 import { CheckpointSchedule } from "./checkpoint-schedule.ts";
-import { checkDeclarations, type VolumeDeclarations } from "./declared-handles.ts";
+import { checkDeclarations, type StructureDeclarations } from "../structures/declarations.ts";
 import type { PendingVolumes } from "./pending-volumes.ts";
 import { takeCheckpoint } from "./store-checkpoint.ts";
 import { SHARD, type StoreLog } from "./store-log.ts";
@@ -142,14 +142,16 @@ export class Store {
    * @throws `invalid-argument` (also for a volume that is open already), `corruption`, `format-too-new`, `io-error`, `log-closed`,
    *   `disk-full` when a deleted volume of the name has to go first, the signal's reason
    */
-  async open<D extends VolumeDeclarations>(
+  async open<D extends StructureDeclarations>(
     name: string,
     declarations: D,
     options: OpenVolumeOptions = {},
   ): Promise<Volume<D>> {
     const { profile = "warm", signal } = options;
     checkVolumeName(name);
-    checkDeclarations(name, declarations);
+    checkDeclarations(`volume "${name}"`, declarations);
+    if (Object.keys(declarations).length === 0)
+      throw new PinionError("invalid-argument", `volume "${name}" declares no extent`);
     if (!PROFILES.includes(profile)) {
       throw new PinionError(
         "invalid-argument",
@@ -175,7 +177,7 @@ export class Store {
     }
   }
 
-  async #open<D extends VolumeDeclarations>(
+  async #open<D extends StructureDeclarations>(
     name: string,
     declarations: D,
     profile: MemoryProfile,

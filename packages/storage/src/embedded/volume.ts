@@ -11,15 +11,19 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { PinionError, type Clock, type Lsn } from "@pinion/core";
-import type { ActorExtents, FinishedExtents } from "../extent/actor-extents.ts";
+import type { ActorExtents, FinishedExtents, ExtentsTurn } from "../extent/actor-extents.ts";
 import type { ExtentResidency, ResidentActor } from "../extent/extent-residency.ts";
 import type { MemoryProfile } from "../residency/pin-types.ts";
 import { abortable } from "./abortable.ts";
-import { handlesOf, type VolumeDeclarations, type VolumeHandles } from "./declared-handles.ts";
+import {
+  handlesClass,
+  type HandlesClass,
+  type StructureDeclarations,
+  type StructureHandles,
+} from "../structures/declarations.ts";
 import type { StoreLog } from "./store-log.ts";
 import { encodeStoreRecord } from "./store-record.ts";
 import { TurnQueue } from "./turn-queue.ts";
-import { UnawaitedWork } from "./unawaited-work.ts";
 
 export interface TurnOptions {
   /** Gives up the wait for a turn, or the turn: then nothing of it counts. Without effect once its record is in the log. */
@@ -63,11 +67,11 @@ export function refuseInsideUpdate(doing: string): void {
   );
 }
 
-export class Volume<D extends VolumeDeclarations> implements OpenVolume {
+export class Volume<D extends StructureDeclarations> implements OpenVolume {
   readonly name: string;
   readonly extents: ActorExtents;
   readonly resident: ResidentActor;
-  readonly #declarations: D;
+  readonly #Handles: HandlesClass<D>;
   readonly #ports: VolumePorts;
   readonly #turns: TurnQueue;
   #lastLsn: Lsn;
@@ -88,7 +92,7 @@ export class Volume<D extends VolumeDeclarations> implements OpenVolume {
     this.name = name;
     this.extents = extents;
     this.resident = { actor: name, extents, names: Object.keys(declarations), profile };
-    this.#declarations = declarations;
+    this.#Handles = handlesClass(declarations);
     this.#ports = ports;
     this.#turns = new TurnQueue(name, ports.waitingMax);
     this.#lastLsn = lastLsn;
@@ -110,7 +114,7 @@ export class Volume<D extends VolumeDeclarations> implements OpenVolume {
    *   `write-set-too-large`, `corruption`, `io-error`, `invalid-argument`, the signal's reason: nothing has changed
    */
   async update<T>(
-    work: (handles: VolumeHandles<D>) => T | Promise<T>,
+    work: (handles: StructureHandles<D>) => T | Promise<T>,
     options: TurnOptions = {},
   ): Promise<T> {
     const { signal } = options;
@@ -128,20 +132,19 @@ export class Volume<D extends VolumeDeclarations> implements OpenVolume {
   }
 
   async #turn<T>(
-    work: (handles: VolumeHandles<D>) => T | Promise<T>,
+    work: (handles: StructureHandles<D>) => T | Promise<T>,
     signal: AbortSignal | undefined,
   ): Promise<T> {
     signal?.throwIfAborted();
     this.#ports.log.checkOpen();
     this.#ports.residency.used(this.resident);
     const turn = this.extents.begin(false);
-    const unawaited = new UnawaitedWork(this.#ports.clock);
-    const handles = handlesOf(this.#declarations, (name) => unawaited.watch(turn.extent(name)));
+    const handles = new this.#Handles((name) => turn.extent(name));
     const context = { volume: this.name, over: false };
     try {
       const running = updating.run(context, async () => work(handles));
       const result = await abortable(running, signal);
-      if (unawaited.happened) await unawaited.check(this.name);
+      await this.#checkAwaited(turn);
       const finished = turn.finish();
       if (finished !== undefined) await this.#commit(finished, signal);
       return result;
@@ -149,6 +152,22 @@ export class Volume<D extends VolumeDeclarations> implements OpenVolume {
       context.over = true;
       turn.end();
     }
+  }
+
+  /**
+   * A structure waits only for its extent, and after each wait goes on at once: what is still at work and was not awaited begins another wait
+   * within a turn of the event loop, or waits yet (`finish` says so). @throws `invalid-argument`
+   */
+  async #checkAwaited(turn: ExtentsTurn): Promise<void> {
+    const begun = turn.waitsBegun;
+    if (begun === 0) return;
+    await new Promise<void>((resolve) => this.#ports.clock.defer(resolve));
+    if (turn.waitsBegun === begun) return;
+    throw new PinionError(
+      "invalid-argument",
+      `an update of volume "${this.name}" returned before what it had begun was done: is an await missing?`,
+      { details: { volume: this.name } },
+    );
   }
 
   async #commit(finished: FinishedExtents, signal: AbortSignal | undefined): Promise<void> {
@@ -168,7 +187,7 @@ export class Volume<D extends VolumeDeclarations> implements OpenVolume {
    *   `corruption` naming volume, extent and page, `io-error`, the signal's reason
    */
   async read<T>(
-    work: (handles: VolumeHandles<D>) => T | Promise<T>,
+    work: (handles: StructureHandles<D>) => T | Promise<T>,
     options: TurnOptions = {},
   ): Promise<T> {
     const { signal } = options;
@@ -187,7 +206,7 @@ export class Volume<D extends VolumeDeclarations> implements OpenVolume {
     const seen = this.#lastLsn;
     this.#reads++;
     const turn = this.extents.begin(true);
-    const handles = handlesOf(this.#declarations, (name) => turn.extent(name));
+    const handles = new this.#Handles((name) => turn.extent(name));
     let result: T;
     try {
       result = await abortable((async () => work(handles))(), signal);

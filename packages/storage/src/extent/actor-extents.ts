@@ -213,6 +213,13 @@ export class ExtentsTurn {
     return this.#budget.refused || this.#isWaiting;
   }
 
+  /** Reads and writes so far that had to wait. */
+  get waitsBegun(): number {
+    let begun = 0;
+    for (const turn of this.#turns.values()) begun += turn.waitsBegun;
+    return begun;
+  }
+
   get #isWaiting(): boolean {
     for (const turn of this.#turns.values()) if (turn.isWaiting) return true;
     return false;

@@ -69,6 +69,7 @@ export class ExtentTurn implements ExtentAccess {
   #generation = 0;
   #ended = false;
   #waits = 0;
+  #waitsBegun = 0;
   readonly #snapshot: ExtentSnapshot | undefined;
 
   constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget) {
@@ -134,8 +135,14 @@ export class ExtentTurn implements ExtentAccess {
     return this.#waits > 0;
   }
 
+  /** So far. */
+  get waitsBegun(): number {
+    return this.#waitsBegun;
+  }
+
   #wait<T>(work: Promise<T>): Promise<T> {
     this.#waits++;
+    this.#waitsBegun++;
     return work.finally(() => this.#waits--);
   }
 

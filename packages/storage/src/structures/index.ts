@@ -4,6 +4,13 @@ export { column, type ColumnHandle, type ColumnOptions } from "./column.ts";
 export type { NumberColumn } from "./column-aggregates.ts";
 export type { Column } from "./column-handle.ts";
 export {
+  checkDeclarations,
+  handlesClass,
+  type HandlesClass,
+  type StructureDeclarations,
+  type StructureHandles,
+} from "./declarations.ts";
+export {
   graph,
   type EdgeOptions,
   type GraphCounts,
