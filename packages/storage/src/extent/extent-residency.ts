@@ -11,6 +11,7 @@ import {
   type MemoryProfile,
   type PinKey,
   type PinOutcome,
+  type PinPriority,
   type PinTarget,
 } from "../residency/pin-types.ts";
 import type { HotExtent } from "../residency/adaptive-controller.ts";
@@ -62,6 +63,8 @@ export class PlainResidency implements ExtentResidency {
 const RETRY_MS = 1_000;
 
 interface Pinned {
+  readonly key: PinKey;
+  readonly priority: PinPriority;
   readonly target: ExtentTarget;
   readonly heat: Heat;
   /** As the budget knows. */
@@ -76,6 +79,8 @@ export class PinnedResidency implements ExtentResidency {
   readonly arena: Arena;
   readonly #clock: Clock;
   readonly #pinned = new Map<PinKey, Pinned>();
+  /** The same by actor: what every turn goes through. */
+  readonly #ofActor = new Map<ActorExtents, Pinned[]>();
 
   /** Both stay their owner's. */
   constructor(clock: Clock, pins: PinManager, arena: Arena) {
@@ -95,25 +100,30 @@ export class PinnedResidency implements ExtentResidency {
     if (image === undefined) return undefined;
     const key = keyOf(actor, name);
     const target = new ExtentTarget(actor, image, this.arena);
-    this.#pinned.set(key, {
+    const priority = PRIORITY_OF_PROFILE[profile];
+    const pinned: Pinned = {
+      key,
+      priority,
       target,
       heat: new Heat(),
       bytes: target.bytes,
       retryAtMs: this.#clock.nowMs() + RETRY_MS,
-    });
-    return this.pins.pin(key, target, { priority: PRIORITY_OF_PROFILE[profile] });
+    };
+    this.#pinned.set(key, pinned);
+    const ofActor = this.#ofActor.get(extents);
+    if (ofActor === undefined) this.#ofActor.set(extents, [pinned]);
+    else ofActor.push(pinned);
+    return this.pins.pin(key, target, { priority });
   }
 
   used(actor: ResidentActor): void {
     const nowMs = this.#clock.nowMs();
-    for (const name of actor.names) {
-      const key = keyOf(actor.actor, name);
-      const pinned = this.#pinned.get(key);
-      pinned?.heat.touch(nowMs);
+    for (const pinned of this.#ofActor.get(actor.extents) ?? []) {
+      const { key, priority } = pinned;
+      pinned.heat.touch(nowMs);
       if (this.pins.renew(key)) {
-        if (pinned === undefined) continue;
         if (pinned.target.image.resident) {
-          this.#resize(key, pinned);
+          this.#resize(pinned);
           continue;
         }
         // It has outgrown its memory (arena-memory.ts, B2): into a larger block, now.
@@ -121,14 +131,15 @@ export class PinnedResidency implements ExtentResidency {
         pinned.retryAtMs = nowMs;
       }
       // It had to go, and may come back when there is room.
-      if (pinned === undefined || nowMs < pinned.retryAtMs) continue;
+      if (nowMs < pinned.retryAtMs) continue;
       pinned.retryAtMs = nowMs + RETRY_MS;
-      void this.pins.pin(key, pinned.target, { priority: PRIORITY_OF_PROFILE[actor.profile] });
+      void this.pins.pin(key, pinned.target, { priority });
     }
   }
 
   /** It has grown, or shrunk: the budget hears of it. */
-  #resize(key: PinKey, pinned: Pinned): void {
+  #resize(pinned: Pinned): void {
+    const { key } = pinned;
     const { bytes } = pinned.target;
     if (bytes === pinned.bytes) return;
     // Without free room it goes, and comes back when others had to make room for it.
@@ -159,13 +170,14 @@ export class PinnedResidency implements ExtentResidency {
       .map(([key, { target, heat }]) => ({ key, target, heat: heat.at(nowMs) }));
   }
 
-  deactivate({ actor, extents, names }: ResidentActor): void {
-    for (const name of names) {
-      const key = keyOf(actor, name);
-      if (this.#pinned.get(key)?.target.image !== extents.image(name)) continue;
-      this.#pinned.delete(key);
-      this.pins.unpin(key);
+  deactivate({ extents }: ResidentActor): void {
+    for (const pinned of this.#ofActor.get(extents) ?? []) {
+      // The next activation of the actor may have pinned it already.
+      if (this.#pinned.get(pinned.key) !== pinned) continue;
+      this.#pinned.delete(pinned.key);
+      this.pins.unpin(pinned.key);
     }
+    this.#ofActor.delete(extents);
     extents.abandon();
   }
 }
