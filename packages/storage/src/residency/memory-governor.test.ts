@@ -14,8 +14,9 @@ class GovernedHost extends PinHost {
   readonly governor: MemoryGovernor;
   readonly gauges = new Map<string, () => number>();
 
-  constructor() {
+  constructor(use?: () => MemoryUse | undefined) {
     super(400 * MIB);
+    this.use = use;
     const telemetry: Telemetry = {
       ...noTelemetry,
       observe: (name, _help, collect, labels) =>
@@ -117,9 +118,8 @@ describe("the governor", () => {
   });
 
   it("does nothing when nobody can tell what is used, and says so", async () => {
-    const host = new GovernedHost();
-    host.use = () => undefined;
-    await host.clock.advance(3_000);
+    const host = new GovernedHost(() => undefined);
+    await host.clock.advance(2_000);
     expect(host.governor.report()).toMatchObject({
       samples: 0,
       unmeasured: 3,
@@ -134,12 +134,11 @@ describe("the governor", () => {
     expect(host.clock.pending).toBe(0);
   });
 
-  it("shows use, forecasts and action as gauges", async () => {
-    const host = new GovernedHost();
+  it("shows use, forecasts and action as gauges, use from the start on", async () => {
+    const host = new GovernedHost(() => ({ usedBytes: LIMIT / 4, limitBytes: LIMIT }));
     const gauge = (name: string) => host.gauges.get(`pinion_memory_${name}`)!();
-    expect([gauge("used_share"), gauge("pressure_action"), gauge("forecast_share30")]).toEqual([
-      0, 0, 0,
-    ]);
+    expect([gauge("used_share"), gauge("pressure_action")]).toEqual([0.25, 0]);
+    host.use = undefined;
     host.otherBytes = 970 * MIB;
     await host.clock.advance(20_000);
     expect(gauge("used_share")).toBeCloseTo(0.97, 6);

@@ -101,9 +101,10 @@ export class MemoryGovernor {
 
   start(): void {
     if (this.#stopped || this.#timer !== undefined) return;
+    // At once, so that nobody reads figures of nothing.
+    this.#sample();
     this.#timer = this.#clock.setTimer(this.#sampleMs, () => {
       this.#timer = undefined;
-      this.#sample();
       this.start();
     });
   }
