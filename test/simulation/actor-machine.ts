@@ -160,7 +160,12 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
       ...WORKER_DEFAULTS,
       shardCount: SHARDS,
       // checkpoints as often as the worker looks, so that cuts fall into them
-      checkpoint: { logBytes: 4_000, dirtyMs: 40, segmentBytes: SEGMENT_BYTES },
+      checkpoint: {
+        logBytes: 4_000,
+        dirtyBytes: 64 * 4_096,
+        dirtyMs: 40,
+        segmentBytes: SEGMENT_BYTES,
+      },
       typeDefaults: { ...WORKER_DEFAULTS.typeDefaults, idleDeactivationMs: 60 },
       reminderHorizonMs: 50,
     },

@@ -1,12 +1,19 @@
 /**
- * What a checkpoint of small states costs: bytes written to all files, how long it holds the event loop, and what a load of a state
- * that is not in memory takes. The state store in segments beside the one in LMDB; there is no floor but the aim.
+ * What state on disk costs: bytes written to all files for each small change, how long a checkpoint holds the event loop, what a load of a
+ * state that is not in memory takes, the space of what was written over, and how long a host needs to open it. The store in segments
+ * beside LMDB, which hosts used before; there is no other floor but the aim.
+ *
+ * write-bytes  B for each random page of 4 KiB, 1 % of a volume of 64 Ki pages (in LMDB: values) changed at a time.
+ * space        bytes of files for each live byte, after a volume was overwritten ten times at random.
+ * open         a host with 100,000 actors until it serves, one shard of which has a change that no checkpoint holds; its floor: with 1,000.
  */
-import { mkdir } from "node:fs/promises";
+import { cp, mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { readFileSync } from "node:fs";
+import { connect } from "@pinion/client";
 import { lsn, seededRng, shardId } from "@pinion/core";
+import { startHost } from "@pinion/runtime";
 import {
   KvStateStore,
   LmdbKv,
@@ -15,6 +22,8 @@ import {
   type ActorRecord,
   type KvStore,
 } from "@pinion/storage";
+import { Counter } from "../../integration/fixtures/counter.ts";
+import { HostProcess } from "../../support/host-process.ts";
 import { percentile, type BenchCase, type BenchContext, type BenchSuite } from "../harness.ts";
 
 const ACTORS = 1_000_000;
@@ -22,6 +31,15 @@ const DIRTY_SHARE = 0.01;
 const LOADS = 2_000;
 const BATCH = 20_000;
 const SHARD = shardId(1);
+const PAGE_BYTES = 4_096;
+const PAGES = 65_536;
+const SEGMENT_PAGES = 16_384;
+const VOLUME = 2;
+const OVERWRITES = 10;
+const OPENED = { few: 1_000, many: 100_000 } as const;
+const CALLS_AT_ONCE = 500;
+
+type Kind = "segments" | "lmdb";
 
 const keyOf = (i: number): string => `default@main:counter/actor-${i}`;
 
@@ -59,26 +77,51 @@ async function load(kv: KvStore, actors: number): Promise<Loaded> {
 
 export const suite: BenchSuite = {
   name: "ckpt",
-  cases: (context) => [...cases(context, "segments"), ...cases(context, "lmdb")],
+  cases: (context) => [
+    ...stateCases(context, "segments"),
+    ...stateCases(context, "lmdb"),
+    writeBytes(context, "segments"),
+    writeBytes(context, "lmdb"),
+    space(context),
+    open(context),
+  ],
 };
 
-function cases(context: BenchContext, kind: "segments" | "lmdb"): BenchCase[] {
+const bench = (
+  name: string,
+  unit: string,
+  subject: () => Promise<number>,
+  setUp?: BenchCase["setUp"],
+): BenchCase => ({
+  name,
+  unit,
+  better: "lower",
+  subject: async () => ({ value: await subject() }),
+  ...(setUp && { setUp }),
+});
+
+async function openKv(dir: string, kind: Kind, segmentPages = SEGMENT_PAGES): Promise<KvStore> {
+  await mkdir(dir, { recursive: true });
+  return kind === "lmdb" ? LmdbKv.open(join(dir, "state.mdb")) : openShard(dir, segmentPages);
+}
+
+function openShard(dir: string, segmentPages: number): Promise<ShardStore> {
+  const rng = seededRng(7);
+  return ShardStore.open({
+    disk: new RealDisk(),
+    dir: join(dir, "segments"),
+    newGeneration: () => rng.below(2 ** 31),
+    segmentPages,
+  });
+}
+
+function stateCases(context: BenchContext, kind: Kind): BenchCase[] {
   const actors = Math.round(ACTORS * context.scale);
   const dirty = Math.round(actors * DIRTY_SHARE);
   const rng = seededRng(7);
   let loaded: Loaded | undefined;
-  const dir = join(context.dir, `ckpt-${kind}`);
-  const open = async (): Promise<KvStore> => {
-    await mkdir(dir, { recursive: true });
-    return kind === "lmdb"
-      ? LmdbKv.open(join(dir, "state.mdb"))
-      : ShardStore.open({
-          disk: new RealDisk(),
-          dir: join(dir, "segments"),
-          newGeneration: () => rng.below(2 ** 31),
-        });
-  };
-  const filled = async (): Promise<Loaded> => (loaded ??= await load(await open(), actors));
+  const filled = async (): Promise<Loaded> =>
+    (loaded ??= await load(await openKv(join(context.dir, `ckpt-${kind}`), kind), actors));
   const delay = monitorEventLoopDelay({ resolution: 1 });
   const checkpoint = async (): Promise<void> => {
     const state = await filled();
@@ -92,20 +135,14 @@ function cases(context: BenchContext, kind: "segments" | "lmdb"): BenchCase[] {
       { shard: SHARD, appliedLsn: lsn(++state.applied), actors: batch, facts: new Map() },
     ]);
   };
-  const bench = (name: string, unit: string, subject: () => Promise<number>): BenchCase => ({
-    name: `${name}/${kind}`,
-    unit,
-    better: "lower",
-    subject: async () => ({ value: await subject() }),
-  });
   return [
-    bench("state", "B/update", async () => {
+    bench(`state/${kind}`, "B/update", async () => {
       await filled();
       const before = writtenBytes();
       await checkpoint();
       return (writtenBytes() - before) / dirty;
     }),
-    bench("loop-delay-p99", "ms", async () => {
+    bench(`loop-delay-p99/${kind}`, "ms", async () => {
       await filled();
       delay.reset();
       delay.enable();
@@ -113,8 +150,10 @@ function cases(context: BenchContext, kind: "segments" | "lmdb"): BenchCase[] {
       delay.disable();
       return delay.percentile(99) / 1e6 - 1;
     }),
-    {
-      ...bench("load-p99", "ms", async () => {
+    bench(
+      `load-p99/${kind}`,
+      "ms",
+      async () => {
         const { store } = await filled();
         const latenciesMs: number[] = [];
         for (let i = 0; i < LOADS; i++) {
@@ -123,12 +162,146 @@ function cases(context: BenchContext, kind: "segments" | "lmdb"): BenchCase[] {
           latenciesMs.push(performance.now() - beganMs);
         }
         return percentile(latenciesMs, 99);
-      }),
-      setUp: async () => async () => {
+      },
+      async () => async () => {
         await loaded?.store.close();
         await loaded?.kv.close();
         loaded = undefined;
       },
-    },
+    ),
   ];
+}
+
+/** Numbers below `end`, ascending, each once. */
+function someOf(rng: ReturnType<typeof seededRng>, count: number, end: number): number[] {
+  const chosen = new Set<number>();
+  while (chosen.size < count) chosen.add(rng.below(end));
+  return [...chosen].sort((a, b) => a - b);
+}
+
+async function writePages(kv: KvStore, pages: readonly number[]): Promise<void> {
+  const bytes = new Uint8Array(PAGE_BYTES);
+  const content = (page: number): Uint8Array => {
+    const copy = bytes.slice();
+    new DataView(copy.buffer).setFloat64(0, page + Math.random());
+    return copy;
+  };
+  if (kv instanceof ShardStore) {
+    const written = pages.map((page) => [page, content(page)] as const);
+    const writes = [{ volume: VOLUME, pageCount: pages.length, pages: written }];
+    return kv.commit([], { writes, removed: [] });
+  }
+  await kv.commit(
+    pages.map((page) => {
+      const key = Buffer.alloc(4);
+      key.writeUInt32BE(page);
+      return { table: "pages", key, value: content(page) };
+    }),
+  );
+  return kv.sync();
+}
+
+async function filledVolume(kv: KvStore, pages: number): Promise<void> {
+  for (let from = 0; from < pages; from += BATCH / 5)
+    await writePages(
+      kv,
+      Array.from({ length: Math.min(BATCH / 5, pages - from) }, (_, i) => from + i),
+    );
+}
+
+function writeBytes({ dir, scale }: BenchContext, kind: Kind): BenchCase {
+  const pages = Math.round(PAGES * scale);
+  const dirty = Math.round(pages * DIRTY_SHARE);
+  const rng = seededRng(11);
+  let kv: KvStore;
+  return bench(
+    `write-bytes/${kind}`,
+    "B/page",
+    async () => {
+      const before = writtenBytes();
+      for (let i = 0; i < 10; i++) await writePages(kv, someOf(rng, dirty, pages));
+      return (writtenBytes() - before) / (10 * dirty);
+    },
+    async () => {
+      kv = await openKv(join(dir, `pages-${kind}`), kind);
+      await filledVolume(kv, pages);
+      return () => kv.close();
+    },
+  );
+}
+
+async function fileBytes(dir: string): Promise<number> {
+  let sum = 0;
+  for (const name of await readdir(dir)) sum += (await stat(join(dir, name))).blocks * 512;
+  return sum;
+}
+
+function space({ dir, scale }: BenchContext): BenchCase {
+  const pages = Math.round(PAGES * scale);
+  const rng = seededRng(13);
+  let kv: KvStore;
+  return {
+    ...bench(
+      "space/segments",
+      "files/live",
+      async () => {
+        for (let i = 0; i < OVERWRITES * 20; i++)
+          await writePages(kv, someOf(rng, pages / 20, pages));
+        return (await fileBytes(join(dir, "space", "segments"))) / (pages * PAGE_BYTES);
+      },
+      async () => {
+        kv = await openKv(join(dir, "space"), "segments", Math.round(SEGMENT_PAGES * scale));
+        await filledVolume(kv, pages);
+        return () => kv.close();
+      },
+    ),
+    rounds: 1,
+  };
+}
+
+const SERVED = { actors: [Counter], port: 0, adminPort: 0, logLevel: "silent" } as const;
+
+/** A data directory of so many actors, one of which has changed since the last checkpoint. */
+async function actorsIn(dataDir: string, actors: number): Promise<void> {
+  const host = await startHost({ ...SERVED, dataDir });
+  let next = 0;
+  const caller = async (): Promise<void> => {
+    while (next < actors) await host.client.get(Counter, `c${next++}`).increment(1);
+  };
+  await Promise.all(Array.from({ length: CALLS_AT_ONCE }, caller));
+  await host.stop();
+  await using killed = await HostProcess.start({ dataDir, checkpointDirtyMs: 3_600_000 });
+  const client = await connect(killed.endpoint);
+  await client.get(Counter, "c0").increment(1);
+  await killed.kill();
+  await client.close(0);
+}
+
+function open({ dir, scale }: BenchContext): BenchCase {
+  const opened = async (actors: number): Promise<number> => {
+    const dataDir = join(dir, "opened");
+    await cp(join(dir, `actors-${actors}`), dataDir, { recursive: true });
+    const beganMs = performance.now();
+    const host = await startHost({ ...SERVED, dataDir });
+    const tookMs = performance.now() - beganMs;
+    const value = await host.client.get(Counter, "c0").value();
+    if (value !== 2) throw new Error(`an actor was opened with ${value} instead of 2`);
+    await host.stop();
+    await rm(dataDir, { recursive: true });
+    return tookMs;
+  };
+  const many = OPENED.many * scale;
+  return {
+    ...bench(
+      "open",
+      "ms",
+      () => opened(many),
+      async () => {
+        for (const actors of [OPENED.few, many])
+          await actorsIn(join(dir, `actors-${actors}`), actors);
+        return async () => {};
+      },
+    ),
+    floor: async () => ({ value: await opened(OPENED.few) }),
+  };
 }

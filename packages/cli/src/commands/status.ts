@@ -79,7 +79,7 @@ function workerText({ condition, status }: WorkerReport): string {
   return [
     `${condition.state}, ${integerText(status.activations)} actors in memory, ${integerText(status.callsInFlight)} calls in flight, ${integerText(status.outboxEntries)} sends under way`,
     `log: ${log.policy}, ${log.segments} segments, flush p99 ${durationText(log.flushP99Us / 1000)}${log.backpressure === null ? "" : `, backpressure: ${log.backpressure}`}`,
-    `since the last checkpoint: ${bytesText(checkpoint.logBytesSince)} of log (a restart reads it)`,
+    `since the last checkpoint: ${bytesText(checkpoint.logBytesSince)} of log (a restart reads it), ${bytesText(checkpoint.dirtyBytes)} of changed pages`,
     `recovered ${integerText(recovery.records)} records in ${durationText(recovery.ms)}`,
     `disk: ${bytesText(disk.freeBytes)} free`,
   ].join("\n");

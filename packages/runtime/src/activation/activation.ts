@@ -77,6 +77,7 @@ export class Activation implements ShardMember {
   #earlyReadonly: IncomingCall[] | undefined;
   #timers: Set<Timer> | undefined;
   #pumping = false;
+  #waitsForRoom = false;
   #endWhenIdle: DeactivationReason | undefined;
   /** While only the checkpoint keeps a deactivation from ending: a call takes it back. */
   #revive: (() => void) | undefined;
@@ -143,14 +144,17 @@ export class Activation implements ShardMember {
   admit(entry: CallEntry): void {
     if (
       this.state === "active" &&
-      (this.mayEnter(entry.call) || (this.turn === undefined && this.waiting === 0))
+      (this.mayEnter(entry.call) ||
+        (this.turn === undefined && this.waiting === 0 && this.#hasRoom()))
     ) {
       startTurn(this, entry);
       return;
     }
     this.#mailbox ??= new Mailbox(this.type.mailboxLength);
-    if (this.#mailbox.push(entry)) this.#revive?.();
-    else {
+    if (this.#mailbox.push(entry)) {
+      this.#revive?.();
+      if (this.services.unwritten.failure !== undefined) this.pump();
+    } else {
       this.shard.refuse(
         entry,
         refusedOutcome(
@@ -205,7 +209,8 @@ export class Activation implements ShardMember {
     if (this.#pumping) return;
     this.#pumping = true;
     try {
-      while (this.state === "active" && this.turn === undefined) {
+      while (this.state === "active" && this.turn === undefined && this.waiting > 0) {
+        if (!this.#hasRoom()) break;
         const entry = this.#mailbox?.shift();
         if (entry === undefined) break;
         startTurn(this, entry);
@@ -214,6 +219,24 @@ export class Activation implements ShardMember {
       this.#pumping = false;
     }
     if (this.#endWhenIdle !== undefined && this.idle) void this.deactivate(this.#endWhenIdle);
+  }
+
+  /** Too much that extents have changed waits for a checkpoint: what would change more waits too, or is refused while checkpoints fail. */
+  #hasRoom(): boolean {
+    const { unwritten } = this.services;
+    if (this.resident === undefined || !unwritten.isFull) return true;
+    if (unwritten.failure !== undefined && this.#mailbox !== undefined) {
+      const outcome = refusedOutcome(unwritten.failure);
+      for (const entry of this.#mailbox.drain()) this.shard.refuse(entry, outcome);
+    }
+    if (!this.#waitsForRoom) {
+      this.#waitsForRoom = true;
+      unwritten.whenRoom(() => {
+        this.#waitsForRoom = false;
+        this.pump();
+      });
+    }
+    return false;
   }
 
   /** A turn has ended; `turn-runner` calls this last. */

@@ -8,6 +8,7 @@ import type {
   ExtentResidency,
   PinListing,
   ResidentActor,
+  UnwrittenPages,
 } from "@pinion/storage";
 import type { DeactivationReason } from "../definition/define-actor.ts";
 import type { IncomingCall, Session } from "../gateway/dispatcher.ts";
@@ -59,6 +60,8 @@ export interface TurnServices {
    */
   loadExtents(activation: Activation, storedLsn: Lsn): Promise<ResidentActor | undefined>;
   readonly residency: ActorResidency;
+  /** While it is full, no turn begins that may change extents. */
+  readonly unwritten: UnwrittenPages;
   /** The actor is called soon: loads it behind the turns, with its extents. A hint: what cannot be done is not. @throws `unknown-actor-type`, `invalid-actor-id` */
   bringIn(type: string, namespace: string, branch: string, key: string): void;
   /** Sends a call to wherever its actor lives. */

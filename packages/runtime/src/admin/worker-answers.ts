@@ -95,6 +95,7 @@ async function statusOf(source: AnsweringWorker): Promise<WorkerStatus> {
       completed: checkpointer.completed,
       lastError: checkpointer.lastError ?? null,
       logBytesSince: checkpointer.logBytesSince,
+      dirtyBytes: core.unwritten.bytes,
     },
     log: {
       policy: log.policy.name,

@@ -48,6 +48,8 @@ export interface WorkerStatus {
     readonly lastError: string | null;
     /** Log bytes a restart would read. */
     readonly logBytesSince: number;
+    /** Changed pages of extents that it has not written yet. */
+    readonly dirtyBytes: number;
   };
   readonly log: {
     readonly policy: string;

@@ -9,7 +9,14 @@
  *    when the log cannot grow.
  * C4 encoding is sliced, so that the event loop is never held longer than about `SLICE_MS`.
  */
-import { messageOf, type Clock, type Lsn, type Timer } from "@pinion/core";
+import {
+  isPinionError,
+  messageOf,
+  PinionError,
+  type Clock,
+  type Lsn,
+  type Timer,
+} from "@pinion/core";
 import type {
   ActorExtents,
   ActorKey,
@@ -19,6 +26,7 @@ import type {
   LogPosition,
   ShardCheckpoint,
   StateStore,
+  UnwrittenPages,
 } from "@pinion/storage";
 import type { ShardReminders } from "../reminders/shard-reminders.ts";
 import type { RecoveredActor } from "../shard/recovery.ts";
@@ -40,10 +48,15 @@ const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 30_000;
 /** Actors whose records are read and combined at once after a recovery. */
 const RECOVERED_AT_ONCE = 64;
+/** Of `dirtyBytes`: changed pages of such actors that are in memory at once. */
+const RECOVERED_SHARE = 8;
+const PAGE_BYTES = 4_096;
 
 export interface CheckpointerOptions {
   /** Log bytes since the last checkpoint that start one. */
   readonly logBytes: number;
+  /** Bytes of changed pages of extents that start one; at twice as many, calls that may change more wait for it. */
+  readonly dirtyBytes: number;
   /** Longest time a change waits for a checkpoint, ms. */
   readonly dirtyMs: number;
   readonly segmentBytes: number;
@@ -60,6 +73,7 @@ export interface CheckpointerPorts {
   readonly clock: Clock;
   readonly log: Log;
   readonly store: StateStore;
+  readonly unwritten: UnwrittenPages;
   shards(): Iterable<CheckpointShard>;
   warn(message: string, error: unknown, details: Record<string, string | number>): void;
 }
@@ -72,10 +86,18 @@ interface Frozen {
   readonly recovered: readonly [ActorKey, RecoveredActor][];
   readonly facts: Map<string, Uint8Array>;
   readonly reminderIds: readonly string[];
-  /** Of members and of recovered actors, as they are part of this checkpoint. */
-  readonly extents: ActorExtents[];
-  /** Of recovered actors alone: nobody else holds them. */
-  readonly recoveredExtents: ActorExtents[];
+  /** Of members. */
+  readonly extents: readonly ActorExtents[];
+  /** Of recovered actors: nobody else holds them. */
+  readonly recoveredExtents: Set<ActorExtents>;
+}
+
+/** A recovered actor, as it goes into the store. */
+interface Ahead {
+  readonly actor: ActorKey;
+  readonly record: ActorRecord | undefined;
+  readonly opened: ActorExtents;
+  readonly changed: readonly ExtentChange[];
 }
 
 export class Checkpointer {
@@ -130,13 +152,15 @@ export class Checkpointer {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#timer?.cancel();
-    await this.#running;
+    await this.#running?.catch(() => {});
   }
 
   /** One checkpoint of everything, now. Rejects if it fails. */
   async run(): Promise<void> {
-    await this.#running;
-    await this.#once();
+    while (this.#running !== undefined) await this.#running.catch(() => {});
+    const running = this.#once().finally(() => (this.#running = undefined));
+    this.#running = running;
+    await running;
   }
 
   #arm(delayMs: number): void {
@@ -162,8 +186,9 @@ export class Checkpointer {
 
   #look(): void {
     if (this.#ports.log.failure !== undefined) return;
-    if (!this.#due()) {
-      this.#arm(this.#clean() ? IDLE_LOOK_MS : this.#lookMs);
+    if (this.#running !== undefined || !this.#due()) {
+      const isIdle = this.#running === undefined && this.#clean();
+      this.#arm(isIdle ? IDLE_LOOK_MS : this.#lookMs);
       return;
     }
     this.#running = this.#once().then(
@@ -171,12 +196,14 @@ export class Checkpointer {
         this.#running = undefined;
         this.#retryMs = 0;
         this.lastError = undefined;
+        this.#ports.unwritten.checkpointed(undefined);
         this.#arm(this.#wanted ? 5 : this.#lookMs);
       },
       (error: unknown) => {
         this.#running = undefined;
         this.#retryMs = Math.min(RETRY_MS_MAX, Math.max(RETRY_MS_MIN, this.#retryMs * 2));
         this.lastError = messageOf(error);
+        this.#ports.unwritten.checkpointed(unwrittenFor(error, this.#retryMs));
         this.#ports.warn("a checkpoint failed and is tried again", error, {
           retryMs: this.#retryMs,
         });
@@ -210,7 +237,8 @@ export class Checkpointer {
       const checkpoints: ShardCheckpoint[] = [];
       for (const f of frozen) checkpoints.push(await this.#encode(f));
       await this.#ports.store.checkpoint(checkpoints);
-      for (const f of frozen) for (const extents of f.extents) await extents.written();
+      for (const f of frozen)
+        for (const extents of [...f.extents, ...f.recoveredExtents]) await extents.written();
     } catch (error) {
       for (const f of frozen) thaw(f);
       throw error;
@@ -236,6 +264,7 @@ export class Checkpointer {
   }
 
   async #encode(f: Frozen): Promise<ShardCheckpoint> {
+    const { store } = this.#ports;
     const actors = new Map<ActorKey, ActorRecord | undefined>();
     const extents = new Map<ActorKey, readonly ExtentChange[]>();
     const holding = new Set(
@@ -249,20 +278,30 @@ export class Checkpointer {
       await this.#yield();
       sliceEndMs = this.#ports.clock.nowMs() + SLICE_MS;
     }
+    const members = new Set(f.members.map(({ actor }) => actor));
+    let ahead: Ahead[] = [];
+    let bytes = 0;
     for (let i = 0; i < f.recovered.length; i += RECOVERED_AT_ONCE) {
-      await Promise.all(
-        f.recovered.slice(i, i + RECOVERED_AT_ONCE).map(async ([actor, later]) => {
-          if (!actors.has(actor))
-            actors.set(
-              actor,
-              await recordOfRecovered(this.#ports.store, f.target.shard.id, actor, later),
-            );
-          // An activation of a definition that names no extents holds none of them: what the log changed in them is nobody else's.
-          if (holding.has(actor)) return;
-          const changed = await this.#recoveredExtents(f, actor, later);
-          if (changed.length > 0) extents.set(actor, changed);
-        }),
-      );
+      const group = f.recovered.slice(i, i + RECOVERED_AT_ONCE);
+      await Promise.all(group.map((each) => this.#encodeRecovered(f, each, actors)));
+      // One at a time: each may take much memory.
+      for (const [actor, later] of group) {
+        // An activation of a definition that names no extents holds none of them: what the log changed in them is nobody else's.
+        if (later.extents.length === 0 || holding.has(actor)) continue;
+        const opened = await extentsOfRecovered(store, f.target.shard.id, actor, later);
+        if (opened === undefined) continue;
+        f.recoveredExtents.add(opened);
+        const changed = opened.freeze();
+        if (changed.length > 0) extents.set(actor, changed);
+        if (members.has(actor)) continue;
+        ahead.push({ actor, record: actors.get(actor), opened, changed });
+        for (const { pageCount } of changed) bytes += pageCount * PAGE_BYTES;
+        if (bytes < this.#options.dirtyBytes / RECOVERED_SHARE) continue;
+        await this.#putAhead(f, ahead);
+        for (const { actor: put } of ahead) for (const map of [actors, extents]) map.delete(put);
+        ahead = [];
+        bytes = 0;
+      }
       await this.#yield();
     }
     const facts = new Map<string, Uint8Array | undefined>(f.facts);
@@ -271,21 +310,52 @@ export class Checkpointer {
     return { shard: f.target.shard.id, appliedLsn: f.upTo, actors, extents, facts };
   }
 
-  async #recoveredExtents(
+  async #encodeRecovered(
     f: Frozen,
-    actor: ActorKey,
-    later: RecoveredActor,
-  ): Promise<ExtentChange[]> {
-    const opened = await extentsOfRecovered(this.#ports.store, f.target.shard.id, actor, later);
-    if (opened === undefined) return [];
-    f.recoveredExtents.push(opened);
-    f.extents.push(opened);
-    return opened.freeze();
+    [actor, later]: readonly [ActorKey, RecoveredActor],
+    actors: Map<ActorKey, ActorRecord | undefined>,
+  ): Promise<void> {
+    if (actors.has(actor)) return;
+    const { shard } = f.target;
+    actors.set(actor, await recordOfRecovered(this.#ports.store, shard.id, actor, later));
+  }
+
+  /**
+   * Recovered actors that would take too much memory together go into the store before the checkpoint they are part of: small changes all over an
+   * extent are a page each. A record in the store says by its LSN which of the log's changes it has, so a start in between applies the rest.
+   */
+  async #putAhead(f: Frozen, ahead: readonly Ahead[]): Promise<void> {
+    const { store } = this.#ports;
+    const { id } = f.target.shard;
+    await store.checkpoint([
+      {
+        shard: id,
+        appliedLsn: await store.appliedLsn(id),
+        actors: new Map(ahead.map(({ actor, record }) => [actor, record])),
+        extents: new Map(ahead.map(({ actor, changed }) => [actor, changed])),
+        facts: new Map(),
+      },
+    ]);
+    for (const { opened } of ahead) {
+      await opened.written();
+      opened.abandon();
+      f.recoveredExtents.delete(opened);
+    }
   }
 
   #yield(): Promise<void> {
     return new Promise((resolve) => this.#ports.clock.defer(resolve));
   }
+}
+
+/** What calls are told that may not change more before a checkpoint succeeds. */
+function unwrittenFor(cause: unknown, retryAfterMs: number): PinionError {
+  const code = isPinionError(cause, "disk-full") ? "disk-full" : "overloaded";
+  return new PinionError(
+    code,
+    `too many changed pages wait for a checkpoint, and the last one failed: ${messageOf(cause)}`,
+    { cause, retryAfterMs },
+  );
 }
 
 /** Captures a shard as of its last appended record. Synchronous: nothing of this shard is appended meanwhile. */
@@ -304,14 +374,14 @@ function freeze(target: CheckpointShard, position: LogPosition): Frozen {
     facts: captureFacts(shard, position),
     reminderIds: reminders.freeze(),
     extents: members.flatMap(({ extents }) => extents ?? []),
-    recoveredExtents: [],
+    recoveredExtents: new Set(),
   };
 }
 
 /** The checkpoint failed: what it held is dirty again. It may be in the store all the same, so its facts have to go with the next. */
 function thaw(f: Frozen): void {
   for (const name of f.facts.keys()) f.target.shard.persistedFacts.add(name);
-  for (const extents of f.extents) extents.failed();
+  for (const extents of [...f.extents, ...f.recoveredExtents]) extents.failed();
   for (const member of f.members) f.target.shard.changed(member);
   f.target.reminders.checkpointFailed(f.reminderIds);
 }

@@ -50,6 +50,8 @@ export interface HostOptions {
   readonly archiveDir: string | undefined;
   /** Log written since the last checkpoint that starts the next: less means a faster restart and more writing. */
   readonly checkpointLogBytes: number;
+  /** Changed pages of extents that start a checkpoint; while there are twice as many, calls of actors with extents wait. */
+  readonly checkpointDirtyBytes: number;
   /** Longest time a change waits for a checkpoint. */
   readonly checkpointDirtyMs: number;
   /** Longest time a turn may take while it yields, for actor types that set none. */
@@ -150,6 +152,11 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
     checkpointLogBytes: bytes(
       "Log written since the last checkpoint that starts the next: less means a faster restart and more writing.",
       128 * MIB,
+      { min: MIB, max: 1024 * GIB },
+    ),
+    checkpointDirtyBytes: bytes(
+      "Changed pages of extents that start a checkpoint; while there are twice as many, calls of actors with extents wait.",
+      512 * MIB,
       { min: MIB, max: 1024 * GIB },
     ),
     checkpointDirtyMs: ms("Longest time a change waits for a checkpoint.", MINUTE, {

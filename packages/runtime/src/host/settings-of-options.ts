@@ -38,6 +38,7 @@ export function settingsOf(options: HostOptions): HostSettings {
       },
       checkpoint: {
         logBytes: options.checkpointLogBytes,
+        dirtyBytes: options.checkpointDirtyBytes,
         dirtyMs: options.checkpointDirtyMs,
         segmentBytes,
       },

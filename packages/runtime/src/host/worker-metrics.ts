@@ -41,6 +41,16 @@ export function observeWorker(worker: ActorWorker, telemetry: Telemetry): void {
       "Log bytes a restart would read",
       () => checkpointer.logBytesSince,
     ],
+    [
+      "pinion_checkpoint_dirty_bytes",
+      "Changed pages of extents that no checkpoint has written",
+      () => core.unwritten.bytes,
+    ],
+    [
+      "pinion_checkpoint_copied_bytes",
+      "Memory that copies of changed pages take until a checkpoint has written them",
+      () => core.unwritten.copiedBytes,
+    ],
     ["pinion_recovery_records", "Log records the last start read", () => worker.recovery.records],
     [
       "pinion_recovery_seconds",

@@ -65,7 +65,7 @@ export class ActorWorker implements Dispatcher {
       types.set(definition.name, registerType(definition, options.typeDefaults));
     }
     const hlc = new HybridClock(ports.clock, { maxClockSkewMs: options.maxClockSkewMs });
-    this.core = new WorkerCore(ports, options, hlc, types);
+    this.core = new WorkerCore(ports, options, hlc, types, () => this.checkpointer.want());
     this.#sessions = new Sessions(ports.clock, options.dedupe.sessionExpiryMs, options.sessionsMax);
     const hooks: ServiceHooks = {
       submit: (call) => this.#admission.submit(call),
@@ -80,6 +80,7 @@ export class ActorWorker implements Dispatcher {
         clock: ports.clock,
         log: ports.log,
         store: ports.store,
+        unwritten: this.core.unwritten,
         shards: () => this.core.shards.values(),
         warn: ports.logger.warn,
       },

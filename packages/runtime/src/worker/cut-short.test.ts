@@ -226,7 +226,9 @@ describe("what is rarely looked at", () => {
     const it = await started();
     const dirtyMs = 2_000;
     it.kill();
-    await it.start({ checkpoint: { logBytes: 1e9, dirtyMs, segmentBytes: 1024 * 1024 } });
+    await it.start({
+      checkpoint: { logBytes: 1e9, dirtyBytes: 1e9, dirtyMs, segmentBytes: 1024 * 1024 },
+    });
     await it.ask({ method: "add", args: [1] });
     for (let hour = 0; hour < 2; hour++) {
       await it.clock.advance(3_600_000);

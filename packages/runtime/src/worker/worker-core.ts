@@ -14,6 +14,7 @@ import {
   BufferMemory,
   type ActorKey,
   PlainResidency,
+  UnwrittenPages,
   type Log,
   type StateStore,
 } from "@pinion/storage";
@@ -69,6 +70,8 @@ export class WorkerCore {
   /** Turns that were given up and whose methods have not returned, oldest first: to be named by health and inspection. */
   readonly abandoned = new Set<Turn>();
   readonly residency: ActorResidency;
+  /** What extents have changed since the last checkpoint. */
+  readonly unwritten: UnwrittenPages;
   state: WorkerState = "recovering";
   /** The grace of a stop is over: nothing is admitted any more, not even what running turns and sends ask for. */
   closing = false;
@@ -79,12 +82,16 @@ export class WorkerCore {
     options: WorkerOptions,
     hlc: HybridClock,
     types: ReadonlyMap<string, RegisteredType>,
+    wantCheckpoint: () => void,
   ) {
     this.ports = ports;
     this.options = options;
     this.hlc = hlc;
     this.types = types;
     this.residency = ports.residency ?? new PlainResidency(new BufferMemory());
+    const { dirtyBytes } = options.checkpoint;
+    const bounds = { bytesMax: 2 * dirtyBytes, copiedBytesMax: dirtyBytes / 2 };
+    this.unwritten = new UnwrittenPages(bounds, wantCheckpoint);
     this.watch = new TurnWatch(ports.clock);
   }
 

@@ -30,7 +30,12 @@ export const WORKER_DEFAULTS: WorkerOptions = Object.freeze({
     shardBytesMax: 32 * 1024 * 1024,
     sessionExpiryMs: 60 * 60_000,
   },
-  checkpoint: { logBytes: 128 * 1024 * 1024, dirtyMs: 60_000, segmentBytes: 64 * 1024 * 1024 },
+  checkpoint: {
+    logBytes: 128 * 1024 * 1024,
+    dirtyBytes: 512 * 1024 * 1024,
+    dirtyMs: 60_000,
+    segmentBytes: 64 * 1024 * 1024,
+  },
   reminderHorizonMs: 5 * 60_000,
   pendingPerShardMax: 20_000,
   outboxMax: 200_000,

@@ -54,6 +54,7 @@ export function turnServices(core: WorkerCore, hooks: ServiceHooks): TurnService
     loadRecord: (activation) => loadRecord(core, activation),
     loadExtents: (activation, storedLsn) => loadExtents(core, activation, storedLsn),
     residency: core.residency,
+    unwritten: core.unwritten,
     bringIn: (type, namespace, branch, key) => bringIn(core, hooks, type, namespace, branch, key),
     transmit: (call) => hooks.submit(call),
     watch: (turn: Turn) => core.watch.add(turn),
@@ -137,7 +138,7 @@ async function loadExtents(
   const { shard, actor, type } = activation;
   if (type.extents === undefined) return undefined;
   const later = core.shards.get(shard.id)?.recovered.get(actor);
-  const owner = { store: core.ports.store, shard: shard.id, actor };
+  const owner = { store: core.ports.store, shard: shard.id, actor, unwritten: core.unwritten };
   const { declarations, names, profile } = type.extents;
   const missing = (later?.extents ?? []).filter((delta) => delta.lsn > storedLsn);
   const extents = await ActorExtents.open(owner, declarations, missing);

@@ -138,7 +138,7 @@ describe("extents of an actor", () => {
           if (image === undefined || loading.has(image)) return;
           if (image.resident) {
             const memory = image.demote();
-            void image.whenUnreferenced().then(() => memory?.release());
+            void image.references.whenNone().then(() => memory?.release());
             return;
           }
           loading.add(image);

@@ -11,6 +11,7 @@ import { decodeDeltas, encodeDeltas, type ExtentDelta } from "./extent-delta.ts"
 import { ExtentImage } from "./extent-image.ts";
 import { fillByPage, PAGE_BYTES, pageOf } from "./extent-pages.ts";
 import { ExtentTurn, WriteBudget, writeSetTooLarge } from "./extent-turn.ts";
+import type { UnwrittenPages } from "./unwritten-pages.ts";
 import { capacityFor, type ExtentMemory, type ExtentMemorySource } from "./extent-memory.ts";
 
 /** Extents by name, as a definition declares them: what structure each holds, and the version of its format that is written. */
@@ -22,6 +23,8 @@ export interface ExtentsOwner {
   readonly store: StateStore;
   readonly shard: ShardId;
   readonly actor: ActorKey;
+  /** Told of what waits for a checkpoint. */
+  readonly unwritten?: UnwrittenPages;
 }
 
 /** A turn's changes as the log has them. */
@@ -60,10 +63,10 @@ export class ActorExtents {
   }
 
   async #open(declared: ExtentDeclarations, later: readonly LoggedDelta[]): Promise<void> {
-    const { store, shard, actor } = this.#owner;
+    const { store, shard, actor, unwritten } = this.#owner;
     for (const stored of await store.loadExtents(shard, actor)) {
       const pages = await store.extentPages(shard, stored);
-      const image = new ExtentImage(stored, stored.lengthBytes, pages);
+      const image = new ExtentImage(stored, stored.lengthBytes, pages, unwritten);
       this.#images.set(stored.name, image);
       await image.open();
     }
@@ -84,7 +87,7 @@ export class ActorExtents {
   #imageOf({ name, kind, version }: ExtentImage["identity"]): ExtentImage {
     let image = this.#images.get(name);
     if (image === undefined) {
-      image = new ExtentImage({ name, kind, version }, 0, undefined);
+      image = new ExtentImage({ name, kind, version }, 0, undefined, this.#owner.unwritten);
       this.#images.set(name, image);
     }
     return image;

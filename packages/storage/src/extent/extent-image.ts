@@ -20,23 +20,19 @@ import type { DeltaRange } from "./extent-delta.ts";
 import { capacityFor, type ExtentMemory } from "./extent-memory.ts";
 import { PAGE_BYTES, pageOf, pagesOf, ZERO_PAGE, type FillPages } from "./extent-pages.ts";
 import { ExtentSnapshot } from "./extent-snapshot.ts";
-
-/** Clean pages that are kept of an extent that is not resident. */
-const CLEAN_PAGES_MAX = 64;
+import { ChangedPages, COPIED_AT_ONCE } from "./changed-pages.ts";
+import { ExtentLoading } from "./extent-loading.ts";
+import { References } from "./references.ts";
+import { CLEAN_PAGES_MAX, CleanPages } from "./clean-pages.ts";
+import { NOTHING_UNWRITTEN, type UnwrittenPages } from "./unwritten-pages.ts";
 
 interface Frozen {
   readonly lengthBytes: number;
   readonly cutPage: number;
-  /** Undefined: still in memory as it was (E2), or captured. */
-  readonly pages: Map<number, Uint8Array | undefined>;
+  /** In memory: as it was (E2), or captured. */
+  readonly pages: ChangedPages;
   /** The checkpoint has them: they may change. */
   readonly captured: Set<number>;
-}
-
-/** What checkpoints have written while an extent is loaded: newer than what the load may have read. */
-interface Arriving {
-  cutPage: number;
-  readonly pages: Map<number, Uint8Array | undefined>;
 }
 
 export interface ExtentIdentity {
@@ -50,23 +46,35 @@ export class ExtentImage {
   #stored: ExtentPages | undefined;
   #length: number;
   #memory: ExtentMemory | undefined;
-  #dirty = new Map<number, Uint8Array | undefined>();
+  #dirty = new ChangedPages();
   #frozen: Frozen | undefined;
+  readonly #unwritten: UnwrittenPages | undefined;
+  #reported = NOTHING_UNWRITTEN;
+  readonly #checkpointed: (() => void)[] = [];
   #cutPage = Infinity;
   /** Something besides pages has changed: the length. */
   #changed = false;
-  readonly #clean = new Map<number, Uint8Array>();
-  #arriving: Arriving | undefined;
+  readonly #clean = new CleanPages();
+  #loading: ExtentLoading | undefined;
   #gone = false;
-  #references = 0;
-  readonly #unreferenced: (() => void)[] = [];
+  /** Turns that may look at its memory. */
+  readonly references = new References();
   readonly #snapshots = new Set<ExtentSnapshot>();
   /** Grows with every change: what was read before it may be old. */
   #epoch = 0;
 
-  /** @param stored its pages on disk; undefined for a new extent. The image's from now on. */
-  constructor(identity: ExtentIdentity, lengthBytes: number, stored: ExtentPages | undefined) {
+  /**
+   * @param stored its pages on disk; undefined for a new extent. The image's from now on.
+   * @param unwritten told of what waits for a checkpoint
+   */
+  constructor(
+    identity: ExtentIdentity,
+    lengthBytes: number,
+    stored: ExtentPages | undefined,
+    unwritten?: UnwrittenPages,
+  ) {
     this.identity = identity;
+    this.#unwritten = unwritten;
     this.#length = lengthBytes;
     this.#stored = stored;
   }
@@ -118,12 +126,7 @@ export class ExtentImage {
     if (changed !== undefined) return changed;
     if (page >= pagesOf(this.#length) || this.#isCut(page) || this.#stored === undefined)
       return ZERO_PAGE;
-    const clean = this.#clean.get(page);
-    if (clean === undefined) return this.#peekStored(page);
-    // Moved to the end: the ones not used for longest go first.
-    this.#clean.delete(page);
-    this.#clean.set(page, clean);
-    return clean;
+    return this.#clean.get(page) ?? this.#peekStored(page);
   }
 
   #peekStored(page: number): Uint8Array | undefined {
@@ -161,12 +164,7 @@ export class ExtentImage {
   }
 
   #keep(page: number, bytes: Uint8Array): void {
-    this.#clean.set(page, bytes);
-    const last = pagesOf(this.#length) - 1;
-    for (const oldest of this.#clean.keys()) {
-      if (this.#clean.size <= CLEAN_PAGES_MAX) return;
-      if (oldest !== last) this.#clean.delete(oldest); // E4
-    }
+    this.#clean.keep(page, bytes, pagesOf(this.#length) - 1); // E4
   }
 
   /** Ends with `closeSnapshot`. */
@@ -208,72 +206,92 @@ export class ExtentImage {
    * @throws what `fill` throws
    */
   async load(memory: ExtentMemory, fill: FillPages): Promise<boolean> {
-    assert(this.#memory === undefined && this.#arriving === undefined, "an extent is loaded twice");
-    const arriving: Arriving = { cutPage: Infinity, pages: new Map() };
-    this.#arriving = arriving;
+    assert(this.#memory === undefined && this.#loading === undefined, "an extent is loaded twice");
     const pages = pagesOf(Math.min(this.#length, memory.bytes.length));
-    let loadedBytes = pages * PAGE_BYTES;
+    const loading = new ExtentLoading(memory.bytes, pages);
+    this.#loading = loading;
     try {
       if (this.#stored !== undefined && pages > 0) await fill(memory.bytes, this.#stored, pages);
     } finally {
-      this.#arriving = undefined;
+      this.#loading = undefined;
     }
     const { bytes } = memory;
     if (this.#length > bytes.length || this.#gone) return false;
-    const put = (cutPage: number, over: ReadonlyMap<number, Uint8Array | undefined>): void => {
-      // Behind what was loaded there are zeros anyway, and address space that nothing should touch.
-      const from = cutPage * PAGE_BYTES;
-      if (from < loadedBytes) bytes.fill(0, from, loadedBytes);
-      for (const [page, content] of over)
-        if (content !== undefined && (page + 1) * PAGE_BYTES <= bytes.length)
-          bytes.set(content, page * PAGE_BYTES);
-      // What was put there may be cut by what comes after.
-      for (const page of over.keys()) loadedBytes = Math.max(loadedBytes, (page + 1) * PAGE_BYTES);
-      loadedBytes = Math.min(loadedBytes, bytes.length);
-    };
-    put(arriving.cutPage, arriving.pages);
-    if (this.#frozen !== undefined) put(this.#frozen.cutPage, this.#frozen.pages);
-    put(this.#cutPage, this.#dirty);
+    loading.putWritten();
+    if (this.#frozen !== undefined) loading.put(this.#frozen.cutPage, this.#frozen.pages);
+    loading.put(this.#cutPage, this.#dirty);
     bytes.fill(0, this.#length, pagesOf(this.#length) * PAGE_BYTES);
-    for (const page of this.#dirty.keys()) this.#dirty.set(page, undefined);
+    this.#dirty.forgetCopies();
     this.#memory = memory;
     this.#clean.clear();
     this.#epoch++;
+    this.#report();
     return true;
+  }
+
+  /**
+   * As `demote`, in steps: much that is changed is written by a checkpoint first, what is left is copied a little at a time. Turns go on meanwhile.
+   * @param breathe lets the event loop go on
+   */
+  async retire(breathe: () => Promise<void>): Promise<ExtentMemory | undefined> {
+    if (this.#unwritten !== undefined && this.#uncopied > COPIED_AT_ONCE) {
+      this.#unwritten.wantCheckpoint();
+      await new Promise<void>((resolve) => this.#checkpointed.push(resolve));
+    }
+    // A turn may change again what was copied; what changes faster than this is copied at the end.
+    for (let rounds = 0; rounds < 3 && this.#uncopied > COPIED_AT_ONCE; rounds++)
+      await this.#copyOut(breathe);
+    return this.demote();
+  }
+
+  /** Changed pages that are in memory only. */
+  get #uncopied(): number {
+    if (this.#memory === undefined) return 0;
+    const frozen = this.#frozen?.pages;
+    return this.#dirty.size - this.#dirty.copies + (frozen ? frozen.size - frozen.copies : 0);
+  }
+
+  async #copyOut(breathe: () => Promise<void>): Promise<void> {
+    for (const pages of [this.#frozen?.pages, this.#dirty]) {
+      await pages?.copyOut(
+        (page) => this.#copyOf(page),
+        async () => {
+          this.#report();
+          await breathe();
+          // A checkpoint may have taken what was dirty, or be done with what was frozen.
+          const isCurrent = pages === this.#dirty || pages === this.#frozen?.pages;
+          return isCurrent && this.#memory !== undefined;
+        },
+      );
+      if (this.#memory === undefined) return;
+    }
   }
 
   /** What is changed in it stays, in pages of its own. @returns the memory, which turns under way may still look at; undefined when it was not resident */
   demote(): ExtentMemory | undefined {
     const memory = this.#memory;
     if (memory === undefined) return undefined;
-    for (const [page, bytes] of this.#frozen?.pages ?? [])
-      if (bytes === undefined) this.#frozen?.pages.set(page, this.#copyOf(page));
-    for (const page of this.#dirty.keys()) this.#dirty.set(page, this.#copyOf(page));
+    this.#frozen?.pages.copyAll((page) => this.#copyOf(page));
+    this.#dirty.copyAll((page) => this.#copyOf(page));
     const tail = this.#tail()?.slice();
     this.#memory = undefined;
     this.#epoch++;
     this.#keepTail(tail);
+    this.#report();
     return memory;
   }
 
-  /** Turns that may look at its memory. */
-  get references(): number {
-    return this.#references;
-  }
-
-  refer(): void {
-    this.#references++;
-  }
-
-  unrefer(): void {
-    if (--this.#references > 0) return;
-    for (const resolve of this.#unreferenced.splice(0)) resolve();
-  }
-
-  /** Resolves once nothing looks at it. */
-  whenUnreferenced(): Promise<void> {
-    if (this.#references === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#unreferenced.push(resolve));
+  #report(): void {
+    const unwritten = this.#unwritten;
+    if (unwritten === undefined || this.#gone) return;
+    const frozen = this.#frozen?.pages;
+    const before = this.#reported;
+    this.#reported = {
+      dirty: this.#dirty.size,
+      frozen: frozen?.size ?? 0,
+      copied: this.#dirty.copies + (frozen?.copies ?? 0),
+    };
+    unwritten.changed(before, this.#reported);
   }
 
   /** Lets its memory go. @throws `internal` while something waits for a checkpoint */
@@ -287,9 +305,12 @@ export class ExtentImage {
     const memory = this.#memory;
     this.#gone = true;
     this.#memory = undefined;
-    if (memory !== undefined) void this.whenUnreferenced().then(() => memory.release());
+    if (memory !== undefined) void this.references.whenNone().then(() => memory.release());
     this.#clean.clear();
     this.#stored?.close();
+    this.#unwritten?.changed(this.#reported, NOTHING_UNWRITTEN);
+    this.#reported = NOTHING_UNWRITTEN;
+    for (const resolve of this.#checkpointed.splice(0)) resolve();
   }
 
   // ---------------------------------------------------------------- changing
@@ -324,6 +345,7 @@ export class ExtentImage {
     }
     // The page that was last before is in memory (E4); another that is not was behind the end.
     this.#keepTail(ZERO_PAGE);
+    this.#report();
   }
 
   /** The last page, if a part of it is behind the end. */
@@ -369,8 +391,8 @@ export class ExtentImage {
       snapshot.lostFrom = Math.min(snapshot.lostFrom, cutPage);
     this.#cutPage = Math.min(this.#cutPage, cutPage);
     for (const page of this.#frozen?.pages.keys() ?? []) if (page >= cutPage) this.#preserve(page);
-    for (const page of this.#dirty.keys()) if (page >= cutPage) this.#dirty.delete(page);
-    for (const page of this.#clean.keys()) if (page >= cutPage) this.#clean.delete(page);
+    this.#dirty.cut(cutPage);
+    this.#clean.cut(cutPage);
     if (lengthBytes % PAGE_BYTES !== 0) this.#touch(pageOf(lengthBytes), pageAfter);
     this.#memory?.bytes.fill(0, lengthBytes, Math.min(this.#length, this.#memory.bytes.length));
   }
@@ -385,7 +407,7 @@ export class ExtentImage {
       this.#memory = larger;
     }
     // Views of this very turn end with it; others, of readonly turns that wait, may still look.
-    void this.whenUnreferenced().then(() => old.release());
+    void this.references.whenNone().then(() => old.release());
   }
 
   // ---------------------------------------------------------------- checkpoint
@@ -401,9 +423,10 @@ export class ExtentImage {
       captured: new Set(),
     };
     this.#frozen = frozen;
-    this.#dirty = new Map();
+    this.#dirty = new ChangedPages();
     this.#cutPage = Infinity;
     this.#changed = false;
+    this.#report();
     return {
       ...this.identity,
       lengthBytes: frozen.lengthBytes,
@@ -414,7 +437,7 @@ export class ExtentImage {
   }
 
   async *#frozenPages(frozen: Frozen): AsyncGenerator<readonly [number, Uint8Array]> {
-    for (const page of Float64Array.from(frozen.pages.keys()).sort()) {
+    for (const page of frozen.pages.inOrder()) {
       const bytes = frozen.pages.get(page) ?? this.#copyOf(page);
       frozen.captured.add(page);
       if (this.#memory !== undefined) frozen.pages.set(page, undefined);
@@ -433,19 +456,12 @@ export class ExtentImage {
     const tail = this.#tail();
     this.#frozen = undefined;
     this.#stored ??= stored;
+    this.#report();
+    for (const resolve of this.#checkpointed.splice(0)) resolve();
     if (frozen === undefined || this.#memory !== undefined) return;
     this.#epoch++;
-    this.#noteArrived(frozen);
+    this.#loading?.written(frozen.cutPage, frozen.pages);
     this.#keepTail(tail);
-  }
-
-  #noteArrived(frozen: Frozen): void {
-    const arriving = this.#arriving;
-    if (arriving === undefined) return;
-    arriving.cutPage = Math.min(arriving.cutPage, frozen.cutPage);
-    for (const page of arriving.pages.keys())
-      if (page >= frozen.cutPage) arriving.pages.delete(page);
-    for (const [page, bytes] of frozen.pages) arriving.pages.set(page, bytes);
   }
 
   frozenFailed(): void {
@@ -458,5 +474,7 @@ export class ExtentImage {
     }
     this.#cutPage = Math.min(this.#cutPage, frozen.cutPage);
     this.#changed = true;
+    this.#report();
+    for (const resolve of this.#checkpointed.splice(0)) resolve();
   }
 }

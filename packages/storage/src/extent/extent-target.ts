@@ -1,5 +1,5 @@
 /** One extent as the pin manager drives it (residency/pin-types.ts, `PinTarget`): into the arena, locked, and out of it again. */
-import { PinionError } from "@pinion/core";
+import { PinionError, type Clock } from "@pinion/core";
 import type { LockDenial } from "../memory/memory-door.ts";
 import type { LoadRequest, PinKey, PinTarget, Placement } from "../residency/pin-types.ts";
 import type { Arena } from "./arena.ts";
@@ -13,8 +13,10 @@ export class ExtentTarget implements PinTarget {
   /** What `load` brought; the image may have grown out of it since. */
   #memory: ArenaMemory | undefined;
   #hugePages = false;
+  readonly #breathe: () => Promise<void>;
 
-  constructor(owner: string, image: ExtentImage, arena: Arena) {
+  constructor(owner: string, image: ExtentImage, arena: Arena, clock: Clock) {
+    this.#breathe = () => new Promise((resolve) => clock.defer(resolve));
     this.owner = owner;
     this.image = image;
     this.#arena = arena;
@@ -25,7 +27,7 @@ export class ExtentTarget implements PinTarget {
   }
 
   get references(): number {
-    return this.image.references;
+    return this.image.references.count;
   }
 
   async load({ hugePages, numaNode }: LoadRequest, signal: AbortSignal): Promise<void> {
@@ -57,8 +59,8 @@ export class ExtentTarget implements PinTarget {
   }
 
   async drop(): Promise<void> {
-    const memory = this.image.demote();
-    await this.image.whenUnreferenced();
+    const memory = await this.image.retire(this.#breathe);
+    await this.image.references.whenNone();
     memory?.release();
     this.#memory = undefined;
   }

@@ -75,7 +75,7 @@ export class ExtentTurn implements ExtentAccess {
   constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget) {
     this.#image = image;
     this.#snapshot = readonly ? image.snapshot() : undefined;
-    image.refer();
+    image.references.add();
     this.readonly = readonly;
     this.#budget = budget;
     this.#length = this.#minLength = image.lengthBytes;
@@ -369,7 +369,7 @@ export class ExtentTurn implements ExtentAccess {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#image.unrefer();
+    this.#image.references.drop();
     if (this.#snapshot !== undefined) this.#image.closeSnapshot(this.#snapshot);
     this.#shadows.clear();
   }

@@ -14,10 +14,13 @@ import {
   ENTRY_BYTES,
   getEntry,
   PAGE_BYTES,
+  PageKind,
   putEntry,
   type MapRoot,
   type PageEntry,
 } from "../segment/page-entry.ts";
+import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
+import type { LiveChanges } from "../segment/live-pages.ts";
 
 const FANOUT = PAGE_BYTES / ENTRY_BYTES;
 /** 256^6 pages are 2^60 bytes. */
@@ -27,8 +30,6 @@ export const EMPTY_MAP: MapRoot = Object.freeze({ height: 0, entry: undefined })
 
 /** Brings in a node's 4,096 bytes, verified. */
 export type ReadNode = (level: number, index: number, entry: PageEntry) => Promise<Uint8Array>;
-/** Writes a node and says where it went. */
-export type WriteNode = (level: number, index: number, bytes: Uint8Array) => PageEntry;
 
 class MapNode {
   readonly bytes: Uint8Array;
@@ -206,8 +207,6 @@ export class MapWriter {
   readonly #map: PageMap;
   readonly #copies = new Map<number, MapNode>();
   #height: number;
-  /** What the copied nodes' versions were, for whoever counts what is still alive. */
-  readonly replaced: PageEntry[] = [];
 
   constructor(map: PageMap) {
     this.#map = map;
@@ -262,15 +261,27 @@ export class MapWriter {
     return true;
   }
 
-  /** Writes the copied nodes, leaves first. @returns the new root, not published yet */
-  finish(writeNode: WriteNode): MapRoot {
+  /**
+   * Writes the copied nodes, leaves first.
+   * @param breathe called between nodes; a promise lets the event loop go on
+   * @returns the new root, not published yet
+   */
+  async finish(
+    volume: number,
+    checkpoint: CheckpointWriter,
+    live: LiveChanges,
+    breathe: () => Promise<void> | undefined,
+  ): Promise<MapRoot> {
     const keys = [...this.#copies.keys()];
     let root = this.#map.root.entry;
     for (let level = 0; level < this.#height; level++) {
       const indexes = keys.filter((key) => key % 8 === level).map((key) => (key - level) / 8);
-      for (const index of indexes.sort((a, b) => a - b)) {
+      for (const index of Float64Array.from(indexes).sort()) {
         const node = this.#copies.get(keyOf(level, index)) as MapNode;
-        const entry = writeNode(level, index, node.bytes);
+        const entry = checkpoint.add({ volume, kind: PageKind.map, level, index }, node.bytes);
+        live.added(entry);
+        await checkpoint.drain();
+        await breathe();
         let before: PageEntry | undefined;
         if (level === this.#height - 1) {
           before = this.#height === this.#map.root.height ? root : undefined;
@@ -281,7 +292,7 @@ export class MapWriter {
           before = parent.get(slotOf(index));
           parent.set(slotOf(index), entry);
         }
-        if (before !== undefined) this.replaced.push(before);
+        if (before !== undefined) live.replaced(before);
       }
     }
     return { height: this.#height, entry: root };

@@ -7,6 +7,7 @@
  */
 import { PageKind, type PageEntry } from "../segment/page-entry.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
+import { LiveChanges } from "../segment/live-pages.ts";
 import { MapWriter } from "./page-map.ts";
 import type { Volume, VolumeChange } from "./volume.ts";
 
@@ -17,8 +18,7 @@ export class PagesWriter {
   readonly #map: MapWriter;
   readonly #checkpoint: CheckpointWriter;
   readonly #breathe: Breathe;
-  readonly #added: PageEntry[] = [];
-  readonly #replaced: PageEntry[] = [];
+  readonly #live = new LiveChanges();
 
   /** @param breathe called between pages; a promise lets the event loop go on */
   constructor(volume: Volume, checkpoint: CheckpointWriter, breathe: Breathe) {
@@ -63,18 +63,10 @@ export class PagesWriter {
   }
 
   /** Places the map. */
-  finish(): VolumeChange {
+  async finish(): Promise<VolumeChange> {
     const { id } = this.#volume;
-    const map = this.#map.finish((level, index, bytes) => {
-      const entry = this.#checkpoint.add({ volume: id, kind: PageKind.map, level, index }, bytes);
-      this.#added.push(entry);
-      return entry;
-    });
-    return {
-      root: { volume: id, map, pageCount: 0, treeRoot: 0 },
-      added: this.#added,
-      replaced: [...this.#replaced, ...this.#map.replaced],
-    };
+    const map = await this.#map.finish(id, this.#checkpoint, this.#live, this.#breathe);
+    return { root: { volume: id, map, pageCount: 0, treeRoot: 0 }, live: this.#live };
   }
 
   /** From now on readers see it: the checkpoint is durable. */
@@ -85,7 +77,7 @@ export class PagesWriter {
 
   #set(page: number, entry: PageEntry | undefined): void {
     const before = this.#map.set(page, entry);
-    if (before !== undefined) this.#replaced.push(before);
-    if (entry !== undefined) this.#added.push(entry);
+    if (before !== undefined) this.#live.replaced(before);
+    if (entry !== undefined) this.#live.added(entry);
   }
 }

@@ -10,6 +10,7 @@
 import { assert } from "@pinion/core";
 import type { VolumeRoot } from "../segment/batch-format.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
+import { LiveChanges } from "../segment/live-pages.ts";
 import {
   PAGE_BYTES,
   CHECK_BYTES,
@@ -210,8 +211,7 @@ export class Volume {
 /** What a finished writer has changed, for whoever counts live pages. */
 export interface VolumeChange {
   readonly root: VolumeRoot;
-  readonly added: readonly PageEntry[];
-  readonly replaced: readonly PageEntry[];
+  readonly live: LiveChanges;
 }
 
 /** Pages on their way into the next checkpoint of a volume (V2). */
@@ -286,8 +286,7 @@ export class VolumeWriter {
     checkpoint: CheckpointWriter,
     breathe: () => Promise<void> | undefined,
   ): Promise<VolumeChange> {
-    const added: PageEntry[] = [];
-    const replaced: PageEntry[] = [];
+    const live = new LiveChanges();
     const { id } = this.#volume;
     // A typed array sorts numbers without a comparator: ten times as fast, and this holds the loop.
     for (const page of Float64Array.from(this.#pages.keys()).sort()) {
@@ -296,19 +295,14 @@ export class VolumeWriter {
       const entry =
         bytes && checkpoint.add({ volume: id, kind: PageKind.data, level: 0, index: page }, bytes);
       const before = this.#map.set(page, entry);
-      if (entry !== undefined) added.push(entry);
-      if (before !== undefined) replaced.push(before);
+      if (entry !== undefined) live.added(entry);
+      if (before !== undefined) live.replaced(before);
       await checkpoint.drain();
       await breathe();
     }
-    const map = this.#map.finish((level, index, bytes) => {
-      const entry = checkpoint.add({ volume: id, kind: PageKind.map, level, index }, bytes);
-      added.push(entry);
-      return entry;
-    });
-    replaced.push(...this.#map.replaced);
+    const map = await this.#map.finish(id, checkpoint, live, breathe);
     const root = { volume: id, map, pageCount: this.#pageCount, treeRoot: this.treeRoot };
-    return { root, added, replaced };
+    return { root, live };
   }
 
   /** From now on readers see it: the checkpoint is durable. */

@@ -40,12 +40,17 @@ export interface PlannedPart {
   root: Pick<RootRecord, "volumes" | "live"> | undefined;
 }
 
-export function encodePart(part: PlannedPart, generation: number): Uint8Array {
+const rootPagesIn = ({ root }: PlannedPart): number =>
+  root === undefined ? 0 : rootPagesOf(root.volumes.length, root.live.size);
+
+const bytesOfPart = (part: PlannedPart): number =>
+  (1 + part.contents.length + rootPagesIn(part)) * PAGE_BYTES;
+
+/** @param bytes zeros, or what may be overwritten: as many as `bytesOfPart` */
+function encodePart(part: PlannedPart, generation: number, bytes: Uint8Array): void {
   const { checkpoint, sequence, place, listed, contents, root } = part;
-  const rootPages = root === undefined ? 0 : rootPagesOf(root.volumes.length, root.live.size);
   const rootAt = 1 + contents.length;
-  const bytes = new Uint8Array((rootAt + rootPages) * PAGE_BYTES);
-  const header = { checkpoint, sequence, rootPages, pages: listed };
+  const header = { checkpoint, sequence, rootPages: rootPagesIn(part), pages: listed };
   bytes.set(encodePartHeader(header, generation, place.page));
   for (let i = 0; i < contents.length; i++)
     bytes.set(contents[i] as Uint8Array, (1 + i) * PAGE_BYTES);
@@ -53,11 +58,23 @@ export function encodePart(part: PlannedPart, generation: number): Uint8Array {
     const record = { checkpoint, sequence, ...root };
     bytes.set(encodeRootRecord(record, generation, place.page + rootAt), rootAt * PAGE_BYTES);
   }
-  return bytes;
 }
 
+/** Full parts that follow each other in a segment: one write. */
+interface Batch {
+  readonly place: Place;
+  readonly bytes: Uint8Array;
+  byteCount: number;
+}
+
+/** An event loop that is busy comes back only so often, and each time the disk gets this much more to do: 4 MiB. */
+const BATCH_BYTES = 4 * 1024 * 1024;
+
 export interface WriterPorts {
-  write(part: PlannedPart): Promise<void>;
+  /** Makes the segment if it is not there. @returns its generation */
+  open(segment: number): Promise<number>;
+  /** One at a time. @param isRoot with the root record, after everything else: durable once this resolves, as is all that was written before */
+  write(place: Place, bytes: Uint8Array, isRoot: boolean): Promise<void>;
   /** @param place of the part with the root record */
   finished(place: Place, next: Place, root: RootRecord): void;
   /** It has failed, and may be whole all the same: the next keeps away from its place and its numbers (G2). */
@@ -70,14 +87,21 @@ export class CheckpointWriter {
   readonly #checkpoint: CheckpointId;
   readonly #ports: WriterPorts;
   readonly #segmentPages: number;
+  readonly #batchBytes: number;
   #part: PlannedPart;
   readonly #full: PlannedPart[] = [];
+  #batch: Batch | undefined;
+  /** The write that is under way, or was the last. */
+  #writing: Promise<void> = Promise.resolve();
+  /** Its memory, for the next batch but one. */
+  #spare: Uint8Array | undefined;
   #pages = 0;
 
   constructor(checkpoint: CheckpointId, place: Place, segmentPages: number, ports: WriterPorts) {
     this.#checkpoint = checkpoint;
     this.#ports = ports;
     this.#segmentPages = segmentPages;
+    this.#batchBytes = Math.min(BATCH_BYTES, segmentPages * PAGE_BYTES);
     this.#part = this.#newPart(checkpoint.first, place);
   }
 
@@ -104,11 +128,50 @@ export class CheckpointWriter {
     return { segment, page, birth, checksum };
   }
 
-  /** Writes the parts that are full, so that they need not stay in memory. They count for nothing yet. */
+  /**
+   * Takes the parts that are full into the next write, and begins that when there is enough: two batches in memory, one of them on its
+   * way to the disk. What is written counts for nothing yet. @throws `disk-full`, `io-error`
+   */
   async drain(): Promise<void> {
     for (let part = this.#full.shift(); part !== undefined; part = this.#full.shift()) {
-      await this.#ports.write(part);
+      const generation = await this.#ports.open(part.place.segment);
+      const byteCount = bytesOfPart(part);
+      if (!this.#fits(part.place, byteCount)) await this.#writeBatch();
+      this.#batch ??= {
+        place: part.place,
+        bytes: this.#spare ?? new Uint8Array(this.#batchBytes),
+        byteCount: 0,
+      };
+      this.#spare = undefined;
+      const batch = this.#batch;
+      const into = batch.bytes.subarray(batch.byteCount, batch.byteCount + byteCount);
+      encodePart(part, generation, into);
+      batch.byteCount += byteCount;
     }
+  }
+
+  #fits({ segment, page }: Place, byteCount: number): boolean {
+    const batch = this.#batch;
+    if (batch === undefined) return true;
+    return (
+      segment === batch.place.segment &&
+      page === batch.place.page + batch.byteCount / PAGE_BYTES &&
+      batch.byteCount + byteCount <= this.#batchBytes
+    );
+  }
+
+  /** Begins to write what was collected, once the write before is done. */
+  async #writeBatch(): Promise<void> {
+    const batch = this.#batch;
+    if (batch === undefined) return;
+    await this.#writing;
+    this.#batch = undefined;
+    const { place, bytes, byteCount } = batch;
+    this.#writing = this.#ports.write(place, bytes.subarray(0, byteCount), false).then(() => {
+      this.#spare = bytes;
+    });
+    // Whoever waits for it is told.
+    this.#writing.catch(() => {});
   }
 
   /** Writes what is left and the root record. Once resolved, the checkpoint is durable. @throws `disk-full`, `io-error`: it is given up then */
@@ -124,8 +187,13 @@ export class CheckpointWriter {
     const { checkpoint, sequence, place } = part;
     try {
       await this.drain();
+      await this.#writeBatch();
+      await this.#writing;
+      const generation = await this.#ports.open(place.segment);
+      const bytes = new Uint8Array(bytesOfPart(part));
+      encodePart(part, generation, bytes);
       try {
-        await this.#ports.write(part);
+        await this.#ports.write(place, bytes, true);
       } catch (e) {
         this.#ports.doubtful(place.segment, sequence);
         throw e;
@@ -135,11 +203,13 @@ export class CheckpointWriter {
       this.#ports.finished(place, next, root);
       return root;
     } finally {
-      this.#ports.ended();
+      await this.abandon();
     }
   }
 
-  abandon(): void {
+  /** Nothing of it is written any more once this resolves. */
+  async abandon(): Promise<void> {
+    await this.#writing.catch(() => {});
     this.#ports.ended();
   }
 

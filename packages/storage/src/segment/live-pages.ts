@@ -13,6 +13,31 @@ const LIVE_SHARE_MIN = 0.75;
 /** A segment with more live pages than this share is not worth it. */
 const VICTIM_SHARE_MAX = 0.9;
 
+/** What a checkpoint changes in the counts: a number for each segment, however many pages there are. */
+export class LiveChanges {
+  readonly #pages = new Map<number, number>();
+
+  added({ segment }: PageEntry): void {
+    this.#add(segment, 1);
+  }
+
+  replaced({ segment }: PageEntry): void {
+    this.#add(segment, -1);
+  }
+
+  addAll(others: LiveChanges): void {
+    for (const [segment, pages] of others.#pages) this.#add(segment, pages);
+  }
+
+  [Symbol.iterator](): IterableIterator<[segment: number, pages: number]> {
+    return this.#pages[Symbol.iterator]();
+  }
+
+  #add(segment: number, pages: number): void {
+    this.#pages.set(segment, (this.#pages.get(segment) ?? 0) + pages);
+  }
+}
+
 export class LivePages {
   readonly #segmentPages: number;
   readonly #live: Map<number, number>;
@@ -30,10 +55,9 @@ export class LivePages {
   }
 
   /** As they will be once a checkpoint counts. */
-  with(added: readonly PageEntry[], replaced: readonly PageEntry[]): LivePages {
+  with(changes: LiveChanges): LivePages {
     const next = new LivePages(this.#segmentPages, this.#live);
-    for (const entry of added) next.#add(entry.segment, 1);
-    for (const entry of replaced) next.#add(entry.segment, -1);
+    for (const [segment, pages] of changes) next.#add(segment, pages);
     return next;
   }
 

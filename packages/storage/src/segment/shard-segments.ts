@@ -31,13 +31,7 @@ import {
   type FoundPart,
   type OpenSegment,
 } from "./checkpoint-search.ts";
-import {
-  CheckpointWriter,
-  encodePart,
-  placeFrom,
-  type Place,
-  type PlannedPart,
-} from "./checkpoint-writer.ts";
+import { CheckpointWriter, placeFrom, type Place } from "./checkpoint-writer.ts";
 import {
   decodeSegmentFileHeader,
   encodeSegmentFileHeader,
@@ -157,7 +151,8 @@ export class ShardSegments {
       first: this.#sequence,
     };
     return new CheckpointWriter(checkpoint, this.#next, this.#segmentPages, {
-      write: (part) => this.#write(part),
+      open: async (id) => (this.#open.get(id) ?? (await this.#create(id))).generation,
+      write: (place, bytes, isRoot) => this.#write(place, bytes, isRoot),
       finished: (place, next, root) => {
         this.#next = next;
         this.#rootPlace = place;
@@ -226,18 +221,17 @@ export class ShardSegments {
 
   // ---------------------------------------------------------------- writing
 
-  async #write(part: PlannedPart): Promise<void> {
-    const { place, root } = part;
-    const segment = this.#open.get(place.segment) ?? (await this.#create(place.segment));
-    if (root !== undefined) {
+  async #write(place: Place, bytes: Uint8Array, isRoot: boolean): Promise<void> {
+    const segment = this.#open.get(place.segment);
+    assert(segment !== undefined, "a checkpoint is written to a segment that is not there");
+    if (isRoot) {
       this.#unsynced.delete(segment);
       for (const earlier of this.#unsynced) await earlier.file.sync();
       this.#unsynced.clear();
       if (this.#namesUnsynced) await this.#options.disk.syncDir(this.#options.dir);
       this.#namesUnsynced = false;
     } else this.#unsynced.add(segment);
-    const bytes = encodePart(part, segment.generation);
-    await segment.file.write(place.page * PAGE_BYTES, bytes, { sync: root !== undefined });
+    await segment.file.write(place.page * PAGE_BYTES, bytes, { sync: isRoot });
   }
 
   async #create(id: number): Promise<OpenSegment> {

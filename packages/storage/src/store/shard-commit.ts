@@ -11,7 +11,7 @@ import { firstPageBelow } from "../page/page-map.ts";
 import { PagesWriter } from "../page/pages-writer.ts";
 import { VolumeWriter, type Volume, type VolumeChange } from "../page/volume.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
-import type { LivePages } from "../segment/live-pages.ts";
+import { LiveChanges, type LivePages } from "../segment/live-pages.ts";
 import { PageKind, type PageEntry, type PageName } from "../segment/page-entry.ts";
 import type { ShardSegments } from "../segment/shard-segments.ts";
 import { encodeVolume, type OpenVolumes } from "./open-volumes.ts";
@@ -19,8 +19,14 @@ import { DIRECTORY_VOLUME, placeOf, VOLUMES_TABLE, volumeKey } from "./places.ts
 import { sortSliced } from "./sliced-sort.ts";
 
 const CLEANED_PAGES_MIN = 256;
-/** How long a commit may hold the event loop. */
+/** How long a commit may hold the event loop that has nothing else to do. */
 const SLICE_MS = 0.5;
+/**
+ * Of the time that others have held it meanwhile, as much again: without that, a host whose turns take 100 ms each would do half a
+ * millisecond of its checkpoint in between, and its log would grow without end.
+ */
+const SLICE_SHARE = 0.25;
+const SLICE_MS_MAX = 25;
 /** Between two looks at the clock. */
 const STEPS_PER_LOOK = 8;
 
@@ -72,7 +78,8 @@ export class ShardCommit {
   readonly #sequence: number;
   readonly #held: Volume[] = [];
   readonly #placed: PlacedVolume[] = [];
-  readonly #goneEntries: PageEntry[] = [];
+  /** Of volumes that are removed. */
+  readonly #gone = new LiveChanges();
   #cleaned = 0;
 
   constructor(ports: CommitPorts) {
@@ -115,13 +122,13 @@ export class ShardCommit {
         this.#cleaned++;
       }
       root = await tree.place(checkpoint, this.#breathe);
-      const changes = [...this.#placed.map(({ change }) => change), root];
-      next = live.with(
-        changes.flatMap(({ added }) => added),
-        [...this.#goneEntries, ...changes.flatMap(({ replaced }) => replaced)],
-      );
+      const changes = new LiveChanges();
+      for (const { change } of this.#placed) changes.addAll(change.live);
+      changes.addAll(root.live);
+      changes.addAll(this.#gone);
+      next = live.with(changes);
     } catch (e) {
-      checkpoint.abandon();
+      await checkpoint.abandon();
       this.#releaseAll();
       throw e;
     }
@@ -159,7 +166,7 @@ export class ShardCommit {
       else if (!(await writer.rewrite(name.index, entry))) continue;
       this.#cleaned++;
     }
-    this.#placed.push({ volume, writer, change: writer.finish() });
+    this.#placed.push({ volume, writer, change: await writer.finish() });
   }
 
   /** Its pages are dead with this checkpoint. */
@@ -167,9 +174,9 @@ export class ShardCommit {
     const volume = await this.#ports.volumes.hold(id);
     if (volume !== undefined) {
       this.#held.push(volume);
-      const pages = volume.map.entries(0, (node) => this.#goneEntries.push(node));
+      const pages = volume.map.entries(0, (node) => this.#gone.replaced(node));
       for await (const [, entry] of pages) {
-        this.#goneEntries.push(entry);
+        this.#gone.replaced(entry);
         await this.#breathe();
       }
     }
@@ -225,9 +232,12 @@ function breather(clock: Clock): () => Promise<void> | undefined {
   let steps = 0;
   return () => {
     if (++steps % STEPS_PER_LOOK !== 0 || clock.nowMs() < endMs) return undefined;
+    const leftMs = clock.nowMs();
     return new Promise<void>((resolve) =>
       clock.defer(() => {
-        endMs = clock.nowMs() + SLICE_MS;
+        const nowMs = clock.nowMs();
+        const shareMs = Math.min(SLICE_MS_MAX, (nowMs - leftMs) * SLICE_SHARE);
+        endMs = nowMs + Math.max(SLICE_MS, shareMs);
         resolve();
       }),
     );
