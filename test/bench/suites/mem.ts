@@ -7,10 +7,11 @@
  *                  in anonymous memory and loads go past the page cache, so there is no cache that cannot be dropped to add.
  * vmas             mappings that a full budget of extents of 64 KiB to 8 MiB adds, after half of them went and others came, four times.
  * spawn            how long `child_process.spawn` holds the event loop with the budget pinned: the median of 20, `p99` the worst. The floor is a
- *                  process without any.
+ *                  process with nothing pinned.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { fileURLToPath } from "node:url";
 import { closeSync, constants, openSync, read, writeSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -42,7 +43,6 @@ import {
 const MIB = 2 ** 20;
 const STATE_BYTES = 64 * MIB;
 const ROWS_PER_CALL = 1_000_000;
-const SPAWNS = 20;
 const readAsync = promisify(read);
 
 const Large = defineActor("large", {
@@ -242,51 +242,26 @@ function vmas({ scale }: BenchContext): BenchCase {
   };
 }
 
-/** The same in a process that has nothing but Node. */
-async function spawnElsewhere(): Promise<Measurement> {
-  const program = `
-    const { spawn } = require("node:child_process");
-    (async () => {
-      const times = [];
-      for (let i = 0; i < ${SPAWNS}; i++) {
-        const startMs = performance.now();
-        const child = spawn("/bin/true", { stdio: "ignore" });
-        times.push(performance.now() - startMs);
-        await new Promise((resolve) => child.on("exit", resolve));
-      }
-      console.log(JSON.stringify(times));
-    })();`;
-  const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+/** In a process of its own: what else this one has in memory would count. */
+async function spawnTimes(pinnedBytes: number): Promise<Measurement> {
+  const program = fileURLToPath(new URL("../spawn-process.ts", import.meta.url));
+  const args = ["--conditions=source", program, String(pinnedBytes)];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
   let text = "";
   child.stdout.setEncoding("utf8").on("data", (part: string) => (text += part));
   await once(child, "close");
-  return { value: median(JSON.parse(text) as number[]) };
+  const times = JSON.parse(text) as number[];
+  return { value: median(times), p50: median(times), p99: Math.max(...times) };
 }
 
 function spawning({ scale }: BenchContext): BenchCase {
   const budgetBytes = Math.round(4096 * scale) * MIB;
-  let arena: Arena | undefined;
-  const subject = async (): Promise<Measurement> => {
-    const times: number[] = [];
-    for (let i = 0; i < SPAWNS; i++) {
-      const startMs = performance.now();
-      const child = spawn("/bin/true", { stdio: "ignore" });
-      times.push(performance.now() - startMs);
-      await once(child, "exit");
-    }
-    return { value: median(times), p50: median(times), p99: Math.max(...times) };
-  };
   return {
     name: "spawn",
     unit: "ms",
     better: "lower",
-    setUp: async () => {
-      arena = new Arena(memoryDoor());
-      await fill(arena, budgetBytes, () => 256 * MIB);
-      return async () => arena?.close();
-    },
-    subject,
-    floor: spawnElsewhere,
+    subject: () => spawnTimes(budgetBytes),
+    floor: () => spawnTimes(0),
   };
 }
 

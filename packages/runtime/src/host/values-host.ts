@@ -4,7 +4,7 @@
  */
 import { getHeapStatistics } from "node:v8";
 import { Client, resolveClientOptions } from "@pinion/client";
-import { PinionError, systemClock } from "@pinion/core";
+import { assert, PinionError, systemClock } from "@pinion/core";
 import type { ActorDefinition } from "../definition/define-actor.ts";
 import { LOOPBACK_ADDRESS, LoopbackConnector } from "../gateway/index.ts";
 import { ClosedSignal } from "./closed-signal.ts";
@@ -74,7 +74,8 @@ class ValuesHost implements Host {
       (error) => logger.error("health and metrics are not served any more", error),
     );
     this.#control = control;
-    this.#adminEndpoint = await control.start({
+    // Both take a few hundred milliseconds, most of them to load code; on two cores side by side.
+    const controlStarts = control.start({
       facts: this.#base.facts(),
       degraded,
       admin: settings.admin,
@@ -83,9 +84,14 @@ class ValuesHost implements Host {
       logFormat: settings.logFormat,
     });
     const spec = this.#base.workerSpec(0, this.#board);
-    this.#running = await runWorker(spec, definitions, this.#heartbeat, (error) =>
+    const workerStarts = runWorker(spec, definitions, this.#heartbeat, (error) =>
       this.#onFailure(error),
-    );
+    ).then((running) => (this.#running = running));
+    // What was begun is over before its failure is told: whoever cleans up must find all of it.
+    await Promise.allSettled([controlStarts, workerStarts]);
+    this.#adminEndpoint = await controlStarts;
+    await workerStarts;
+    assert(this.#running !== undefined, "a worker has started");
     const { open } = this.#running;
     this.#client = await this.#openClient(open);
     await control.update({ state: "up" }, this.endpoints);

@@ -28,7 +28,9 @@ export class SlotTable {
   constructor(slots: number) {
     this.#keys = new Float64Array(slots);
     this.#index = new KeyIndex(this.#keys);
-    this.#older = Int32Array.from({ length: slots }, (_, i) => (i + 1 < slots ? i + 1 : NO_SLOT));
+    // By hand: `from` takes 60 ms for a million slots, and a host that starts has better things to do.
+    this.#older = new Int32Array(slots);
+    for (let i = 0; i < slots; i++) this.#older[i] = i + 1 < slots ? i + 1 : NO_SLOT;
     this.#newer = new Int32Array(slots);
     this.#list = new Uint8Array(slots).fill(FREE);
     this.marks = new Uint8Array(slots);
