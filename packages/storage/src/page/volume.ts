@@ -4,7 +4,7 @@
  *
  * V1 published pages do not change; who has read one may keep it.
  * V2 a writer that is given up leaves no trace.
- * V3 pages in memory are bounded by `cachedPagesMax`: the least recently used go.
+ * V3 pages in memory are bounded by `cachedPagesMax` (page-cache.ts).
  * V4 `version` grows with every publish. Who follows references over several pages and finds it changed starts again.
  */
 import { assert } from "@pinion/core";
@@ -19,6 +19,7 @@ import {
   type PageEntry,
   type PageName,
 } from "../segment/page-entry.ts";
+import { PageCache } from "./page-cache.ts";
 import { EMPTY_MAP, MapWriter, PageMap } from "./page-map.ts";
 
 /** As deep as the pool reads ahead at most. */
@@ -57,16 +58,14 @@ export class Volume {
   readonly id: number;
   readonly map: PageMap;
   readonly #segments: PageReader;
-  readonly #cachedPagesMax: number;
-  /** Least recently used first. */
-  readonly #cache = new Map<number, Uint8Array>();
+  readonly #cache: PageCache;
   #pageCount: number;
   #treeRoot: number;
 
   constructor({ segments, volume, root, cachedPagesMax }: VolumeOptions) {
     this.id = volume;
     this.#segments = segments;
-    this.#cachedPagesMax = cachedPagesMax;
+    this.#cache = new PageCache(cachedPagesMax);
     this.#pageCount = root?.pageCount ?? 1;
     this.#treeRoot = root?.treeRoot ?? 0;
     this.map = new PageMap(
@@ -90,7 +89,7 @@ export class Volume {
 
   /** A published page if it can be had without waiting. */
   peek(page: number): Uint8Array | undefined {
-    const cached = this.#cached(page);
+    const cached = this.#cache.get(page);
     if (cached !== undefined) return cached;
     const entry = this.map.peek(page);
     return entry && this.#segments.peek?.(entry);
@@ -107,7 +106,7 @@ export class Volume {
 
   /** A published page; undefined if there is none. @throws `corruption`, `io-error` */
   async read(page: number): Promise<Uint8Array | undefined> {
-    const cached = this.#cached(page);
+    const cached = this.#cache.get(page);
     if (cached !== undefined) return cached;
     for (;;) {
       const version = this.version;
@@ -123,7 +122,7 @@ export class Volume {
         throw e;
       }
       if (this.version !== version) continue;
-      this.#keep(page, bytes);
+      this.#cache.keep(page, bytes);
       return bytes;
     }
   }
@@ -174,25 +173,6 @@ export class Volume {
     end(to);
   }
 
-  #cached(page: number): Uint8Array | undefined {
-    const bytes = this.#cache.get(page);
-    if (bytes !== undefined) {
-      this.#cache.delete(page);
-      this.#cache.set(page, bytes);
-    }
-    return bytes;
-  }
-
-  #keep(page: number, bytes: Uint8Array): void {
-    this.#cache.delete(page);
-    this.#cache.set(page, bytes);
-    if (this.#cache.size <= this.#cachedPagesMax) return;
-    for (const oldest of this.#cache.keys()) {
-      this.#cache.delete(oldest);
-      if (this.#cache.size <= this.#cachedPagesMax) return;
-    }
-  }
-
   #name(kind: PageName["kind"], level: number, index: number): PageName {
     return { volume: this.id, kind, level, index };
   }
@@ -203,7 +183,7 @@ export class Volume {
     this.#treeRoot = root.treeRoot;
     for (const [page, bytes] of pages) {
       if (bytes === undefined) this.#cache.delete(page);
-      else this.#keep(page, bytes);
+      else this.#cache.keep(page, bytes);
     }
   }
 }

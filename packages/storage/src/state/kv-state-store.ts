@@ -4,7 +4,7 @@
  * I1 a checkpoint is one commit of the key-value store: all of it is there or none (StateStore I1).
  * I2 the due index and the reminders it points at change in the same commit, so they never disagree.
  * I3 checkpoints run one after the other, each seeing what the one before left.
- * I4 encoding yields to the event loop after every slice: a checkpoint of any size holds it up for about a millisecond at a
+ * I4 encoding yields to the event loop after every slice: a checkpoint of any size holds it up for about half a millisecond at a
  *    time.
  * I5 damage to one actor's values is an error of that actor alone.
  */
@@ -41,7 +41,7 @@ const FORMAT = 1;
 export const STATE_BYTES_MAX = 1 << 20;
 const PAGE_ENTRIES = 1_000;
 /** After so many entries, or so many bytes, a checkpoint lets the event loop go on. */
-const SLICE_ENTRIES = 128;
+const SLICE_ENTRIES = 32;
 const SLICE_BYTES = 1 << 20;
 
 export interface KvStateStoreOptions {

@@ -27,8 +27,6 @@ const SLICE_MS = 0.5;
  */
 const SLICE_SHARE = 0.25;
 const SLICE_MS_MAX = 25;
-/** Between two looks at the clock. */
-const STEPS_PER_LOOK = 8;
 
 type Pages = Iterable<readonly [number, Uint8Array]> | AsyncIterable<readonly [number, Uint8Array]>;
 
@@ -229,10 +227,9 @@ async function refersTo(
 
 function breather(clock: Clock): () => Promise<void> | undefined {
   let endMs = clock.nowMs() + SLICE_MS;
-  let steps = 0;
   return () => {
-    if (++steps % STEPS_PER_LOOK !== 0 || clock.nowMs() < endMs) return undefined;
     const leftMs = clock.nowMs();
+    if (leftMs < endMs) return undefined;
     return new Promise<void>((resolve) =>
       clock.defer(() => {
         const nowMs = clock.nowMs();
