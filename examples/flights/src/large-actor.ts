@@ -20,6 +20,7 @@ const ROW_BYTES = 8;
 /** While it is filled: log, checkpoint, and pages that are written anew. */
 const DISK_PER_BYTE = 3;
 const BYTES_MIN = 16 * MIB;
+const PORTABLE_BYTES = 256 * MIB;
 const SCANS = 4;
 const POLL_MS = 50;
 
@@ -65,8 +66,9 @@ class LargeActor {
   }
 
   async show(dir: string, wantedBytes: number): Promise<void> {
-    const { memory } = await this.#ask<PinsAnswer>("pins");
-    const { bytes, because } = await sizeThatFits(wantedBytes, memory.pinBytes, dir);
+    const { memory, workers } = await this.#ask<PinsAnswer>("pins");
+    const isNative = workers.every(({ door }) => door === "addon");
+    const { bytes, because } = await sizeThatFits(wantedBytes, memory.pinBytes, isNative, dir);
     say(
       `\n${paint("bold", `One actor with ${size(bytes)} of state`)}, on a host whose JavaScript heap is limited to ${size(HEAP_BYTES)}` +
         (because === undefined ? "" : `\n  ${paint("yellow", because)}`),
@@ -147,12 +149,18 @@ class LargeActor {
 async function sizeThatFits(
   wantedBytes: number,
   pinBytes: number,
+  isNative: boolean,
   dir: string,
 ): Promise<{ bytes: number; because: string | undefined }> {
   const { bavail, bsize } = await statfs(dir);
   const freeBytes = bavail * bsize;
   const fits = (bytes: number): boolean =>
     bytes * 1.1 <= pinBytes && bytes * DISK_PER_BYTE <= freeBytes;
+  if (!isNative && wantedBytes > PORTABLE_BYTES)
+    return {
+      bytes: PORTABLE_BYTES,
+      because: `less than ${size(wantedBytes)}: without the native part memory comes from JavaScript, and grows slowly`,
+    };
   let bytes = wantedBytes;
   while (!fits(bytes) && bytes / 2 >= BYTES_MIN) bytes /= 2;
   if (bytes === wantedBytes) return { bytes, because: undefined };

@@ -20,8 +20,8 @@ export const USAGE = `usage: npm start -- [--seconds N] [--in-flight N] [--data-
   --seconds N      how long to stream, 1 to 3600 (20); the host is killed half-way
   --in-flight N    calls under way at a time, 1 to 4096 (256)
   --data-dir DIR   where the host keeps its data (PINION_DATA_DIR, or .pinion in the repository)
-  --state SIZE     state of the one large actor at the end, 16MiB to 8GiB (256MiB), or 0 for none; less if the
-                   machine has not got the memory or the disk. More than 1GiB is not filled reliably yet.
+  --state SIZE     state of the one large actor at the end, 16MiB to 8GiB (2GiB), or 0 for none; less if the
+                   machine has not got the memory or the disk, or nothing can be pinned
   --fault KIND     loses one record or sends one twice on purpose: the check at the end must fail`;
 
 export const DEFAULT_DATA_DIR = join(import.meta.dirname, "..", "..", "..", ".pinion");
@@ -38,7 +38,7 @@ export function readOptions(argv: readonly string[], env: NodeJS.ProcessEnv): De
     inFlight: Math.floor(number("--in-flight", values["in-flight"] ?? "256", 1, 4096)),
     // An empty variable is an unset one.
     dataDir: values["data-dir"] ?? (env["PINION_DATA_DIR"] || DEFAULT_DATA_DIR),
-    stateBytes: stateBytesOf(values.state ?? "256MiB"),
+    stateBytes: stateBytesOf(values.state ?? "2GiB"),
     fault: fault as Fault,
   };
 }
