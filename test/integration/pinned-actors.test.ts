@@ -1,4 +1,5 @@
 /** Extents on a real host: what is pinned, what is not and why, as the actor, the admin port and the command line tell it. */
+import { readFile } from "node:fs/promises";
 import { defineActor, readonly, startHost, type Host } from "@pinion/runtime";
 import type { ActorExtentsReport, PinsAnswer, SegmentsRow } from "@pinion/runtime";
 import { column, map, memoryDoor } from "@pinion/storage";
@@ -23,6 +24,10 @@ const Meter = defineActor("meter", {
       await ctx.extents.marks.set(`at-${from}`, count);
     },
     count: readonly((ctx) => ctx.extents.values.length),
+    sum: readonly((ctx) => ctx.extents.values.sum()),
+    async touch(ctx) {
+      for (let row = 0; row < 3_000_000; row += 4_096) await ctx.extents.values.set(row, row);
+    },
     memory: readonly((ctx) => ctx.memory.stats()),
     done: readonly((ctx) => ctx.memory.accessComplete("values")),
     rest(ctx) {
@@ -176,3 +181,60 @@ describe("a host with room for 4 MiB of pins", () => {
     }
   }, 120_000);
 });
+
+interface Locked {
+  sizeBytes: number;
+  residentBytes: number;
+  lockedBytes: number;
+}
+
+/** Mappings of this process that the kernel has locked, together. */
+async function lockedMappings(): Promise<Locked> {
+  const sum = { sizeBytes: 0, residentBytes: 0, lockedBytes: 0 };
+  const smaps = await readFile("/proc/self/smaps", "utf8");
+  for (const mapping of smaps.split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)) {
+    if (!/^VmFlags:.* lo\b/m.test(mapping)) continue;
+    const bytes = (name: string): number =>
+      1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(mapping)?.[1]);
+    sum.sizeBytes += bytes("Size");
+    sum.residentBytes += bytes("Rss");
+    sum.lockedBytes += bytes("Locked");
+  }
+  return sum;
+}
+
+test("what is pinned is resident and locked whole, as the kernel sees it, and its turns wait for no page", async () => {
+  await using dir = await temporaryDir();
+  const options = { actors: [Meter], dataDir: dir.path, port: 0, adminPort: 0 } as const;
+  const rows = 4_000_000;
+  {
+    await using host = await startHost({ ...options, logLevel: "silent" });
+    for (let i = 0; i < rows; i += 500_000) await host.client.get(Meter, "a").add(500_000);
+  }
+  await using host = await startHost({ ...options, logLevel: "silent" });
+  const meter = host.client.get(Meter, "a");
+  const { lengthBytes, lockedBytes } = await meter.memory();
+  expect(lengthBytes).toBeGreaterThan(rows * 8);
+  expect(lockedBytes).toBe(canLock ? lengthBytes : 0);
+  const check = async (): Promise<void> => {
+    const { sizeBytes, residentBytes, lockedBytes: locked } = await lockedMappings();
+    expect({ residentBytes, locked }).toEqual({ residentBytes: sizeBytes, locked: sizeBytes });
+    expect(sizeBytes).toBeGreaterThanOrEqual(canLock ? lengthBytes : 0);
+  };
+  await check();
+  const { majorFaults } = memoryDoor().facts();
+  expect(await meter.sum()).toBeGreaterThan(0);
+  await meter.touch();
+  expect(await meter.sum()).toBeGreaterThan(0);
+  expect(memoryDoor().facts().majorFaults).toBe(majorFaults);
+  await check();
+  // What was checkpointed stays where it is.
+  await meter.rest();
+  await eventually("it was let go", async () => {
+    const { workers } = await ask<PinsAnswer>(host, "pins");
+    return workers[0]?.pins.length === 0 ? true : undefined;
+  });
+  expect((await lockedMappings()).lockedBytes).toBeLessThan(MIB);
+  expect(await meter.count()).toBe(rows);
+  await check();
+}, 120_000);
