@@ -15,6 +15,7 @@ import {
   SegmentStateStore,
   SimDisk,
   SimKv,
+  UnwrittenPages,
   type ActorRecord,
   type ExtentImage,
   type LoggedDelta,
@@ -30,6 +31,7 @@ const DECLARED = { a: { kind: "column", version: 1 }, b: { kind: "map", version:
 const ACTORS = Array.from({ length: 16 }, (_, i) => `default@main:soak/${i}`);
 /** About which an extent is cut rather than grown. */
 const EXTENT_BYTES = 192 * 1024;
+const UNBOUNDED = { bytesMax: Infinity, copiedBytesMax: Infinity };
 const OPERATIONS_PER_LIFE = 5_000;
 
 type Extent = ReturnType<ReturnType<ActorExtents["begin"]>["extent"]>;
@@ -109,6 +111,8 @@ class Soak {
   #loads = new Set<Promise<unknown>>();
   readonly #loading = new Set<ExtentImage>();
   #over = false;
+  #unwritten!: UnwrittenPages;
+  #stopping = false;
 
   constructor(seed: number) {
     this.#seed = seed;
@@ -143,6 +147,7 @@ class Soak {
       actor.extents?.abandon();
       actor.extents = undefined;
     }
+    this.#checkCounts(0);
     if (rng.below(10) > 0) return;
     this.#index = new SimKv({ rng: rng.fork("index") });
     report.lostIndexes++;
@@ -150,7 +155,9 @@ class Soak {
 
   async #open(): Promise<void> {
     const rng = this.#rng;
-    this.#over = false;
+    this.#over = this.#stopping = false;
+    const unwritten: UnwrittenPages = new UnwrittenPages(UNBOUNDED, () => this.#want(unwritten));
+    this.#unwritten = unwritten;
     const pool = new PagePool({ capacityBytes: POOL_PAGES * PAGE_BYTES, clock: systemClock });
     this.#store = new SegmentStateStore({
       ...(rng.below(2) === 0 ? { pool } : {}),
@@ -170,7 +177,12 @@ class Soak {
   async #activate(actor: Actor): Promise<void> {
     const stored = (await this.#store.load(SHARD, actor.name))?.lsn ?? 0;
     const missing = actor.log.filter((delta) => delta.lsn > stored);
-    const owner = { store: this.#store, shard: SHARD, actor: actor.name };
+    const owner = {
+      store: this.#store,
+      shard: SHARD,
+      actor: actor.name,
+      unwritten: this.#unwritten,
+    };
     actor.extents = await ActorExtents.open(owner, DECLARED, missing);
     const turn = actor.extents.begin(true);
     for (const name of NAMES) {
@@ -199,6 +211,30 @@ class Soak {
       }
     }
     await this.#turn(actor);
+    this.#checkCounts(undefined);
+  }
+
+  /** An extent that leaves memory waits for a checkpoint. */
+  #want(life: UnwrittenPages): void {
+    setImmediate(() => {
+      if (this.#unwritten !== life || this.#over || this.#stopping) return;
+      if (this.#checkpoint === undefined) this.#begin();
+      else void this.#checkpoint.catch(() => {}).then(() => this.#want(life));
+    });
+  }
+
+  /** @param pages that must wait for a checkpoint; undefined: as many as the extents say */
+  #checkCounts(pages: number | undefined): void {
+    const { bytes, copiedBytes } = this.#unwritten;
+    let dirtyPages = 0;
+    for (const { extents } of this.#actors)
+      for (const image of extents?.images ?? []) dirtyPages += image.dirtyPages;
+    const isKnown = pages !== undefined || this.#checkpoint === undefined;
+    const isRight = !isKnown || bytes === (pages ?? dirtyPages) * PAGE_BYTES;
+    if (isRight && copiedBytes >= 0 && copiedBytes <= bytes) return;
+    throw this.#wrong(
+      `${bytes} bytes are counted as changed, ${copiedBytes} as copied; ${dirtyPages} pages are`,
+    );
   }
 
   async #turn(actor: Actor): Promise<void> {
@@ -255,7 +291,7 @@ class Soak {
     if (extents === undefined || image === undefined || this.#loading.has(image)) return;
     this.#loading.add(image);
     const moved = image.resident
-      ? image.retire(nextTurn).then(async (memory) => {
+      ? image.retire(nextTurn, 2).then(async (memory) => {
           await image.references.whenNone();
           memory?.release();
         })
@@ -316,6 +352,8 @@ class Soak {
   async #stop(): Promise<void> {
     await this.#checkpoint;
     await Promise.all(this.#loads);
+    this.#stopping = true;
+    await this.#checkpoint;
     while (
       this.#durable < this.#at ||
       this.#actors.some(({ extents }) => extents?.isClean === false)

@@ -5,6 +5,7 @@
  *
  * write-bytes  B for each random page of 4 KiB, 1 % of a volume of 64 Ki pages (in LMDB: values) changed at a time.
  * space        bytes of files for each live byte, after a volume was overwritten ten times at random.
+ * open-volumes a shard with 10 GiB in one volume, from its files to its first page; its floor: with 1 GiB.
  * open         a host with 100,000 actors until it serves, one shard of which has a change that no checkpoint holds; its floor: with 1,000.
  */
 import { cp, mkdir, readdir, rm, stat } from "node:fs/promises";
@@ -33,6 +34,7 @@ const BATCH = 20_000;
 const SHARD = shardId(1);
 const PAGE_BYTES = 4_096;
 const PAGES = 65_536;
+const GIB_PAGES = 262_144;
 const SEGMENT_PAGES = 16_384;
 const VOLUME = 2;
 const OVERWRITES = 10;
@@ -86,6 +88,7 @@ export const suite: BenchSuite = {
     writeBytes(context, "lmdb"),
     space(context),
     open(context),
+    openVolumes(context),
   ],
 };
 
@@ -107,13 +110,18 @@ async function openKv(dir: string, kind: Kind, segmentPages = SEGMENT_PAGES): Pr
   return kind === "lmdb" ? LmdbKv.open(join(dir, "state.mdb")) : openShard(dir, segmentPages);
 }
 
-function openShard(dir: string, segmentPages: number): Promise<ShardStore> {
+function openShard(
+  dir: string,
+  segmentPages: number,
+  durable?: ShardStore["newest"],
+): Promise<ShardStore> {
   const rng = seededRng(7);
   return ShardStore.open({
     disk: new RealDisk(),
     dir: join(dir, "segments"),
     newGeneration: () => rng.below(2 ** 31),
     segmentPages,
+    ...(durable === undefined ? {} : { durable }),
   });
 }
 
@@ -305,5 +313,53 @@ function open({ dir, scale }: BenchContext): BenchCase {
       },
     ),
     floor: async () => ({ value: await opened(OPENED.few) }),
+  };
+}
+
+/** Of one content: what is opened is not looked at. @returns its superblock */
+async function volumeOf(dir: string, pages: number): Promise<ShardStore["newest"]> {
+  const store = await openShard(dir, SEGMENT_PAGES);
+  const bytes = new Uint8Array(PAGE_BYTES).fill(7);
+  for (let from = 0; from < pages; from += PAGES) {
+    const count = Math.min(PAGES, pages - from);
+    const written = function* (): Generator<readonly [number, Uint8Array]> {
+      for (let page = from; page < from + count; page++) yield [page, bytes];
+    };
+    const writes = [{ volume: VOLUME, pageCount: count, pages: written() }];
+    await store.commit([], { writes, removed: [] });
+  }
+  const { newest } = store;
+  await store.close();
+  return newest;
+}
+
+function openVolumes({ dir, scale }: BenchContext): BenchCase {
+  const rng = seededRng(17);
+  const superblocks = new Map<number, ShardStore["newest"]>();
+  const sizes = [GIB_PAGES * scale, 10 * GIB_PAGES * scale].map(Math.round);
+  const opened = async (pages: number): Promise<number> => {
+    const at = join(dir, `volumes-${pages}`);
+    const beganMs = performance.now();
+    const store = await openShard(at, SEGMENT_PAGES, superblocks.get(pages));
+    const volume = await store.holdVolume(VOLUME);
+    const bytes = await volume?.read(rng.below(pages));
+    const tookMs = performance.now() - beganMs;
+    if (bytes?.[0] !== 7) throw new Error("a page was opened with something else");
+    await store.close();
+    return tookMs;
+  };
+  const [few, many] = sizes as [number, number];
+  return {
+    ...bench(
+      "open-volumes",
+      "ms",
+      () => opened(many),
+      async () => {
+        for (const pages of sizes)
+          superblocks.set(pages, await volumeOf(join(dir, `volumes-${pages}`), pages));
+        return async () => {};
+      },
+    ),
+    floor: async () => ({ value: await opened(few) }),
   };
 }

@@ -23,7 +23,11 @@ export async function loadActivation(activation: Activation): Promise<void> {
     return;
   }
   // What the log had later waits for a checkpoint like any change. Not before: a checkpoint of what failed to load would write less than there is.
-  if (activation.extents?.isClean === false) activation.shard.changed(activation);
+  if (activation.extents?.isClean === false) {
+    activation.shard.changed(activation);
+    // Somebody may have waited for one that could not have it yet.
+    services.unwritten.wantCheckpoint();
+  }
   activation.activated();
 }
 

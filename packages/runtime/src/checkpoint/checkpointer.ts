@@ -194,9 +194,6 @@ export class Checkpointer {
     this.#running = this.#once().then(
       () => {
         this.#running = undefined;
-        this.#retryMs = 0;
-        this.lastError = undefined;
-        this.#ports.unwritten.checkpointed(undefined);
         this.#arm(this.#wanted ? 5 : this.#lookMs);
       },
       (error: unknown) => {
@@ -253,6 +250,9 @@ export class Checkpointer {
     }
     this.#last = position;
     this.completed++;
+    this.#retryMs = 0;
+    this.lastError = undefined;
+    this.#ports.unwritten.checkpointed(undefined);
     await this.#ports.log.retain("checkpoint", position);
   }
 

@@ -93,6 +93,7 @@ class ValuesHost implements Host {
     await workerStarts;
     assert(this.#running !== undefined, "a worker has started");
     const { open } = this.#running;
+    if (open.worker.core.failure !== undefined) throw open.worker.core.failure;
     this.#client = await this.#openClient(open);
     await control.update({ state: "up" }, this.endpoints);
     await this.#base.announce(this.endpoints, this.#adminEndpoint);

@@ -318,6 +318,20 @@ export class ActorWorker implements Dispatcher {
     const failed = core.state === "failed";
     if (!failed) core.state = "draining";
     this.#quiet();
+    try {
+      await this.#end(failed, graceMs);
+    } finally {
+      // What no checkpoint could take is in the log; whoever waits to let its memory go must not wait for one.
+      for (const activation of [...core.catalog.byLastUse()])
+        if (activation.extents?.isClean === false) activation.abandon();
+    }
+    core.state = "stopped";
+    const error = new PinionError("unavailable", "the worker has stopped");
+    for (const { shard } of core.shards.values()) shard.discard(error);
+  }
+
+  async #end(failed: boolean, graceMs: number): Promise<void> {
+    const { core } = this;
     if (!failed) {
       await this.#turnsEnd(graceMs);
       this.#cutOff();
@@ -328,9 +342,6 @@ export class ActorWorker implements Dispatcher {
       do await this.checkpointer.run();
       while ([...core.shards.values()].some(({ shard }) => shard.appendedLsn > shard.appliedLsn));
     } else await this.checkpointer.stop();
-    core.state = "stopped";
-    const error = new PinionError("unavailable", "the worker has stopped");
-    for (const { shard } of core.shards.values()) shard.discard(error);
   }
 
   async #turnsEnd(graceMs: number): Promise<void> {

@@ -1,5 +1,12 @@
 import { messageOf, PinionError } from "@pinion/core";
-import { column } from "@pinion/storage";
+import {
+  Arena,
+  BudgetCounter,
+  column,
+  memoryDoor,
+  PinManager,
+  PinnedResidency,
+} from "@pinion/storage";
 import { describe, expect, test } from "vitest";
 import { defineActor, readonly } from "../definition/define-actor.ts";
 import { WorkerFixture } from "./worker.test.fixture.ts";
@@ -7,8 +14,11 @@ import type { WorkerOptions } from "./worker-options.ts";
 
 const VALUES_PER_PAGE = 512;
 
+let activating: (() => Promise<void>) | undefined;
+
 const Thing = defineActor("thing", {
   state: () => ({ n: 0 }),
+  onActivate: () => activating?.(),
   memory: { profile: "cold", extents: { d: column("f64") } },
   methods: {
     async fill(ctx, pages: number) {
@@ -103,6 +113,57 @@ describe("too much that extents have changed", () => {
     await it.clock.advance(60_000);
     expect(await it.ask({ method: "fill", args: [4] })).toMatchObject({ value: 2 });
   });
+
+  test("is written soon also where it came while its actor was being loaded", async () => {
+    const it = await started({
+      checkpoint: { logBytes: 1e9, dirtyBytes: 1e9, dirtyMs: 1e9, segmentBytes: 1024 * 1024 },
+    });
+    for (let i = 0; i < 5; i++) await it.ask({ method: "fill", args: [4] });
+    it.kill();
+    activating = () => new Promise((resolve) => void it.clock.setTimer(3_000, () => resolve()));
+    try {
+      await it.start(BOUNDS);
+      const before = it.clock.nowMs();
+      const calls = ["a", "b"].map((key) => it.send({ key, method: "fill", args: [1] }));
+      const answers = await it.driven(Promise.all(calls));
+      expect(answers.map(({ value }) => value)).toEqual([6, 1]);
+      expect(it.clock.nowMs() - before).toBeLessThan(5_000);
+    } finally {
+      activating = undefined;
+    }
+  });
+
+  test.each(["the log", "the last checkpoint"])(
+    "does not keep a worker from ending whose memory waits for it when %s has failed",
+    async (what) => {
+      const it = new WorkerFixture([Thing]);
+      const arena = new Arena(memoryDoor());
+      const budget = BudgetCounter.create(64 * 2 ** 20, 1).open(0);
+      const pins = new PinManager({ clock: it.clock, budget });
+      it.residency = new PinnedResidency(it.clock, pins, arena);
+      await it.start({});
+      for (let i = 0; i < 20; i++) {
+        await it.ask({ method: "fill", args: [20] });
+        await it.driven(it.worker.checkpointer.run());
+        await it.clock.advance(2_000);
+      }
+      for (let page = 0; page < 400; page++)
+        await it.ask({ method: "set", args: [page * VALUES_PER_PAGE, -1] });
+      const [activation] = it.worker.core.catalog.byLastUse();
+      const image = activation?.extents?.image("d");
+      // More than is copied at once.
+      expect(image?.resident).toBe(true);
+      expect(image?.dirtyPages).toBeGreaterThan(256);
+      if (what === "the log") it.worker.core.state = "failed";
+      else
+        it.worker.core.ports.store.checkpoint = () =>
+          Promise.reject(new PinionError("disk-full", "no space"));
+      await it.driven(it.worker.stop(100).catch(() => {}));
+      await it.driven(pins.stop());
+      expect(arena.stats().usedBytes).toBe(0);
+      arena.close();
+    },
+  );
 
   test("lets go of what an activation had that is gone", async () => {
     const it = await started();

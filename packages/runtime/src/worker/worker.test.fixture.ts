@@ -14,6 +14,7 @@ import {
   SegmentStateStore,
   SimDisk,
   SimKv,
+  type ExtentResidency,
   type SegmentedLog,
 } from "@pinion/storage";
 import type { ActorDefinition } from "../definition/define-actor.ts";
@@ -51,6 +52,8 @@ export class WorkerFixture {
   disk: SimDisk;
   index: SimKv;
   worker!: ActorWorker;
+  /** Default: everything is in memory. */
+  residency: ExtentResidency | undefined;
   log!: SegmentedLog;
   readonly #definitions: readonly ActorDefinition[];
   readonly #rng = seededRng(7);
@@ -94,6 +97,7 @@ export class WorkerFixture {
           clock,
           cachedPagesMax: 0,
         }),
+        ...(this.residency && { residency: this.residency }),
         replication: new MajorityOfOne(this.log),
         telemetry,
         monitor: { enter: () => {}, resume: () => {}, leave: () => {} },

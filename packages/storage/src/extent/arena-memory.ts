@@ -175,7 +175,7 @@ export class ArenaMemory implements ExtentMemory {
     const native: LoadRun[] = [];
     const missed: number[] = [];
     for (const run of await stored.runs(from, to)) {
-      const fd = stored.file(run.segment);
+      const fd = await stored.file(run.segment);
       if (fd === undefined) {
         for (let i = 0; i < run.count; i++) missed.push(run.page + i);
         continue;

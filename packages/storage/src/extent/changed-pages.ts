@@ -75,16 +75,18 @@ export class ChangedPages {
 
   /**
    * As `copyAll`, in steps; what changes meanwhile may be missed.
+   * @param atOnce pages between two breaths
    * @param breathe resolves to false when there is nothing more to do
    */
   async copyOut(
     copyOf: (page: number) => Uint8Array,
     breathe: () => Promise<boolean>,
+    atOnce: number,
   ): Promise<void> {
     let steps = 0;
     for (const [page, bytes] of this.#pages) {
       if (bytes === undefined) this.set(page, copyOf(page));
-      if (++steps % COPIED_AT_ONCE === 0 && !(await breathe())) return;
+      if (++steps % atOnce === 0 && !(await breathe())) return;
     }
   }
 }

@@ -232,15 +232,19 @@ export class ExtentImage {
   /**
    * As `demote`, in steps: much that is changed is written by a checkpoint first, what is left is copied a little at a time. Turns go on meanwhile.
    * @param breathe lets the event loop go on
+   * @param atOnce pages copied between two breaths; less only in tests
    */
-  async retire(breathe: () => Promise<void>): Promise<ExtentMemory | undefined> {
-    if (this.#unwritten !== undefined && this.#uncopied > COPIED_AT_ONCE) {
+  async retire(
+    breathe: () => Promise<void>,
+    atOnce = COPIED_AT_ONCE,
+  ): Promise<ExtentMemory | undefined> {
+    if (this.#unwritten !== undefined && this.#uncopied > atOnce) {
       this.#unwritten.wantCheckpoint();
       await new Promise<void>((resolve) => this.#checkpointed.push(resolve));
     }
     // A turn may change again what was copied; what changes faster than this is copied at the end.
-    for (let rounds = 0; rounds < 3 && this.#uncopied > COPIED_AT_ONCE; rounds++)
-      await this.#copyOut(breathe);
+    for (let rounds = 0; rounds < 3 && this.#uncopied > atOnce; rounds++)
+      await this.#copyOut(breathe, atOnce);
     return this.demote();
   }
 
@@ -251,7 +255,7 @@ export class ExtentImage {
     return this.#dirty.size - this.#dirty.copies + (frozen ? frozen.size - frozen.copies : 0);
   }
 
-  async #copyOut(breathe: () => Promise<void>): Promise<void> {
+  async #copyOut(breathe: () => Promise<void>, atOnce: number): Promise<void> {
     for (const pages of [this.#frozen?.pages, this.#dirty]) {
       await pages?.copyOut(
         (page) => this.#copyOf(page),
@@ -262,6 +266,7 @@ export class ExtentImage {
           const isCurrent = pages === this.#dirty || pages === this.#frozen?.pages;
           return isCurrent && this.#memory !== undefined;
         },
+        atOnce,
       );
       if (this.#memory === undefined) return;
     }

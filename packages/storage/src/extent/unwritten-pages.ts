@@ -82,12 +82,15 @@ export class UnwrittenPages {
   /** Calls back once, when `isFull` may be over or a checkpoint has failed. */
   whenRoom(resume: () => void): void {
     this.#waiting.push(resume);
+    this.#wantCheckpoint();
   }
 
   /** @param failure undefined: it has succeeded */
   checkpointed(failure: PinionError | undefined): void {
     this.#failure = failure;
     this.#wake();
+    // It may have begun before what fills this could be part of it.
+    if (this.#waiting.length > 0 && failure === undefined) this.#wantCheckpoint();
   }
 
   #wake(): void {

@@ -242,8 +242,8 @@ export class MapWriter {
     const root = new MapNode(new Uint8Array(PAGE_BYTES));
     this.#copies.set(keyOf(level, 0), root);
     if (level === 0) return;
-    // The old root may be a copy already; else its entry stands.
-    root.set(0, this.#map.root.entry);
+    // The old root may be a copy already; else its entry stands. Above a root that is itself new, that one comes there with its place.
+    if (level === this.#map.root.height) root.set(0, this.#map.root.entry);
     await this.#copy(level - 1, 0);
   }
 

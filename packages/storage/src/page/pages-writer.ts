@@ -28,7 +28,7 @@ export class PagesWriter {
     this.#breathe = breathe;
   }
 
-  /** @param bytes 4,096; must not change until this resolves */
+  /** @param bytes 4,096; must not change until the checkpoint ends */
   async write(page: number, bytes: Uint8Array): Promise<void> {
     await this.#map.touch(page);
     const name = { volume: this.#volume.id, kind: PageKind.data, level: 0, index: page };

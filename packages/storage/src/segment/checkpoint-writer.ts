@@ -112,7 +112,7 @@ export class CheckpointWriter {
 
   /**
    * Gives a version of a page its place.
-   * @param bytes 4,096; must not change until the next `drain` or the end
+   * @param bytes 4,096; must not change until the end
    */
   add(name: PageName, bytes: Uint8Array): PageEntry {
     assert(bytes.length === PAGE_BYTES, `a page of ${bytes.length} bytes`);

@@ -6,6 +6,7 @@
  *    the least writing (Rosenblum and Ousterhout, "The Design and Implementation of a Log-Structured File System", 1991, without the
  *    age: checkpoints spread their writes evenly).
  */
+import { assert } from "@pinion/core";
 import type { PageEntry } from "./page-entry.ts";
 
 /** Below this share of live pages segments are emptied. */
@@ -72,6 +73,7 @@ export class LivePages {
 
   #add(segment: number, pages: number): void {
     const count = this.of(segment) + pages;
+    assert(count >= 0, `segment ${segment} has ${count} live pages`);
     if (count === 0) this.#live.delete(segment);
     else this.#live.set(segment, count);
     this.#total += pages;

@@ -12,6 +12,8 @@
  * G5 a segment is removed only after a checkpoint without references to it is durable.
  * G6 a checkpoint of which nobody knows that it was durable is written again where it lies before it counts: the process that wrote it may have
  *    seen its flush fail, and what the page cache shows of it need not be on the disk.
+ * G7 where the newest checkpoint is known, older segments are opened when something is first read from them: opening a shard does not take longer the
+ *    more it holds.
  */
 import { assert, PinionError } from "@pinion/core";
 import type { Disk } from "../disk/disk.ts";
@@ -64,7 +66,9 @@ export interface SegmentsReport {
 export class ShardSegments {
   readonly #options: ShardSegmentsOptions;
   readonly #segmentPages: number;
+  readonly #ids = new Set<number>();
   readonly #open = new Map<number, OpenSegment>();
+  readonly #opening = new Map<number, Promise<OpenSegment>>();
   #root: RootRecord | undefined;
   /** The part with the newest root record. */
   #rootPlace: Place = { segment: 1, page: 1 };
@@ -104,7 +108,7 @@ export class ShardSegments {
 
   /** Ids of the segments there are, ascending. */
   get ids(): readonly number[] {
-    return [...this.#open.keys()].sort((a, b) => a - b);
+    return [...this.#ids].sort((a, b) => a - b);
   }
 
   /** The segment with the newest root record, which nothing refers to. It and those behind it stay. */
@@ -120,7 +124,7 @@ export class ShardSegments {
   /** A page's 4,096 bytes. @throws `corruption` naming the page, `io-error` */
   async read(name: PageName, entry: PageEntry): Promise<Uint8Array> {
     const bytes = new Uint8Array(PAGE_BYTES);
-    const segment = this.#open.get(entry.segment);
+    const segment = this.#open.get(entry.segment) ?? (await this.#opened(entry.segment));
     if (segment === undefined) throw this.damaged(name, entry, "its segment is missing");
     const read = await segment.file.read(entry.page * PAGE_BYTES, bytes);
     if (read < PAGE_BYTES) throw this.damaged(name, entry, "its segment ends before it");
@@ -131,12 +135,13 @@ export class ShardSegments {
 
   /** Fills `into` from a segment's file, unverified. Resolves to the bytes read, 0 where there is no such file. @throws `io-error` */
   async readSegment(segment: number, offset: number, into: Uint8Array): Promise<number> {
-    return (await this.#open.get(segment)?.file.read(offset, into)) ?? 0;
+    const opened = this.#open.get(segment) ?? (await this.#opened(segment));
+    return (await opened?.file.read(offset, into)) ?? 0;
   }
 
   /** Of a segment's file, for the native door; undefined where there is none. */
-  fileDescriptor(id: number): number | undefined {
-    return this.#open.get(id)?.file.descriptor;
+  async fileDescriptor(id: number): Promise<number | undefined> {
+    return (await this.#opened(id))?.file.descriptor;
   }
 
   /** Starts a checkpoint (G4). */
@@ -151,7 +156,7 @@ export class ShardSegments {
       first: this.#sequence,
     };
     return new CheckpointWriter(checkpoint, this.#next, this.#segmentPages, {
-      open: async (id) => (this.#open.get(id) ?? (await this.#create(id))).generation,
+      open: async (id) => ((await this.#opened(id)) ?? (await this.#create(id))).generation,
       write: (place, bytes, isRoot) => this.#write(place, bytes, isRoot),
       finished: (place, next, root) => {
         this.#next = next;
@@ -169,7 +174,7 @@ export class ShardSegments {
 
   /** What the parts of a segment list, in order. For cleaning. */
   async *listed(id: number): AsyncGenerator<{ name: PageName; entry: PageEntry }> {
-    const segment = this.#open.get(id);
+    const segment = await this.#opened(id);
     if (segment === undefined) return;
     const { shard } = this.#options;
     for await (const { place, header } of partsOf(segment, shard, this.#segmentPages)) {
@@ -182,15 +187,18 @@ export class ShardSegments {
 
   /** Takes a segment out for good (G5). */
   async remove(id: number): Promise<void> {
+    if (!this.#ids.delete(id)) return;
+    await this.#opening.get(id)?.catch(() => {});
     const segment = this.#open.get(id);
-    if (segment === undefined) return;
     this.#open.delete(id);
-    await segment.file.close();
+    await segment?.file.close();
     await this.#options.disk.remove(this.#path(id));
   }
 
   /** Waits for operations under way. */
   async close(): Promise<void> {
+    this.#ids.clear();
+    await Promise.allSettled(this.#opening.values());
     const open = [...this.#open.values()];
     this.#open.clear();
     for (const { file } of open) await file.close();
@@ -249,20 +257,35 @@ export class ShardSegments {
       await file.close();
       throw e;
     }
+    this.#ids.add(id);
     this.#open.set(id, segment);
     return segment;
   }
 
   // ---------------------------------------------------------------- opening
 
+  /** A segment of the shard, opened if it was not yet; undefined if there is no such. @throws as `open` */
+  async #opened(id: number): Promise<OpenSegment | undefined> {
+    const open = this.#open.get(id);
+    if (open !== undefined || !this.#ids.has(id)) return open;
+    let opening = this.#opening.get(id);
+    if (opening === undefined) {
+      opening = this.#openSegment(id).finally(() => this.#opening.delete(id));
+      this.#opening.set(id, opening);
+    }
+    return opening;
+  }
+
   async #recover(): Promise<void> {
-    const { disk, dir, shard, durable } = this.#options;
+    const { disk, dir, durable } = this.#options;
     await disk.mkdir(dir);
-    const ids = (await disk.list(dir)).flatMap((name) => segmentOfFileName(name) ?? []);
-    const found: OpenSegment[] = [];
-    for (const id of ids.sort((a, b) => a - b)) found.push(await this.#openSegment(id));
-    const search = new CheckpointSearch(found, shard, this.#segmentPages);
+    for (const name of await disk.list(dir)) {
+      const id = segmentOfFileName(name);
+      if (id !== undefined) this.#ids.add(id);
+    }
+    let search = await this.#searchFrom(durable?.segment ?? 1);
     const known = durable && (await search.at(durable));
+    if (known === undefined && durable !== undefined) search = await this.#searchFrom(1);
     const newer = await search.newest(known?.end ?? { segment: 1, page: 1 });
     const newest = newer ?? known;
     if (newest !== undefined) {
@@ -282,6 +305,14 @@ export class ShardSegments {
     if (newer !== undefined) await writeAgain(this.#open, newer); // G6
     const { parts, readBytes, dropped } = search;
     this.#report = { parts, readBytes, dropped };
+  }
+
+  /** Over the segments from `first` on. */
+  async #searchFrom(first: number): Promise<CheckpointSearch> {
+    const found: OpenSegment[] = [];
+    for (const id of this.ids)
+      if (id >= first) found.push(this.#open.get(id) ?? (await this.#openSegment(id)));
+    return new CheckpointSearch(found, this.#options.shard, this.#segmentPages);
   }
 
   /** A checkpoint that is known to be durable must be there: an older one in its place would be a silent loss. */

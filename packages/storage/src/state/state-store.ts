@@ -52,7 +52,7 @@ export interface ExtentPages {
   /** Where the pages `from` … `to − 1` lie now; a checkpoint may move them. Pages in none of them read as zeros. */
   runs(from: number, to: number): Promise<readonly PageRun[]>;
   /** A segment's file descriptor, where there is one (real disks); undefined: read page by page. */
-  file(segment: number): number | undefined;
+  file(segment: number): Promise<number | undefined>;
   close(): void;
 }
 

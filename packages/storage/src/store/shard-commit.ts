@@ -37,7 +37,7 @@ export interface VolumeWrite {
   readonly pageCount: number;
   /** Pages from here on go, before `pages` are written. */
   readonly pagesMax?: number;
-  /** In order of their numbers, each once: 4,096 bytes that do not change until the next one is asked for. */
+  /** In order of their numbers, each once: 4,096 bytes that do not change before the commit has settled. */
   readonly pages: Pages;
 }
 

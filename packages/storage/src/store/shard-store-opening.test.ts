@@ -28,6 +28,65 @@ async function contentAfterCut(machine: Machine): Promise<[string, string][]> {
 }
 
 describe("a store in segments that is opened", () => {
+  it("does not take longer the more there is, where its newest checkpoint is known", async () => {
+    const operations = async (pages: number): Promise<{ count: number; segments: number }> => {
+      const machine = new Machine(1);
+      const options = { segmentPages: 64, cachedPagesMax: 0 };
+      let kv = await machine.open(options);
+      const bytes = new Uint8Array(PAGE_BYTES).fill(9);
+      for (let from = 0; from < pages; from += 40) {
+        const written = Array.from({ length: 40 }, (_, i) => [from + i, bytes] as const);
+        const writes = [{ volume: 2, pageCount: 40, pages: written }];
+        await kv.commit([], { writes, removed: [] });
+      }
+      const { newest } = kv;
+      await kv.close();
+      let count = 0;
+      machine.disk.onOperation = () => count++;
+      kv = await machine.open({ ...options, ...(newest && { durable: newest }) });
+      const opening = count;
+      // What was not opened is there all the same.
+      const volume = await kv.holdVolume(2);
+      for (let page = 0; page < pages; page += 7) expect((await volume?.read(page))?.[5]).toBe(9);
+      expect(await volume?.read(pages)).toBeUndefined();
+      const { segments } = kv.stats();
+      await kv.close();
+      return { count: opening, segments };
+    };
+    const few = await operations(200);
+    const many = await operations(4_000);
+    expect(many.segments).toBeGreaterThan(10 * few.segments);
+    expect(many.count).toBeLessThanOrEqual(few.count + 2);
+  });
+
+  it("says of a page which segment is not what its name says, and goes on with the others", async () => {
+    const machine = new Machine(2);
+    const options = { segmentPages: 64, cachedPagesMax: 0 };
+    let kv = await machine.open(options);
+    for (let from = 0; from < 400; from += 40) {
+      const written = Array.from(
+        { length: 40 },
+        (_, i) => [from + i, new Uint8Array(PAGE_BYTES).fill(9)] as const,
+      );
+      await kv.commit([], {
+        writes: [{ volume: 2, pageCount: 40, pages: written }],
+        removed: [],
+      });
+    }
+    const { newest } = kv;
+    await kv.close();
+    const [first, second] = (await machine.disk.list("segments")).sort();
+    await machine.disk.remove(`segments/${first}`);
+    await machine.disk.rename(`segments/${second}`, `segments/${first}`);
+    kv = await machine.open({ ...options, ...(newest && { durable: newest }) });
+    const volume = await kv.holdVolume(2);
+    const codes = new Set<string>();
+    for (let page = 0; page < 400; page += 1)
+      codes.add(await codeOf((volume as NonNullable<typeof volume>).read(page)));
+    expect([...codes].sort()).toEqual(["corruption", "no error"]);
+    await kv.close();
+  });
+
   it("has every commit that has resolved, whatever was removed behind it", async () => {
     for (let seed = 1; seed <= 10; seed++) {
       const machine = new Machine(seed);

@@ -171,7 +171,7 @@ export class ShardStore implements KvStore {
   }
 
   /** The descriptor of a segment's file, for the native door; undefined where files are not real ones. */
-  segmentFile(segment: number): number | undefined {
+  segmentFile(segment: number): Promise<number | undefined> {
     return this.#segments.fileDescriptor(segment);
   }
 

@@ -24,13 +24,13 @@ class Machine {
     this.disk = new SimDisk({ rng: this.rng });
   }
 
-  open(): Promise<ShardStore> {
+  open(cachedPagesMax = 16): Promise<ShardStore> {
     return ShardStore.open({
       disk: this.disk,
       dir: "segments",
       newGeneration: () => this.rng.below(2 ** 31),
       segmentPages: 48,
-      cachedPagesMax: 16,
+      cachedPagesMax,
     });
   }
 }
@@ -246,5 +246,51 @@ describe("volumes of a shard's store", () => {
     for (const [i, volume] of volumes.entries())
       expect((await volume?.read(0))?.[0]).toBe((ids[i] as number) % 251);
     await store.close();
+  });
+});
+
+describe("a volume whose map grows by several levels at once", () => {
+  const filled = (byte: number): Uint8Array => new Uint8Array(PAGE_BYTES).fill(byte);
+  const put = async (
+    store: ShardStore,
+    volume: number,
+    pages: readonly number[],
+    removed: readonly number[] = [],
+  ): Promise<void> => {
+    const written = pages.map((page) => [page, filled(1 + (page % 200))] as const);
+    await store.commit([], {
+      writes: [{ volume, pageCount: pages.length, pages: written }],
+      removed,
+    });
+  };
+  const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+  it.each([
+    [0, 300, 70_000],
+    [0, 70_000],
+    [0, 300, 256 ** 3 + 5],
+  ])("gives all of it back (pages %j)", async (...pages) => {
+    const store = await new Machine(1).open();
+    await put(store, 3, [0]);
+    const { livePages } = store.stats();
+    for (const page of pages) await put(store, 2, [page]);
+    await store.commit([], { writes: [], removed: [2] });
+    expect(store.stats().livePages).toBe(livePages);
+  });
+
+  it("loses no segment that is still needed", async () => {
+    for (let beside = 18; beside < 48; beside++) {
+      const machine = new Machine(1);
+      const store = await machine.open(0);
+      await put(store, 2, [0]);
+      await put(store, 3, upTo(beside));
+      await put(store, 4, upTo(480), [3]);
+      await put(store, 2, [70_000]);
+      await store.close();
+      const again = await machine.open(0);
+      const volume = await again.holdVolume(2);
+      expect((await volume?.read(0))?.[0], `${beside} pages beside it`).toBe(1);
+      await again.close();
+    }
   });
 });
