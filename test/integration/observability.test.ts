@@ -59,6 +59,8 @@ const EXPECTED: Readonly<Record<string, (value: number) => boolean>> = {
   pinion_checkpoints_total: any,
   pinion_checkpoint_failing: zero,
   pinion_checkpoint_log_bytes: positive,
+  pinion_checkpoint_dirty_bytes: positive,
+  pinion_checkpoint_copied_bytes: any,
   pinion_recovery_records: zero,
   pinion_recovery_seconds: positive,
   pinion_clock_ahead_seconds: any,
