@@ -11,6 +11,7 @@ import { isPinionError, lsn, seededRng, shardId, systemClock, type Rng } from "@
 import {
   ActorExtents,
   BufferMemory,
+  PAGE_BYTES,
   PagePool,
   SegmentStateStore,
   SimDisk,
@@ -23,7 +24,6 @@ import {
 import { PlainBytes } from "./plain-bytes.ts";
 
 const SHARD = shardId(0);
-const PAGE_BYTES = 4_096;
 const SEGMENT_PAGES = 64;
 const POOL_PAGES = 64;
 const NAMES = ["a", "b"] as const;

@@ -156,15 +156,11 @@ async function sizeThatFits(
   const freeBytes = bavail * bsize;
   const fits = (bytes: number): boolean =>
     bytes * 1.1 <= pinBytes && bytes * DISK_PER_BYTE <= freeBytes;
-  if (!isNative && wantedBytes > PORTABLE_BYTES)
-    return {
-      bytes: PORTABLE_BYTES,
-      because: `less than ${size(wantedBytes)}: without the native part memory comes from JavaScript, and grows slowly`,
-    };
-  let bytes = wantedBytes;
+  // Memory that comes from JavaScript grows slowly.
+  let bytes = isNative ? wantedBytes : Math.min(wantedBytes, PORTABLE_BYTES);
   while (!fits(bytes) && bytes / 2 >= BYTES_MIN) bytes /= 2;
   if (bytes === wantedBytes) return { bytes, because: undefined };
-  const because = `less than ${size(wantedBytes)}: pins may take ${size(pinBytes)} here, and ${size(freeBytes)} are free on the disk`;
+  const because = `less than ${size(wantedBytes)}: pins may take ${size(pinBytes)} here, and ${size(freeBytes)} are free on the disk${isNative ? "" : "; the native part is missing"}`;
   return { bytes, because };
 }
 

@@ -21,7 +21,7 @@ export const USAGE = `usage: npm start -- [--seconds N] [--in-flight N] [--data-
   --in-flight N    calls under way at a time, 1 to 4096 (256)
   --data-dir DIR   where the host keeps its data (PINION_DATA_DIR, or .pinion in the repository)
   --state SIZE     state of the one large actor at the end, 16MiB to 8GiB (2GiB), or 0 for none; less if the
-                   machine has not got the memory or the disk, or nothing can be pinned
+                   machine has not got the memory, the disk, or the native part
   --fault KIND     loses one record or sends one twice on purpose: the check at the end must fail`;
 
 export const DEFAULT_DATA_DIR = join(import.meta.dirname, "..", "..", "..", ".pinion");

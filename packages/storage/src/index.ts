@@ -30,6 +30,7 @@ export {
 } from "./extent/actor-extents.ts";
 export type { ExtentAccess } from "./extent/extent-access.ts";
 export type { ExtentImage } from "./extent/extent-image.ts";
+export { PAGE_BYTES } from "./segment/page-entry.ts";
 export { UnwrittenPages, type UnwrittenBounds } from "./extent/unwritten-pages.ts";
 export {
   BufferMemory,

@@ -145,7 +145,7 @@ export class Activation implements ShardMember {
     if (
       this.state === "active" &&
       (this.mayEnter(entry.call) ||
-        (this.turn === undefined && this.waiting === 0 && this.#hasRoom()))
+        (this.turn === undefined && this.waiting === 0 && this.#roomOrWait()))
     ) {
       startTurn(this, entry);
       return;
@@ -210,7 +210,7 @@ export class Activation implements ShardMember {
     this.#pumping = true;
     try {
       while (this.state === "active" && this.turn === undefined && this.waiting > 0) {
-        if (!this.#hasRoom()) break;
+        if (!this.#roomOrWait()) break;
         const entry = this.#mailbox?.shift();
         if (entry === undefined) break;
         startTurn(this, entry);
@@ -222,7 +222,7 @@ export class Activation implements ShardMember {
   }
 
   /** Too much that extents have changed waits for a checkpoint: what would change more waits too, or is refused while checkpoints fail. */
-  #hasRoom(): boolean {
+  #roomOrWait(): boolean {
     const { unwritten } = this.services;
     if (this.resident === undefined || !unwritten.isFull) return true;
     if (unwritten.failure !== undefined && this.#mailbox !== undefined) {

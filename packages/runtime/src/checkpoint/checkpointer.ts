@@ -4,6 +4,8 @@
  * C1 a checkpoint is exactly the committed state as of one LSN per shard: it is captured in one go (state values are immutable, so
  *    capturing is keeping references), and written only when that LSN is committed (P8) and flushed, also where replies do not
  *    wait for that: a store ahead of its log would skip the records that later get the lost ones' LSNs.
+ *    The one exception are actors that nobody has activated since a start, if their changes take much memory (`#putAhead`): they may be ahead of
+ *    their shard's LSN, by records that were flushed, and each record has an LSN of its own.
  * C2 the log is released only after the store has the checkpoint durably.
  * C3 a failed checkpoint loses nothing: what it held is captured again, the log keeps its segments, and admission slows down
  *    when the log cannot grow.
@@ -17,16 +19,17 @@ import {
   type Lsn,
   type Timer,
 } from "@pinion/core";
-import type {
-  ActorExtents,
-  ActorKey,
-  ActorRecord,
-  ExtentChange,
-  Log,
-  LogPosition,
-  ShardCheckpoint,
-  StateStore,
-  UnwrittenPages,
+import {
+  PAGE_BYTES,
+  type ActorExtents,
+  type ActorKey,
+  type ActorRecord,
+  type ExtentChange,
+  type Log,
+  type LogPosition,
+  type ShardCheckpoint,
+  type StateStore,
+  type UnwrittenPages,
 } from "@pinion/storage";
 import type { ShardReminders } from "../reminders/shard-reminders.ts";
 import type { RecoveredActor } from "../shard/recovery.ts";
@@ -50,7 +53,6 @@ const RETRY_MS_MAX = 30_000;
 const RECOVERED_AT_ONCE = 64;
 /** Of `dirtyBytes`: changed pages of such actors that are in memory at once. */
 const RECOVERED_SHARE = 8;
-const PAGE_BYTES = 4_096;
 
 export interface CheckpointerOptions {
   /** Log bytes since the last checkpoint that start one. */

@@ -4,7 +4,7 @@
  */
 import { getHeapStatistics } from "node:v8";
 import { Client, resolveClientOptions } from "@pinion/client";
-import { assert, PinionError, systemClock } from "@pinion/core";
+import { PinionError, systemClock } from "@pinion/core";
 import type { ActorDefinition } from "../definition/define-actor.ts";
 import { LOOPBACK_ADDRESS, LoopbackConnector } from "../gateway/index.ts";
 import { ClosedSignal } from "./closed-signal.ts";
@@ -90,9 +90,7 @@ class ValuesHost implements Host {
     // What was begun is over before its failure is told: whoever cleans up must find all of it.
     await Promise.allSettled([controlStarts, workerStarts]);
     this.#adminEndpoint = await controlStarts;
-    await workerStarts;
-    assert(this.#running !== undefined, "a worker has started");
-    const { open } = this.#running;
+    const { open } = await workerStarts;
     if (open.worker.core.failure !== undefined) throw open.worker.core.failure;
     this.#client = await this.#openClient(open);
     await control.update({ state: "up" }, this.endpoints);

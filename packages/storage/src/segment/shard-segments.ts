@@ -12,8 +12,8 @@
  * G5 a segment is removed only after a checkpoint without references to it is durable.
  * G6 a checkpoint of which nobody knows that it was durable is written again where it lies before it counts: the process that wrote it may have
  *    seen its flush fail, and what the page cache shows of it need not be on the disk.
- * G7 where the newest checkpoint is known, older segments are opened when something is first read from them: opening a shard does not take longer the
- *    more it holds.
+ * G7 where the newest checkpoint is known, older segments are opened when something is first read from them: what opening a shard
+ *    reads does not grow with what it holds.
  */
 import { assert, PinionError } from "@pinion/core";
 import type { Disk } from "../disk/disk.ts";
