@@ -213,8 +213,13 @@ export class MapWriter {
     this.#height = map.root.height;
   }
 
-  /** Has the leaf of `page`, and all above it, written again. `set` needs it. */
-  async touch(page: number): Promise<void> {
+  /** Has the leaf of `page`, and all above it, written again. `set` needs it. @returns undefined if that was so before */
+  touch(page: number): Promise<void> | undefined {
+    const isCopied = this.#copies.has(keyOf(0, indexAt(page, 0)));
+    return isCopied ? undefined : this.#touch(page);
+  }
+
+  async #touch(page: number): Promise<void> {
     while (this.#height === 0 || page >= FANOUT ** this.#height) await this.#grow();
     for (let level = 0; level < this.#height; level++) {
       if (!(await this.#copy(level, indexAt(page, level)))) return;
@@ -280,8 +285,8 @@ export class MapWriter {
         const node = this.#copies.get(keyOf(level, index)) as MapNode;
         const entry = checkpoint.add({ volume, kind: PageKind.map, level, index }, node.bytes);
         live.added(entry);
-        await checkpoint.drain();
-        await breathe();
+        const pause = checkpoint.drain() ?? breathe();
+        if (pause !== undefined) await pause;
         let before: PageEntry | undefined;
         if (level === this.#height - 1) {
           before = this.#height === this.#map.root.height ? root : undefined;

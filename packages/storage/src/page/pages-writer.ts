@@ -30,11 +30,12 @@ export class PagesWriter {
 
   /** @param bytes 4,096; must not change until the checkpoint ends */
   async write(page: number, bytes: Uint8Array): Promise<void> {
-    await this.#map.touch(page);
+    const touched = this.#map.touch(page);
+    if (touched !== undefined) await touched;
     const name = { volume: this.#volume.id, kind: PageKind.data, level: 0, index: page };
     this.#set(page, this.#checkpoint.add(name, bytes));
-    await this.#checkpoint.drain();
-    await this.#breathe();
+    const pause = this.#checkpoint.drain() ?? this.#breathe();
+    if (pause !== undefined) await pause;
   }
 
   /** Takes out the pages from `page` on. Before anything is written behind it. */
@@ -58,8 +59,8 @@ export class PagesWriter {
   }
 
   /** As `rewrite`, for the nodes of the map that lead to `page`. */
-  touch(page: number): Promise<void> {
-    return this.#map.touch(page);
+  async touch(page: number): Promise<void> {
+    await this.#map.touch(page);
   }
 
   /** Places the map. */

@@ -36,6 +36,19 @@ export interface Cell {
 export const cellBytes = ({ key, value }: Cell): number =>
   SLOT_BYTES + KEY_LENGTH_BYTES + key.length + value.length;
 
+/** What the keys of a node share whose cells these are. */
+export function prefixBytesOf(cells: readonly Cell[]): number {
+  const first = cells[0];
+  const last = cells.at(-1);
+  return first && last && cells.length > 1 ? sharedPrefix(first.key, last.key) : 0;
+}
+
+/** What cells take of a node's room. */
+export function nodeBytes(cells: readonly Cell[]): number {
+  const prefixBytes = prefixBytesOf(cells);
+  return cells.reduce((sum, cell) => sum + cellBytes(cell) - prefixBytes, prefixBytes);
+}
+
 export interface TreeNode {
   readonly inner: boolean;
   /** In the order of their keys. */
@@ -55,29 +68,114 @@ export function encodeNode(page: number, lsn: number, { inner, cells }: TreeNode
   const bytes = new Uint8Array(PAGE_BYTES);
   const view = new DataView(bytes.buffer);
   const first = cells[0]?.key;
-  const last = cells.at(-1)?.key;
-  const prefixBytes = first && last && cells.length > 1 ? sharedPrefix(first, last) : 0;
+  const prefixBytes = prefixBytesOf(cells);
   let end = PAGE_BYTES - prefixBytes;
   if (first) bytes.set(first.subarray(0, prefixBytes), end);
-  for (let i = 0; i < cells.length; i++) {
-    const { key, value } = cells[i] as Cell;
-    const keyBytes = key.length - prefixBytes;
-    const length = KEY_LENGTH_BYTES + keyBytes + value.length;
-    end -= length;
-    view.setUint16(HEADER_BYTES + i * SLOT_BYTES, end, true);
-    view.setUint16(HEADER_BYTES + i * SLOT_BYTES + 2, length, true);
-    view.setUint16(end, keyBytes, true);
-    bytes.set(key.subarray(prefixBytes), end + KEY_LENGTH_BYTES);
-    bytes.set(value, end + KEY_LENGTH_BYTES + keyBytes);
-  }
+  for (let i = 0; i < cells.length; i++)
+    end = putCell(view, bytes, prefixBytes, i, cells[i] as Cell, end);
+  putHeader(view, page, lsn, { end, count: cells.length, inner, prefixBytes });
+  return bytes;
+}
+
+/** @param end where the cell before it begins @returns where this one begins */
+function putCell(
+  view: DataView,
+  bytes: Uint8Array,
+  prefixBytes: number,
+  slot: number,
+  { key, value }: Cell,
+  end: number,
+): number {
+  const keyBytes = key.length - prefixBytes;
+  const length = KEY_LENGTH_BYTES + keyBytes + value.length;
+  const at = end - length;
+  view.setUint16(HEADER_BYTES + slot * SLOT_BYTES, at, true);
+  view.setUint16(HEADER_BYTES + slot * SLOT_BYTES + 2, length, true);
+  view.setUint16(at, keyBytes, true);
+  for (let i = prefixBytes; i < key.length; i++)
+    bytes[at + KEY_LENGTH_BYTES + i - prefixBytes] = key[i] as number;
+  bytes.set(value, at + KEY_LENGTH_BYTES + keyBytes);
+  return at;
+}
+
+interface Header {
+  readonly end: number;
+  readonly count: number;
+  readonly inner: boolean;
+  readonly prefixBytes: number;
+}
+
+function putHeader(view: DataView, page: number, lsn: number, header: Header): void {
   view.setUint32(0, page % TWO_32, true);
   view.setUint32(4, page / TWO_32, true);
   view.setUint32(8, lsn % TWO_32, true);
   view.setUint32(12, lsn / TWO_32, true);
-  view.setUint32(16, end, true);
-  view.setUint16(20, cells.length, true);
-  view.setUint16(22, inner ? FLAG_INNER : 0, true);
-  view.setUint16(24, prefixBytes, true);
+  view.setUint32(16, header.end, true);
+  view.setUint16(20, header.count, true);
+  view.setUint16(22, header.inner ? FLAG_INNER : 0, true);
+  view.setUint16(24, header.prefixBytes, true);
+}
+
+/** A cell that takes the place of one with its key, or comes in; without a value the one with its key goes. */
+export interface CellChange {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | undefined;
+}
+
+/**
+ * A node with some cells changed: what stays is moved in blocks and not looked at, since a checkpoint of many small changes did little else.
+ * @param changes in order of key, each once
+ * @returns undefined where the node has to be made from its cells: they do not fit, none is left, or a key does not share the prefix
+ */
+export function patchNode(
+  node: NodeView,
+  lsn: number,
+  changes: readonly CellChange[],
+): Uint8Array | undefined {
+  const { prefixBytes, count } = node;
+  const slots: number[] = [];
+  let used = node.usedBytes;
+  let left = count;
+  for (const { key, value } of changes) {
+    if (!node.sharesPrefix(key)) return undefined;
+    const slot = node.lowerBound(key);
+    const isThere = slot < count && node.isKey(slot, key);
+    if (isThere) used -= SLOT_BYTES + node.cellLength(slot);
+    if (value !== undefined) used += cellBytes({ key, value }) - prefixBytes;
+    left += (value === undefined ? 0 : 1) - (isThere ? 1 : 0);
+    slots.push(isThere ? slot : -1 - slot);
+  }
+  if (used > NODE_ROOM_BYTES || left === 0) return undefined;
+  const bytes = new Uint8Array(PAGE_BYTES);
+  const view = new DataView(bytes.buffer);
+  let end = PAGE_BYTES - prefixBytes;
+  bytes.set(node.bytes.subarray(end), end);
+  let written = 0;
+  let from = 0;
+  const keepTo = (to: number): boolean => {
+    if (to <= from) return true;
+    const block = node.block(from, to);
+    if (block === undefined) return false;
+    const shift = end - block.end;
+    end -= block.end - block.start;
+    bytes.set(node.bytes.subarray(block.start, block.end), end);
+    for (; from < to; from++, written++) {
+      const at = HEADER_BYTES + written * SLOT_BYTES;
+      view.setUint16(at, node.cellStart(from) + shift, true);
+      view.setUint16(at + 2, node.cellLength(from), true);
+    }
+    return true;
+  };
+  for (let i = 0; i < changes.length; i++) {
+    const { key, value } = changes[i] as CellChange;
+    const found = slots[i] as number;
+    if (!keepTo(found < 0 ? -1 - found : found)) return undefined;
+    if (found >= 0) from = found + 1;
+    if (value !== undefined)
+      end = putCell(view, bytes, prefixBytes, written++, { key, value }, end);
+  }
+  if (!keepTo(count)) return undefined;
+  putHeader(view, node.page, lsn, { end, count: left, inner: node.inner, prefixBytes });
   return bytes;
 }
 
@@ -121,6 +219,37 @@ export class NodeView implements TreeNode {
     }
   }
 
+  get prefixBytes(): number {
+    return this.#prefix.length;
+  }
+
+  /** Of `NODE_ROOM_BYTES`. */
+  get usedBytes(): number {
+    let used = this.#prefix.length;
+    for (let i = 0; i < this.count; i++) used += SLOT_BYTES + this.cellLength(i);
+    return used;
+  }
+
+  /** Where a cell lies in the page. */
+  cellStart(slot: number): number {
+    return this.#view.getUint16(HEADER_BYTES + slot * SLOT_BYTES, true);
+  }
+
+  cellLength(slot: number): number {
+    return this.#view.getUint16(HEADER_BYTES + slot * SLOT_BYTES + 2, true);
+  }
+
+  /** Where the cells `from` … `to − 1` lie, if that is one block. */
+  block(from: number, to: number): { start: number; end: number } | undefined {
+    const end = this.cellStart(from) + this.cellLength(from);
+    let start = end;
+    for (let i = from; i < to; i++) {
+      if (this.cellStart(i) + this.cellLength(i) !== start) return undefined;
+      start = this.cellStart(i);
+    }
+    return { start, end };
+  }
+
   get cells(): Cell[] {
     return Array.from({ length: this.count }, (_, i) => ({
       key: this.key(i),
@@ -139,10 +268,18 @@ export class NodeView implements TreeNode {
   }
 
   value(slot: number): Uint8Array {
-    const at = this.#view.getUint16(HEADER_BYTES + slot * SLOT_BYTES, true);
-    const length = this.#view.getUint16(HEADER_BYTES + slot * SLOT_BYTES + 2, true);
+    const at = this.cellStart(slot);
     const start = at + KEY_LENGTH_BYTES + this.#view.getUint16(at, true);
-    return this.bytes.subarray(start, at + length);
+    return this.bytes.subarray(start, at + this.cellLength(slot));
+  }
+
+  sharesPrefix(key: Uint8Array): boolean {
+    return sharedPrefix(this.#prefix, key) === this.#prefix.length;
+  }
+
+  /** Whether this is the slot's key. */
+  isKey(slot: number, key: Uint8Array): boolean {
+    return this.sharesPrefix(key) && this.#compareRest(slot, key) === 0;
   }
 
   /** The first slot whose key is not below `key`; `count` when there is none. */
@@ -153,12 +290,11 @@ export class NodeView implements TreeNode {
       const isBelow = shared === key.length || (key[shared] as number) < (prefix[shared] as number);
       return isBelow ? 0 : this.count;
     }
-    const rest = key.subarray(prefix.length);
     let low = 0;
     let high = this.count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (Buffer.compare(this.#restOfKey(middle), rest) < 0) low = middle + 1;
+      if (this.#compareRest(middle, key) < 0) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -167,11 +303,31 @@ export class NodeView implements TreeNode {
   /** The slot with exactly this key; −1 when there is none. */
   find(key: Uint8Array): number {
     const slot = this.lowerBound(key);
-    return slot < this.count && Buffer.compare(this.key(slot), key) === 0 ? slot : -1;
+    return slot < this.count && this.isKey(slot, key) ? slot : -1;
+  }
+
+  /** Of an inner node: the child under which `key` is, or would be. */
+  slotBelow(key: Uint8Array): number {
+    const slot = this.lowerBound(key);
+    return slot < this.count && this.isKey(slot, key) ? slot : Math.max(0, slot - 1);
+  }
+
+  /** Compares with a key that shares the prefix. By hand: a view for each comparison cost more than the comparison. */
+  #compareRest(slot: number, key: Uint8Array): number {
+    const at = this.cellStart(slot);
+    const length = this.#view.getUint16(at, true);
+    const start = at + KEY_LENGTH_BYTES;
+    const from = this.#prefix.length;
+    const shared = Math.min(length, key.length - from);
+    for (let i = 0; i < shared; i++) {
+      const difference = (this.bytes[start + i] as number) - (key[from + i] as number);
+      if (difference !== 0) return difference;
+    }
+    return length - (key.length - from);
   }
 
   #restOfKey(slot: number): Uint8Array {
-    const at = this.#view.getUint16(HEADER_BYTES + slot * SLOT_BYTES, true);
+    const at = this.cellStart(slot);
     const length = this.#view.getUint16(at, true);
     return this.bytes.subarray(at + KEY_LENGTH_BYTES, at + KEY_LENGTH_BYTES + length);
   }

@@ -270,15 +270,16 @@ export class VolumeWriter {
     const { id } = this.#volume;
     // A typed array sorts numbers without a comparator: ten times as fast, and this holds the loop.
     for (const page of Float64Array.from(this.#pages.keys()).sort()) {
-      await this.#map.touch(page);
+      const touched = this.#map.touch(page);
+      if (touched !== undefined) await touched;
       const bytes = this.#pages.get(page);
       const entry =
         bytes && checkpoint.add({ volume: id, kind: PageKind.data, level: 0, index: page }, bytes);
       const before = this.#map.set(page, entry);
       if (entry !== undefined) live.added(entry);
       if (before !== undefined) live.replaced(before);
-      await checkpoint.drain();
-      await breathe();
+      const pause = checkpoint.drain() ?? breathe();
+      if (pause !== undefined) await pause;
     }
     const map = await this.#map.finish(id, checkpoint, live, breathe);
     const root = { volume: id, map, pageCount: this.#pageCount, treeRoot: this.treeRoot };

@@ -130,9 +130,13 @@ export class CheckpointWriter {
 
   /**
    * Takes the parts that are full into the next write, and begins that when there is enough: two batches in memory, one of them on its
-   * way to the disk. What is written counts for nothing yet. @throws `disk-full`, `io-error`
+   * way to the disk. What is written counts for nothing yet. @returns undefined when there is none @throws `disk-full`, `io-error`
    */
-  async drain(): Promise<void> {
+  drain(): Promise<void> | undefined {
+    return this.#full.length === 0 ? undefined : this.#drain();
+  }
+
+  async #drain(): Promise<void> {
     for (let part = this.#full.shift(); part !== undefined; part = this.#full.shift()) {
       const generation = await this.#ports.open(part.place.segment);
       const byteCount = bytesOfPart(part);

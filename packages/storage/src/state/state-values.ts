@@ -42,7 +42,7 @@ function putU64(bytes: Buffer, at: number, value: number): void {
 }
 
 function begin(length: number, flags = 0): Buffer {
-  const bytes = Buffer.alloc(length);
+  const bytes = Buffer.allocUnsafe(length).fill(0);
   bytes[4] = VERSION;
   bytes[5] = flags;
   return bytes;

@@ -6,7 +6,7 @@
  * C2 every page that is written counts as live from then on, every page that it replaces no more: the counts go into the root record.
  */
 import { assert, type Clock } from "@pinion/core";
-import { BTreeWriter, type TreeWrite } from "../page/b-tree.ts";
+import { BTreeWriter, type TreeWrite } from "../page/b-tree-writer.ts";
 import { firstPageBelow } from "../page/page-map.ts";
 import { PagesWriter } from "../page/pages-writer.ts";
 import { VolumeWriter, type Volume, type VolumeChange } from "../page/volume.ts";
@@ -87,7 +87,7 @@ export class ShardCommit {
     this.#checkpoint = ports.segments.begin(this.#sequence, 1);
   }
 
-  /** @param writes in any order, each key once */
+  /** @param writes in any order; the last of a key counts */
   async run(
     writes: TreeWrite[],
     volumes: readonly VolumeWrite[],
@@ -112,7 +112,7 @@ export class ShardCommit {
         const key = placeOf(VOLUMES_TABLE, volumeKey(change.root.volume));
         writes.push({ key, value: encodeVolume(change.root) });
       }
-      const inOrder = await sortSliced(writes, byKey, this.#breathe);
+      const inOrder = lastOfEach(await sortSliced(writes, byKey, this.#breathe));
       await new BTreeWriter(tree, this.#sequence, this.#breathe).apply(inOrder);
       for (const { name } of victims.get(DIRECTORY_VOLUME) ?? []) {
         if (name.kind === PageKind.data) await tree.rewrite(name.index);
@@ -213,6 +213,14 @@ export class ShardCommit {
 }
 
 const byKey = (a: TreeWrite, b: TreeWrite): number => Buffer.compare(a.key, b.key);
+
+/** @param writes sorted by a stable sort */
+function lastOfEach(writes: TreeWrite[]): TreeWrite[] {
+  return writes.filter((write, i) => {
+    const next = writes[i + 1];
+    return next === undefined || byKey(write, next) !== 0;
+  });
+}
 
 async function refersTo(
   { map }: Volume,

@@ -168,4 +168,23 @@ describe("a store in segments", () => {
     done = true;
     await Promise.all(readers);
   });
+
+  it("writes of its tree what a change changes, and not the way to it", async () => {
+    const kv = await new Machine(5).open({ segmentPages: 4_096, cachedPagesMax: 4_096 });
+    const value = (n: number): Uint8Array => bytesOf(`${n}`.padEnd(200, "x"));
+    const keyOf = (i: number): Uint8Array => bytesOf(`key ${String(i).padStart(6, "0")}`);
+    await kv.commit(
+      Array.from({ length: 20_000 }, (_, i) => ({ table: "t", key: keyOf(i), value: value(i) })),
+    );
+    const written = async (writes: readonly KvWrite[]): Promise<number> => {
+      const before = kv.stats().writtenPages;
+      await kv.commit(writes);
+      return kv.stats().writtenPages - before;
+    };
+    // One leaf, and two nodes of the map that lead to its new place.
+    expect(await written([{ table: "t", key: keyOf(7_000), value: value(1) }])).toBe(3);
+    expect(await written([{ table: "t", key: bytesOf("no such key"), value: undefined }])).toBe(0);
+    expect((await contentOf(kv)).get("key 007000")).toBe(Buffer.from(value(1)).toString());
+    await kv.close();
+  });
 });
