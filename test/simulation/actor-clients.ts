@@ -129,6 +129,16 @@ export class Clients {
     }
   }
 
+  /** Once, however many copies were refused: else each copy of a message makes more of them for as long as calls are refused. */
+  #sendLater(machine: Machine, op: Op, delayMs: number): void {
+    if (op.dueAgainIn === machine.life) return;
+    op.dueAgainIn = machine.life;
+    this.#clock.setTimer(delayMs, () => {
+      op.dueAgainIn = undefined;
+      this.#send(machine, op);
+    });
+  }
+
   #deliver(machine: Machine, op: Op): void {
     const { session: id, seq } = op;
     if (machine.dead || op.abandoned) return;
@@ -157,7 +167,7 @@ export class Clients {
           if (machine.dead || op.session !== id || op.abandoned) return;
           // Networks lose messages, too: the client asks again after a while, perhaps after a restart.
           if (op.answer === undefined && this.#rng.chance(LOST_REPLIES))
-            this.#clock.setTimer(RETRY_LOST_MS, () => this.#send(machine, op));
+            this.#sendLater(machine, op, RETRY_LOST_MS);
           else this.#answered(machine, op, outcome);
         },
       },
@@ -166,7 +176,7 @@ export class Clients {
 
   #answered(machine: Machine, op: Op, outcome: Outcome): void {
     if (outcome.refused === "transient") {
-      if (op.answer === undefined) this.#clock.setTimer(RETRY_MS, () => this.#send(machine, op));
+      if (op.answer === undefined) this.#sendLater(machine, op, RETRY_MS);
       return;
     }
     const value: unknown = outcome.ok ? decodeValue(outcome.bytes) : decodeError(outcome.bytes);

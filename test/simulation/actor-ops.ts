@@ -45,6 +45,8 @@ export interface Op {
   attempt: number;
   /** Messages sent in the life it was answered in: more than one may have been answered by another's record. */
   messages: number;
+  /** The life in which it waits to be sent again. */
+  dueAgainIn: number | undefined;
   answer: Answer | undefined;
   /** Nobody waits for it any more: its client died, or was told that it cannot run now. It may have run. */
   abandoned: boolean;
@@ -157,6 +159,7 @@ export function makeOp(
     seq: 0,
     attempt: 0,
     messages: 0,
+    dueAgainIn: undefined,
     answer: undefined,
     abandoned: false,
     lost: false,

@@ -7,6 +7,7 @@
  * W3 the key of a child in its parent is a bound of all below it, but for the first child's: what is lower than all bounds belongs to
  *    the first.
  * W4 the leaves that come next are read ahead, `AHEAD` of them, so that a checkpoint does not wait for the disk once for each.
+ * W5 leaves get their places when all below one parent are done: nobody reads them again.
  */
 import { PinionError } from "@pinion/core";
 import { PAGE_BYTES } from "../segment/page-entry.ts";
@@ -33,7 +34,7 @@ import {
   TREE_KEY_BYTES_MAX,
   type Share,
 } from "./tree-cells.ts";
-import type { VolumeWriter } from "./volume.ts";
+import type { VolumeWriter } from "./volume-writer.ts";
 
 /** A node of a batch that is loaded in order is filled up to this, so that later changes find room. */
 const FILLED_BYTES = Math.floor(NODE_ROOM_BYTES * 0.95);
@@ -68,6 +69,10 @@ export class BTreeWriter {
   readonly #pages: VolumeWriter;
   readonly #lsn: number;
   readonly #breathe: () => Promise<void> | undefined;
+  /** Nodes that are read ahead. */
+  readonly #ahead = new Map<number, Promise<Uint8Array | undefined>>();
+  /** Leaves, and pages of values, that are written and have no place yet. */
+  readonly #leaves = new Set<number>();
 
   /** @param breathe called between nodes; a promise lets the event loop go on */
   constructor(pages: VolumeWriter, lsn: number, breathe: () => Promise<void> | undefined) {
@@ -89,7 +94,7 @@ export class BTreeWriter {
       children = this.#writeNodes(undefined, true, children.map(cellOfChild));
     let top = children[0]?.page ?? 0;
     // An inner root with one child is one level too many.
-    while (top !== 0) {
+    while (top !== 0 && !this.#pages.isSettled(top)) {
       const node = await this.#node(top);
       if (!node.inner || node.count !== 1) break;
       this.#pages.release(top);
@@ -114,8 +119,13 @@ export class BTreeWriter {
   ): Promise<Child[] | undefined> {
     const pause = this.#breathe();
     if (pause !== undefined) await pause;
-    const node = await this.#node(page);
-    if (!node.inner) return this.#writeLeaf(node, writes.slice(from, to));
+    const node = await this.#nodeOnce(page);
+    if (!node.inner) {
+      const leaves = this.#writeLeaf(node, writes.slice(from, to));
+      this.#pages.recycle(node.bytes);
+      return leaves;
+    }
+    this.#pages.keep(page, node.bytes);
     const shares = [...sharesOf(node, writes, from, to)];
     const replaced = new Map<number, Child[]>();
     for (let i = 0; i < shares.length; i++) {
@@ -129,13 +139,27 @@ export class BTreeWriter {
       if (next.length !== 1 || !isAsBefore(next[0] as Child, child, bound))
         replaced.set(share.slot, next);
     }
-    return replaced.size === 0 ? undefined : this.#writeInner(node, replaced);
+    const children = replaced.size === 0 ? undefined : await this.#writeInner(node, replaced);
+    await this.#pages.settle(this.#leaves); // W5
+    this.#leaves.clear();
+    return children;
+  }
+
+  #nodeOnce(page: number): Promise<NodeView> {
+    return nodeAt((n) => {
+      const ahead = this.#ahead.get(n);
+      this.#ahead.delete(n);
+      return ahead ?? this.#pages.readOnce(n);
+    }, page);
   }
 
   #readAhead(node: NodeView, share: Share | undefined): void {
     if (share === undefined) return;
-    // Whoever needs it reads it again, and is told what is wrong.
-    void this.#pages.read(childOf(node.value(share.slot))).catch(() => {});
+    const page = childOf(node.value(share.slot));
+    const reading = this.#pages.readOnce(page);
+    // Whoever comes to it is told.
+    reading.catch(() => {});
+    this.#ahead.set(page, reading);
   }
 
   async #writeInner(
@@ -187,10 +211,11 @@ export class BTreeWriter {
     });
     if (changing.length === 0) return undefined;
     const changes = this.#changes(changing);
-    const patched = patchNode(node, this.#lsn, changes);
+    const patched = patchNode(node, this.#lsn, changes, () => this.#pages.memory());
     if (patched === undefined)
       return this.#writeNodes(node.page, false, this.#merged(node.cells, changes));
     this.#pages.write(node.page, patched);
+    this.#leaves.add(node.page);
     const now = new NodeView(node.page, patched);
     return [{ key: now.key(0), page: node.page, bytes: now.usedBytes }];
   }
@@ -227,9 +252,10 @@ export class BTreeWriter {
     const pages = Math.ceil(value.length / PAGE_BYTES);
     const first = this.#pages.allocateRun(pages);
     for (let i = 0; i < pages; i++) {
-      const bytes = new Uint8Array(PAGE_BYTES);
+      const bytes = this.#pages.memory();
       bytes.set(value.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES));
       this.#pages.write(first + i, bytes);
+      this.#leaves.add(first + i);
     }
     return runCell(value.length, first);
   }
@@ -267,7 +293,11 @@ export class BTreeWriter {
       left -= bytes;
       const own = children.length === 0 && page !== undefined ? page : this.#pages.allocate();
       const part = cells.slice(first, at);
-      this.#pages.write(own, encodeNode(own, this.#lsn, { inner, cells: part }));
+      const bytesOfNode = encodeNode(own, this.#lsn, { inner, cells: part }, this.#pages.memory());
+      this.#pages.write(own, bytesOfNode);
+      // A page that was given back may have been a leaf's.
+      if (inner) this.#leaves.delete(own);
+      else this.#leaves.add(own);
       children.push({ key: (part[0] as Cell).key.slice(), page: own, bytes: nodeBytes(part) });
     }
     return children;

@@ -22,6 +22,11 @@ export class PageCache {
     return this.#pages.size;
   }
 
+  /** Without marking it as used. */
+  has(page: number): boolean {
+    return this.#pages.has(page);
+  }
+
   get(page: number): Uint8Array | undefined {
     const cached = this.#pages.get(page);
     if (cached === undefined) return undefined;

@@ -28,7 +28,7 @@ export class PagesWriter {
     this.#breathe = breathe;
   }
 
-  /** @param bytes 4,096; must not change until the checkpoint ends */
+  /** @param bytes 4,096; copied before this resolves */
   async write(page: number, bytes: Uint8Array): Promise<void> {
     const touched = this.#map.touch(page);
     if (touched !== undefined) await touched;

@@ -63,10 +63,18 @@ export function sharedPrefix(a: Uint8Array, b: Uint8Array): number {
   return i;
 }
 
-/** @param cells whose keys are in order and fit (`NODE_ROOM_BYTES`) */
-export function encodeNode(page: number, lsn: number, { inner, cells }: TreeNode): Uint8Array {
-  const bytes = new Uint8Array(PAGE_BYTES);
-  const view = new DataView(bytes.buffer);
+/**
+ * @param cells whose keys are in order and fit (`NODE_ROOM_BYTES`)
+ * @param bytes zeros
+ * @returns `bytes`
+ */
+export function encodeNode(
+  page: number,
+  lsn: number,
+  { inner, cells }: TreeNode,
+  bytes: Uint8Array = new Uint8Array(PAGE_BYTES),
+): Uint8Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, PAGE_BYTES);
   const first = cells[0]?.key;
   const prefixBytes = prefixBytesOf(cells);
   let end = PAGE_BYTES - prefixBytes;
@@ -125,12 +133,14 @@ export interface CellChange {
 /**
  * A node with some cells changed: what stays is moved in blocks and not looked at, since a checkpoint of many small changes did little else.
  * @param changes in order of key, each once
+ * @param memory asked for 4,096 zeros if it can be patched
  * @returns undefined where the node has to be made from its cells: they do not fit, none is left, or a key does not share the prefix
  */
 export function patchNode(
   node: NodeView,
   lsn: number,
   changes: readonly CellChange[],
+  memory: () => Uint8Array = () => new Uint8Array(PAGE_BYTES),
 ): Uint8Array | undefined {
   const { prefixBytes, count } = node;
   const slots: number[] = [];
@@ -145,17 +155,16 @@ export function patchNode(
     left += (value === undefined ? 0 : 1) - (isThere ? 1 : 0);
     slots.push(isThere ? slot : -1 - slot);
   }
-  if (used > NODE_ROOM_BYTES || left === 0) return undefined;
-  const bytes = new Uint8Array(PAGE_BYTES);
-  const view = new DataView(bytes.buffer);
+  if (used > NODE_ROOM_BYTES || left === 0 || node.block(0, count) === undefined) return undefined;
+  const bytes = memory();
+  const view = new DataView(bytes.buffer, bytes.byteOffset, PAGE_BYTES);
   let end = PAGE_BYTES - prefixBytes;
   bytes.set(node.bytes.subarray(end), end);
   let written = 0;
   let from = 0;
-  const keepTo = (to: number): boolean => {
-    if (to <= from) return true;
-    const block = node.block(from, to);
-    if (block === undefined) return false;
+  const keepTo = (to: number): void => {
+    if (to <= from) return;
+    const block = node.block(from, to) as Block;
     const shift = end - block.end;
     end -= block.end - block.start;
     bytes.set(node.bytes.subarray(block.start, block.end), end);
@@ -164,23 +173,28 @@ export function patchNode(
       view.setUint16(at, node.cellStart(from) + shift, true);
       view.setUint16(at + 2, node.cellLength(from), true);
     }
-    return true;
   };
   for (let i = 0; i < changes.length; i++) {
     const { key, value } = changes[i] as CellChange;
     const found = slots[i] as number;
-    if (!keepTo(found < 0 ? -1 - found : found)) return undefined;
+    keepTo(found < 0 ? -1 - found : found);
     if (found >= 0) from = found + 1;
     if (value !== undefined)
       end = putCell(view, bytes, prefixBytes, written++, { key, value }, end);
   }
-  if (!keepTo(count)) return undefined;
+  keepTo(count);
   putHeader(view, node.page, lsn, { end, count: left, inner: node.inner, prefixBytes });
   return bytes;
 }
 
 function damaged(page: number, what: string): PinionError {
   return new PinionError("corruption", `tree node in page ${page}: ${what}`, { details: { page } });
+}
+
+/** Bytes of a page, `end` not among them. */
+interface Block {
+  readonly start: number;
+  readonly end: number;
 }
 
 /** Reads nodes where they lie: keys and values are views of the page, or copies where a prefix is put back. */
@@ -240,7 +254,7 @@ export class NodeView implements TreeNode {
   }
 
   /** Where the cells `from` … `to − 1` lie, if that is one block. */
-  block(from: number, to: number): { start: number; end: number } | undefined {
+  block(from: number, to: number): Block | undefined {
     const end = this.cellStart(from) + this.cellLength(from);
     let start = end;
     for (let i = from; i < to; i++) {

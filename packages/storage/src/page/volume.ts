@@ -3,14 +3,12 @@
  * the pages of the next and publishes them together with the map that leads to them.
  *
  * V1 published pages do not change; who has read one may keep it.
- * V2 a writer that is given up leaves no trace.
+ * V2 a writer that is given up leaves no trace (volume-writer.ts; pages-writer.ts).
  * V3 pages in memory are bounded by `cachedPagesMax` (page-cache.ts).
  * V4 `version` grows with every publish. Who follows references over several pages and finds it changed starts again.
  */
-import { assert } from "@pinion/core";
 import type { VolumeRoot } from "../segment/batch-format.ts";
-import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
-import { LiveChanges } from "../segment/live-pages.ts";
+import type { LiveChanges } from "../segment/live-pages.ts";
 import {
   PAGE_BYTES,
   CHECK_BYTES,
@@ -20,7 +18,7 @@ import {
   type PageName,
 } from "../segment/page-entry.ts";
 import { PageCache } from "./page-cache.ts";
-import { EMPTY_MAP, MapWriter, PageMap } from "./page-map.ts";
+import { EMPTY_MAP, PageMap } from "./page-map.ts";
 
 /** As deep as the pool reads ahead at most. */
 const AHEAD_PAGES = 32;
@@ -41,6 +39,8 @@ export interface PageRun {
 export interface PageReader {
   /** A page's 4,096 bytes, the reader's own. @throws `corruption` naming the page, `io-error` */
   read(name: PageName, entry: PageEntry): Promise<Uint8Array>;
+  /** As `read`, into memory of the caller's. @returns `into` */
+  readInto?(name: PageName, entry: PageEntry, into: Uint8Array): Promise<Uint8Array>;
   /** As `read`, if it is in memory. */
   peek?(entry: PageEntry): Uint8Array | undefined;
   /** The page may be read soon. */
@@ -127,6 +127,26 @@ export class Volume {
     }
   }
 
+  /** For the writer, who alone publishes: a page that is not in memory comes into `into`, or into memory of its own, and is not kept. */
+  async readOnce(page: number, into: Uint8Array): Promise<Uint8Array | undefined> {
+    const cached = this.#cache.get(page);
+    if (cached !== undefined) return cached;
+    const entry = await this.map.lookup(page);
+    if (entry === undefined) return undefined;
+    const name = this.#name(PageKind.data, 0, page);
+    return this.#segments.readInto?.(name, entry, into) ?? this.#segments.read(name, entry);
+  }
+
+  /** Whether readers have the page in memory. */
+  has(page: number): boolean {
+    return this.#cache.has(page);
+  }
+
+  /** A published page, for readers. @param bytes the volume's from now on */
+  keep(page: number, bytes: Uint8Array): void {
+    this.#cache.keep(page, bytes);
+  }
+
   /** Where the pages `from` … `to − 1` lie, as of one version: those that lie next to each other together. */
   async runs(from: number, to: number): Promise<PageRun[]> {
     for (;;) {
@@ -177,8 +197,8 @@ export class Volume {
     return { volume: this.id, kind, level, index };
   }
 
-  /** For `VolumeWriter.publish`. */
-  adopt(root: VolumeRoot, pages: ReadonlyMap<number, Uint8Array | undefined>): void {
+  /** For `publish`. @param pages what readers have in memory of them is replaced; undefined: forgotten */
+  adopt(root: VolumeRoot, pages: Iterable<readonly [number, Uint8Array | undefined]>): void {
     this.#pageCount = root.pageCount;
     this.#treeRoot = root.treeRoot;
     for (const [page, bytes] of pages) {
@@ -192,103 +212,4 @@ export class Volume {
 export interface VolumeChange {
   readonly root: VolumeRoot;
   readonly live: LiveChanges;
-}
-
-/** Pages on their way into the next checkpoint of a volume (V2). */
-export class VolumeWriter {
-  readonly #volume: Volume;
-  readonly #map: MapWriter;
-  /** Undefined: given back. */
-  readonly #pages = new Map<number, Uint8Array | undefined>();
-  /** Numbers that were given back, by now or in earlier checkpoints. */
-  readonly #free: number[];
-  #pageCount: number;
-  treeRoot: number;
-
-  /** @param free page numbers below `pageCount` that have no page; taken over */
-  constructor(volume: Volume, free: number[]) {
-    this.#volume = volume;
-    this.#map = new MapWriter(volume.map);
-    this.#free = free;
-    this.#pageCount = volume.pageCount;
-    this.treeRoot = volume.treeRoot;
-  }
-
-  get changedPages(): number {
-    return this.#pages.size;
-  }
-
-  /** A page as this writer left it, or as published. */
-  async read(page: number): Promise<Uint8Array | undefined> {
-    return this.#pages.has(page) ? this.#pages.get(page) : this.#volume.read(page);
-  }
-
-  /** @param bytes 4,096, the writer's from now on */
-  write(page: number, bytes: Uint8Array): void {
-    assert(page > 0 && page < this.#pageCount, `page ${page} was never given out`);
-    this.#pages.set(page, bytes);
-  }
-
-  /** A page number for a new page. */
-  allocate(): number {
-    return this.#free.pop() ?? this.#pageCount++;
-  }
-
-  /** `count` consecutive numbers: such pages are written next to each other. */
-  allocateRun(count: number): number {
-    const first = this.#pageCount;
-    this.#pageCount += count;
-    return first;
-  }
-
-  release(page: number): void {
-    this.#pages.set(page, undefined);
-    this.#free.push(page);
-  }
-
-  /** The page is written again as it is: to empty its segment. */
-  async rewrite(page: number): Promise<void> {
-    if (this.#pages.has(page)) return;
-    const bytes = await this.#volume.read(page);
-    if (bytes !== undefined && !this.#pages.has(page)) this.#pages.set(page, bytes);
-  }
-
-  /** As `rewrite`, for the nodes of the map that lead to `page`. */
-  async rewriteMap(page: number): Promise<void> {
-    await this.#map.touch(page);
-  }
-
-  /**
-   * Gives every changed page and map node its place.
-   * @param breathe called between pages; a promise lets the event loop go on
-   */
-  async place(
-    checkpoint: CheckpointWriter,
-    breathe: () => Promise<void> | undefined,
-  ): Promise<VolumeChange> {
-    const live = new LiveChanges();
-    const { id } = this.#volume;
-    // A typed array sorts numbers without a comparator: ten times as fast, and this holds the loop.
-    for (const page of Float64Array.from(this.#pages.keys()).sort()) {
-      const touched = this.#map.touch(page);
-      if (touched !== undefined) await touched;
-      const bytes = this.#pages.get(page);
-      const entry =
-        bytes && checkpoint.add({ volume: id, kind: PageKind.data, level: 0, index: page }, bytes);
-      const before = this.#map.set(page, entry);
-      if (entry !== undefined) live.added(entry);
-      if (before !== undefined) live.replaced(before);
-      const pause = checkpoint.drain() ?? breathe();
-      if (pause !== undefined) await pause;
-    }
-    const map = await this.#map.finish(id, checkpoint, live, breathe);
-    const root = { volume: id, map, pageCount: this.#pageCount, treeRoot: this.treeRoot };
-    return { root, live };
-  }
-
-  /** From now on readers see it: the checkpoint is durable. */
-  publish({ root }: VolumeChange): void {
-    this.#map.publish(root.map);
-    this.#volume.adopt(root, this.#pages);
-  }
 }

@@ -1,9 +1,12 @@
 /**
- * One checkpoint on its way into the segments: gives every page its place, collects pages into parts, and hands full parts on to be
- * written. Pure but for its ports; what it has planned counts for nothing before the root record is durable.
+ * One checkpoint on its way into the segments: gives every page its place, collects pages into parts, parts into batches, and hands full batches
+ * on to be written. Pure but for its ports; what it has planned counts for nothing before the root record is durable.
  *
- * W1 a part lies in one segment: its header, its pages and, in the last part, the root record.
+ * State: the memory of the batch that fills, of the one on its way to the disk, and of full ones that nobody has drained yet.
+ *
+ * W1 a part lies in one segment: its header, its pages and, in the last part, the root record. A batch is parts that follow each other there.
  * W2 the checksum of a page covers its place, so a page is placed once and its entry stands from then on.
+ * W3 a page is copied to where it will be written from when it is placed: its memory is its owner's again.
  */
 import { assert } from "@pinion/core";
 import {
@@ -31,39 +34,21 @@ export function placeFrom({ segment, page }: Place, segmentPages: number, rootPa
     : { segment: segment + 1, page: 1 };
 }
 
-export interface PlannedPart {
-  readonly checkpoint: CheckpointId;
+interface PlannedPart {
   readonly sequence: number;
   readonly place: Place;
   readonly listed: ListedPage[];
-  readonly contents: Uint8Array[];
-  root: Pick<RootRecord, "volumes" | "live"> | undefined;
 }
 
-const rootPagesIn = ({ root }: PlannedPart): number =>
-  root === undefined ? 0 : rootPagesOf(root.volumes.length, root.live.size);
+const bytesOfPart = ({ listed }: PlannedPart): number => (1 + listed.length) * PAGE_BYTES;
 
-const bytesOfPart = (part: PlannedPart): number =>
-  (1 + part.contents.length + rootPagesIn(part)) * PAGE_BYTES;
-
-/** @param bytes zeros, or what may be overwritten: as many as `bytesOfPart` */
-function encodePart(part: PlannedPart, generation: number, bytes: Uint8Array): void {
-  const { checkpoint, sequence, place, listed, contents, root } = part;
-  const rootAt = 1 + contents.length;
-  const header = { checkpoint, sequence, rootPages: rootPagesIn(part), pages: listed };
-  bytes.set(encodePartHeader(header, generation, place.page));
-  for (let i = 0; i < contents.length; i++)
-    bytes.set(contents[i] as Uint8Array, (1 + i) * PAGE_BYTES);
-  if (root !== undefined) {
-    const record = { checkpoint, sequence, ...root };
-    bytes.set(encodeRootRecord(record, generation, place.page + rootAt), rootAt * PAGE_BYTES);
-  }
-}
-
-/** Full parts that follow each other in a segment: one write. */
+/** Parts that follow each other in a segment: one write. */
 interface Batch {
   readonly place: Place;
   readonly bytes: Uint8Array;
+  /** Full ones; the one that fills lies behind them. */
+  readonly parts: PlannedPart[];
+  /** Of `parts`. */
   byteCount: number;
 }
 
@@ -82,15 +67,15 @@ export interface WriterPorts {
   ended(): void;
 }
 
-/** One checkpoint on its way into the segments. Ends with `finish` or `abandon`. */
+/** Ends with `finish` or `abandon`. */
 export class CheckpointWriter {
   readonly #checkpoint: CheckpointId;
   readonly #ports: WriterPorts;
   readonly #segmentPages: number;
   readonly #batchBytes: number;
   #part: PlannedPart;
-  readonly #full: PlannedPart[] = [];
-  #batch: Batch | undefined;
+  #batch: Batch;
+  readonly #full: Batch[] = [];
   /** The write that is under way, or was the last. */
   #writing: Promise<void> = Promise.resolve();
   /** Its memory, for the next batch but one. */
@@ -102,7 +87,9 @@ export class CheckpointWriter {
     this.#ports = ports;
     this.#segmentPages = segmentPages;
     this.#batchBytes = Math.min(BATCH_BYTES, segmentPages * PAGE_BYTES);
-    this.#part = this.#newPart(checkpoint.first, place);
+    this.#part = { sequence: checkpoint.first, place, listed: [] };
+    // Most checkpoints are small.
+    this.#batch = newBatch(place, new Uint8Array(this.#partBytesMax(place)));
   }
 
   /** Pages given so far. */
@@ -110,69 +97,45 @@ export class CheckpointWriter {
     return this.#pages;
   }
 
-  /**
-   * Gives a version of a page its place.
-   * @param bytes 4,096; must not change until the end
-   */
+  /** Gives a version of a page its place. @param bytes 4,096; copied (W3) */
   add(name: PageName, bytes: Uint8Array): PageEntry {
     assert(bytes.length === PAGE_BYTES, `a page of ${bytes.length} bytes`);
     if (this.#part.listed.length >= PART_PAGES_MAX || this.#left() < 1) this.#turn();
-    const { place, listed, contents } = this.#part;
+    const { place, listed } = this.#part;
     const { segment } = place;
     const page = place.page + 1 + listed.length;
     const birth = this.#checkpoint.freezeLsn;
     const checksum = pageChecksum(name, segment, page, birth, bytes);
+    this.#batch.bytes.set(bytes, this.#batch.byteCount + bytesOfPart(this.#part));
     listed.push({ name, birth, checksum });
-    contents.push(bytes);
     this.#pages++;
     return { segment, page, birth, checksum };
   }
 
   /**
-   * Takes the parts that are full into the next write, and begins that when there is enough: two batches in memory, one of them on its
-   * way to the disk. What is written counts for nothing yet. @returns undefined when there is none @throws `disk-full`, `io-error`
+   * Begins to write the batches that are full: two in memory, one of them on its way to the disk. What is written counts for nothing yet.
+   * @returns undefined when there is none @throws `disk-full`, `io-error`
    */
   drain(): Promise<void> | undefined {
     return this.#full.length === 0 ? undefined : this.#drain();
   }
 
   async #drain(): Promise<void> {
-    for (let part = this.#full.shift(); part !== undefined; part = this.#full.shift()) {
-      const generation = await this.#ports.open(part.place.segment);
-      const byteCount = bytesOfPart(part);
-      if (!this.#fits(part.place, byteCount)) await this.#writeBatch();
-      this.#batch ??= {
-        place: part.place,
-        bytes: this.#spare ?? new Uint8Array(this.#batchBytes),
-        byteCount: 0,
-      };
-      this.#spare = undefined;
-      const batch = this.#batch;
-      const into = batch.bytes.subarray(batch.byteCount, batch.byteCount + byteCount);
-      encodePart(part, generation, into);
-      batch.byteCount += byteCount;
+    for (let next = this.#full.shift(); next !== undefined; next = this.#full.shift())
+      await this.#writeBatch(next);
+  }
+
+  /** Begins to write the full parts of a batch, once the write before is done. */
+  async #writeBatch({ place, bytes, parts, byteCount }: Batch): Promise<void> {
+    const generation = await this.#ports.open(place.segment);
+    let at = 0;
+    for (const part of parts) {
+      bytes.set(this.#header(part, generation, 0), at);
+      at += bytesOfPart(part);
     }
-  }
-
-  #fits({ segment, page }: Place, byteCount: number): boolean {
-    const batch = this.#batch;
-    if (batch === undefined) return true;
-    return (
-      segment === batch.place.segment &&
-      page === batch.place.page + batch.byteCount / PAGE_BYTES &&
-      batch.byteCount + byteCount <= this.#batchBytes
-    );
-  }
-
-  /** Begins to write what was collected, once the write before is done. */
-  async #writeBatch(): Promise<void> {
-    const batch = this.#batch;
-    if (batch === undefined) return;
     await this.#writing;
-    this.#batch = undefined;
-    const { place, bytes, byteCount } = batch;
     this.#writing = this.#ports.write(place, bytes.subarray(0, byteCount), false).then(() => {
-      this.#spare = bytes;
+      if (bytes.length === this.#batchBytes) this.#spare = bytes;
     });
     // Whoever waits for it is told.
     this.#writing.catch(() => {});
@@ -187,22 +150,25 @@ export class CheckpointWriter {
     // #left counts on one page of root record.
     if (this.#left() + 1 < rootPages) this.#turn(rootPages);
     const part = this.#part;
-    part.root = { volumes, live };
-    const { checkpoint, sequence, place } = part;
+    const { sequence, place } = part;
+    const root = { checkpoint: this.#checkpoint, sequence, volumes, live };
     try {
-      await this.drain();
-      await this.#writeBatch();
+      await this.#drain();
+      if (this.#batch.parts.length > 0) await this.#writeBatch(this.#batch);
       await this.#writing;
       const generation = await this.#ports.open(place.segment);
-      const bytes = new Uint8Array(bytesOfPart(part));
-      encodePart(part, generation, bytes);
+      const rootAt = bytesOfPart(part);
+      const bytes = new Uint8Array(rootAt + rootPages * PAGE_BYTES);
+      const { byteCount } = this.#batch;
+      bytes.set(this.#batch.bytes.subarray(byteCount, byteCount + rootAt));
+      bytes.set(this.#header(part, generation, rootPages));
+      bytes.set(encodeRootRecord(root, generation, place.page + rootAt / PAGE_BYTES), rootAt);
       try {
         await this.#ports.write(place, bytes, true);
       } catch (e) {
         this.#ports.doubtful(place.segment, sequence);
         throw e;
       }
-      const root = { checkpoint, sequence, volumes, live };
       const next = this.#after(place.page + 1 + part.listed.length + rootPages);
       this.#ports.finished(place, next, root);
       return root;
@@ -217,10 +183,23 @@ export class CheckpointWriter {
     this.#ports.ended();
   }
 
+  #header(
+    { sequence, place, listed }: PlannedPart,
+    generation: number,
+    rootPages: number,
+  ): Uint8Array {
+    const header = { checkpoint: this.#checkpoint, sequence, rootPages, pages: listed };
+    return encodePartHeader(header, generation, place.page);
+  }
+
   /** Pages that still fit into the part, with room for a root record. */
   #left(): number {
     const { place, listed } = this.#part;
     return this.#segmentPages - (place.page + 1 + listed.length + 1);
+  }
+
+  #partBytesMax({ page }: Place): number {
+    return Math.min(1 + PART_PAGES_MAX, this.#segmentPages - page) * PAGE_BYTES;
   }
 
   #after(page: number, rootPages = 1): Place {
@@ -228,22 +207,26 @@ export class CheckpointWriter {
   }
 
   #turn(rootPages = 1): void {
-    const { sequence, place, listed } = this.#part;
-    this.#full.push(this.#part);
-    this.#part = this.#newPart(
-      sequence + 1,
-      this.#after(place.page + 1 + listed.length, rootPages),
-    );
-  }
-
-  #newPart(sequence: number, place: Place): PlannedPart {
-    return {
-      checkpoint: this.#checkpoint,
-      sequence,
-      place,
-      listed: [],
-      contents: [],
-      root: undefined,
-    };
+    const part = this.#part;
+    const batch = this.#batch;
+    batch.parts.push(part);
+    batch.byteCount += bytesOfPart(part);
+    const place = this.#after(part.place.page + 1 + part.listed.length, rootPages);
+    this.#part = { sequence: part.sequence + 1, place, listed: [] };
+    const continues =
+      place.segment === batch.place.segment &&
+      place.page === batch.place.page + batch.byteCount / PAGE_BYTES &&
+      batch.byteCount + this.#partBytesMax(place) <= batch.bytes.length;
+    if (continues) return;
+    this.#full.push(batch);
+    this.#batch = newBatch(place, this.#spare ?? new Uint8Array(this.#batchBytes));
+    this.#spare = undefined;
   }
 }
+
+const newBatch = (place: Place, bytes: Uint8Array): Batch => ({
+  place,
+  bytes,
+  parts: [],
+  byteCount: 0,
+});

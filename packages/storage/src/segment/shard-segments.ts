@@ -122,8 +122,12 @@ export class ShardSegments {
   }
 
   /** A page's 4,096 bytes. @throws `corruption` naming the page, `io-error` */
-  async read(name: PageName, entry: PageEntry): Promise<Uint8Array> {
-    const bytes = new Uint8Array(PAGE_BYTES);
+  read(name: PageName, entry: PageEntry): Promise<Uint8Array> {
+    return this.readInto(name, entry, new Uint8Array(PAGE_BYTES));
+  }
+
+  /** As `read`. @returns `bytes` */
+  async readInto(name: PageName, entry: PageEntry, bytes: Uint8Array): Promise<Uint8Array> {
     const segment = this.#open.get(entry.segment) ?? (await this.#opened(entry.segment));
     if (segment === undefined) throw this.damaged(name, entry, "its segment is missing");
     const read = await segment.file.read(entry.page * PAGE_BYTES, bytes);

@@ -9,7 +9,8 @@ import { assert, type Clock } from "@pinion/core";
 import { BTreeWriter, type TreeWrite } from "../page/b-tree-writer.ts";
 import { firstPageBelow } from "../page/page-map.ts";
 import { PagesWriter } from "../page/pages-writer.ts";
-import { VolumeWriter, type Volume, type VolumeChange } from "../page/volume.ts";
+import type { Volume, VolumeChange } from "../page/volume.ts";
+import { VolumeWriter } from "../page/volume-writer.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
 import { LiveChanges, type LivePages } from "../segment/live-pages.ts";
 import { PageKind, type PageEntry, type PageName } from "../segment/page-entry.ts";
@@ -97,7 +98,7 @@ export class ShardCommit {
     const checkpoint = this.#checkpoint;
     let root: VolumeChange;
     let next: LivePages;
-    const tree = new VolumeWriter(directory, free);
+    const tree = new VolumeWriter(directory, free, checkpoint, this.#breathe);
     try {
       const pages = volumes.reduce((sum, { pageCount }) => sum + pageCount, writes.length);
       const victims = await this.#victims(new Set(removed), Math.max(CLEANED_PAGES_MIN, pages));
@@ -119,7 +120,7 @@ export class ShardCommit {
         else await tree.rewriteMap(firstPageBelow(name.level, name.index));
         this.#cleaned++;
       }
-      root = await tree.place(checkpoint, this.#breathe);
+      root = await tree.finish();
       const changes = new LiveChanges();
       for (const { change } of this.#placed) changes.addAll(change.live);
       changes.addAll(root.live);
