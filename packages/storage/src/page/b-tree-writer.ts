@@ -19,6 +19,7 @@ import {
   patchNode,
   prefixBytesOf,
   NodeView,
+  usedBytesOf,
   type Cell,
   type CellChange,
 } from "./slotted-page.ts";
@@ -202,7 +203,7 @@ export class BTreeWriter {
     return merged;
   }
 
-  /** @returns undefined when nothing is different */
+  /** @returns undefined when its parent has nothing to note */
   #writeLeaf(node: NodeView, writes: readonly TreeWrite[]): Child[] | undefined {
     const changing = writes.filter(({ key, value }) => {
       const slot = node.find(key);
@@ -216,8 +217,12 @@ export class BTreeWriter {
       return this.#writeNodes(node.page, false, this.#merged(node.cells, changes));
     this.#pages.write(node.page, patched);
     this.#leaves.add(node.page);
-    const now = new NodeView(node.page, patched);
-    return [{ key: now.key(0), page: node.page, bytes: now.usedBytes }];
+    const { key } = changes[0] as CellChange;
+    const bytes = usedBytesOf(patched);
+    // Its bound stands, unless something came in before its first key.
+    const isBefore = node.lowerBound(key) === 0 && !node.isKey(0, key);
+    if (!isBefore && bytes >= SPARSE_BYTES) return undefined;
+    return [{ key: new NodeView(node.page, patched).key(0), page: node.page, bytes }];
   }
 
   /** What the writes are in cells; long values go into their runs. */

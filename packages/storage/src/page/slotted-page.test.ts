@@ -6,6 +6,7 @@ import {
   NODE_ROOM_BYTES,
   NodeView,
   patchNode,
+  usedBytesOf,
   type Cell,
   type CellChange,
 } from "./slotted-page.ts";
@@ -70,6 +71,7 @@ describe("nodes in slotted pages", () => {
       const now = new NodeView(PAGE, bytes);
       expect(plain(now.cells), `seed ${seed}`).toEqual(plain(expected));
       expect(now.usedBytes, `seed ${seed}`).toBe(patchedBytes(node, expected));
+      expect(usedBytesOf(bytes)).toBe(now.usedBytes);
       for (const { key } of expected) expect(now.find(key)).toBeGreaterThanOrEqual(0);
       // It can be patched again: its cells still lie in one block.
       expect(now.block(0, now.count), `seed ${seed}`).toBeDefined();

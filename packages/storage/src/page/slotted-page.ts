@@ -191,6 +191,12 @@ function damaged(page: number, what: string): PinionError {
   return new PinionError("corruption", `tree node in page ${page}: ${what}`, { details: { page } });
 }
 
+/** Of a node's room, without a look at its cells: for one that was made here. */
+export function usedBytesOf(node: Uint8Array): number {
+  const view = new DataView(node.buffer, node.byteOffset, PAGE_BYTES);
+  return view.getUint16(20, true) * SLOT_BYTES + PAGE_BYTES - view.getUint32(16, true);
+}
+
 /** Bytes of a page, `end` not among them. */
 interface Block {
   readonly start: number;

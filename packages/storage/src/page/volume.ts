@@ -110,7 +110,7 @@ export class Volume {
     if (cached !== undefined) return cached;
     for (;;) {
       const version = this.version;
-      const entry = await this.map.lookup(page);
+      const entry = this.map.peek(page) ?? (await this.map.lookup(page));
       if (entry === undefined) return undefined;
       this.#announce(page);
       let bytes: Uint8Array;
@@ -131,7 +131,7 @@ export class Volume {
   async readOnce(page: number, into: Uint8Array): Promise<Uint8Array | undefined> {
     const cached = this.#cache.get(page);
     if (cached !== undefined) return cached;
-    const entry = await this.map.lookup(page);
+    const entry = this.map.peek(page) ?? (await this.map.lookup(page));
     if (entry === undefined) return undefined;
     const name = this.#name(PageKind.data, 0, page);
     return this.#segments.readInto?.(name, entry, into) ?? this.#segments.read(name, entry);
