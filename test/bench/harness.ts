@@ -141,7 +141,7 @@ export function perSecond(count: number, startMs: number): Measurement {
 }
 
 const significant = (n: number): string =>
-  n >= 1000 ? Math.round(n).toLocaleString("en-US") : n.toPrecision(3).replace(/\.?0+$/, "");
+  n >= 1000 ? Math.round(n).toLocaleString("en-US") : String(Number(n.toPrecision(3)));
 
 /** The rows as a table for people. */
 export function formatTable(rows: readonly BenchRow[]): string {
