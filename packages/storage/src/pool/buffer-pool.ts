@@ -64,6 +64,9 @@ const RUN_PAGES_MAX = 256;
 /** Reads on a guess at a time. */
 const GUESSES_RUNNING_MAX = 64;
 
+const NOT_BEGUN = Promise.resolve();
+const NO_OPTIONS: FetchOptions = Object.freeze({});
+
 const framesOf = (bytes: number): number => Math.max(1, Math.floor(bytes / FRAME_BYTES));
 
 export class BufferPool {
@@ -120,8 +123,9 @@ export class BufferPool {
    * The page, from memory or from the disk; whoever gets it releases it.
    * @throws `not-found` for a page that does not exist, `overloaded` when all frames are in use or too many reads wait, `cancelled`, `io-error`, and what `verify` throws
    */
-  async fetch(key: number, options: FetchOptions = {}): Promise<PageLease> {
-    return this.use(key, options.hint) ?? this.#fetchMissing(key, options);
+  fetch(key: number, options: FetchOptions = NO_OPTIONS): Promise<PageLease> {
+    const lease = this.use(key, options.hint);
+    return lease === undefined ? this.#fetchMissing(key, options) : Promise.resolve(lease);
   }
 
   /**
@@ -160,12 +164,12 @@ export class BufferPool {
 
   /** What a read brings that nobody takes out of the queue: all of it, or none. */
   async #leaseAll(load: Load, signal: AbortSignal | undefined): Promise<PageLease[]> {
-    const { firstKey, frames, failures } = load;
+    const { firstKey, frames } = load;
     const begunMs = this.#clock.nowMs();
     this.#metrics.misses += frames.length;
     for (const frame of frames) this.#table.reference(frame);
     await (signal === undefined ? load.ended : unlessAborted(load.ended, signal));
-    const failure = signal?.aborted ? givenUp(signal) : failures.values().next().value;
+    const failure = signal?.aborted ? givenUp(signal) : load.failures?.values().next().value;
     if (failure === undefined) {
       this.#metrics.noteRead(this.#clock.nowMs() - begunMs);
       return frames.map((frame, i) => new FrameLease(this.#table, frame, firstKey + i));
@@ -192,7 +196,10 @@ export class BufferPool {
         this.#readAhead(key);
       }
       const frame = load.frames[key - load.firstKey]!;
-      const failure = await this.#wait(load, frame, signal);
+      load.waiters++;
+      this.#table.reference(frame);
+      await (signal === undefined ? load.ended : unlessAborted(load.ended, signal));
+      const failure = this.#waited(load, frame, signal);
       if (failure === undefined) {
         this.#metrics.noteRead(this.#clock.nowMs() - begunMs);
         return new FrameLease(this.#table, frame, key);
@@ -307,16 +314,13 @@ export class BufferPool {
   }
 
   /** @returns what went wrong; undefined: the page is there and the caller has a reference. @throws `cancelled` */
-  async #wait(load: Load, frame: number, signal: AbortSignal | undefined): Promise<unknown> {
-    load.waiters++;
-    this.#table.reference(frame);
-    await (signal === undefined ? load.ended : unlessAborted(load.ended, signal));
+  #waited(load: Load, frame: number, signal: AbortSignal | undefined): unknown {
     const givesUp = signal?.aborted === true;
-    if (!givesUp && !load.failures.has(frame)) return undefined;
+    if (!givesUp && !load.failures?.has(frame)) return undefined;
     this.#table.release(frame);
     if (--load.waiters === 0) load.abort?.abort();
     if (givesUp) throw givenUp(signal);
-    return load.failures.get(frame);
+    return load.failures?.get(frame);
   }
 
   /** How many pages from `key` on, below `end`, are not there, not on their way, and lie side by side on the disk. */
@@ -364,8 +368,15 @@ export class BufferPool {
       });
     }
     const abort = cancellable ? new AbortController() : undefined;
-    const fresh = { firstKey, frames, ioClass, abort, waiters: 0, failures: new Map() };
-    const load: Load = { ...fresh, ended: Promise.resolve() };
+    const load: Load = {
+      firstKey,
+      frames,
+      ioClass,
+      abort,
+      waiters: 0,
+      failures: undefined,
+      ended: NOT_BEGUN,
+    };
     for (const frame of frames) this.#loads.set(frame, load);
     load.ended = this.#fill(load, place.file, place.offset);
     return load;
@@ -378,17 +389,22 @@ export class BufferPool {
     return this.#table.take(key);
   }
 
-  async #fill(load: Load, file: number, offset: number): Promise<void> {
-    const { firstKey, frames, failures } = load;
-    const into = frames.map((frame) => this.#table.bytes(frame));
+  #fill(load: Load, file: number, offset: number): Promise<void> {
+    const into = load.frames.map((frame) => this.#table.bytes(frame));
     const begunMs = this.#clock.nowMs();
-    await readPages(this.#io, load, file, offset, into);
+    return readPages(this.#io, load, file, offset, into).then(() =>
+      this.#filled(load, into, begunMs),
+    );
+  }
+
+  #filled(load: Load, into: readonly Uint8Array[], begunMs: number): void {
+    const { firstKey, frames } = load;
     // What was refused or given up says nothing about the disk.
-    if (failures.size === 0) this.#prefetcher?.noteRead(this.#clock.nowMs() - begunMs);
+    if (load.failures === undefined) this.#prefetcher?.noteRead(this.#clock.nowMs() - begunMs);
     this.#metrics.damaged += verifyPages(this.#source, load, into);
-    for (const [i, frame] of frames.entries()) {
-      const key = firstKey + i;
-      if (failures.has(frame)) this.#forget(frame, key);
+    for (let i = 0; i < frames.length; i++) {
+      const frame = frames[i]!;
+      if (load.failures?.has(frame)) this.#forget(frame, firstKey + i);
       this.#loads.delete(frame);
       this.#table.clear(frame, FrameFlag.loading);
       this.#table.release(frame);

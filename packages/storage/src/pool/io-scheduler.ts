@@ -64,8 +64,8 @@ interface Request {
   readonly reject: (reason: unknown) => void;
   /** Read by itself: the read it was part of has failed. */
   alone: boolean;
-  /** Stops listening for a cancellation. */
-  settle: () => void;
+  /** Stops listening for a cancellation; only where there may be one. */
+  settle: (() => void) | undefined;
 }
 
 /** The requests of one class, in order of arrival and by place. */
@@ -190,29 +190,26 @@ export class IoScheduler {
         new PinionError("overloaded", `too many ${ioClass} reads wait for the disk`, { details }),
       );
     }
-    const byteCount = into.reduce((sum, { length }) => sum + length, 0);
+    let byteCount = 0;
+    for (const { length } of into) byteCount += length;
     assert(byteCount <= this.#readBytesMax, "a read that is larger than reads may be");
     return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        request.settle();
-        queue.delete(request);
-        reject(cancelled(signal!));
-      };
-      const request: Request = {
-        file,
-        offset,
-        into,
-        byteCount,
-        ioClass,
-        resolve,
-        reject,
-        alone: false,
-        settle: () => signal?.removeEventListener("abort", onAbort),
-      };
-      signal?.addEventListener("abort", onAbort, { once: true });
+      const common = { file, offset, into, byteCount, ioClass, alone: false };
+      const request: Request = { ...common, resolve, reject, settle: undefined };
+      if (signal !== undefined) this.#listen(request, signal);
       queue.add(request);
       this.#schedule();
     });
+  }
+
+  #listen(request: Request, signal: AbortSignal): void {
+    const onAbort = (): void => {
+      request.settle?.();
+      this.#queues[request.ioClass].delete(request);
+      request.reject(cancelled(signal));
+    };
+    request.settle = () => signal.removeEventListener("abort", onAbort);
+    signal.addEventListener("abort", onAbort, { once: true });
   }
 
   stats(): IoStats {
@@ -238,15 +235,17 @@ export class IoScheduler {
   #schedule(): void {
     if (this.#dispatching || this.#running >= this.#runningMax) return;
     this.#dispatching = true;
-    queueMicrotask(() => {
-      this.#dispatching = false;
-      while (this.#running < this.#runningMax) {
-        const next = this.#next();
-        if (next === undefined) return;
-        this.#dispatch(next);
-      }
-    });
+    queueMicrotask(this.#dispatchAll);
   }
+
+  readonly #dispatchAll = (): void => {
+    this.#dispatching = false;
+    while (this.#running < this.#runningMax) {
+      const next = this.#next();
+      if (next === undefined) return;
+      this.#dispatch(next);
+    }
+  };
 
   /** The class to serve (Q2); undefined when nothing waits. */
   #next(): IoClass | undefined {
@@ -268,26 +267,30 @@ export class IoScheduler {
     const queue = this.#queues[ioClass];
     queue.passedOver = 0;
     const batch = queue.takeBatch(this.#readBytesMax);
-    for (const request of batch) request.settle();
+    for (const request of batch) request.settle?.();
     this.#running++;
-    void this.#run(batch).finally(() => {
-      this.#running--;
-      this.#schedule();
-    });
+    const first = batch[0]!;
+    const into = batch.length === 1 ? first.into : batch.flatMap((request) => request.into);
+    // Callbacks and no async functions: a storm of reads left so much to the collector that it held the event loop.
+    this.#readFile(first.file, first.offset, into).then(
+      (readBytes) => {
+        this.#answer(batch, readBytes);
+        this.#ended();
+      },
+      (reason: unknown) => {
+        this.#failed(batch, reason);
+        this.#ended();
+      },
+    );
   }
 
-  async #run(batch: readonly Request[]): Promise<void> {
+  #ended(): void {
+    this.#running--;
+    this.#schedule();
+  }
+
+  #answer(batch: readonly Request[], readBytes: number): void {
     const { file, offset } = batch[0]!;
-    let readBytes: number;
-    try {
-      readBytes = await this.#readFile(
-        file,
-        offset,
-        batch.flatMap(({ into }) => into),
-      );
-    } catch (e) {
-      return this.#failed(batch, e);
-    }
     this.#reads++;
     this.#bytesRead += readBytes;
     if (batch.length > 1) this.#merged += batch.length;

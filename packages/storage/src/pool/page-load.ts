@@ -19,26 +19,26 @@ export interface Load {
   /** Takes the read out of the queue; only where somebody may want that. */
   readonly abort: AbortController | undefined;
   waiters: number;
-  /** What went wrong, by frame. */
-  readonly failures: Map<number, unknown>;
+  /** What went wrong, by frame; undefined while nothing has. */
+  failures: Map<number, unknown> | undefined;
   /** Never rejects. */
   ended: Promise<void>;
 }
 
-/** Fills `into`, a buffer for each page, and notes what cannot be read. */
-export async function readPages(
+/** Fills `into`, a buffer for each page, and notes what cannot be read. Never rejects. */
+export function readPages(
   io: IoScheduler,
-  { frames, failures, ioClass, abort }: Load,
+  load: Load,
   file: number,
   offset: number,
   into: readonly Uint8Array[],
 ): Promise<void> {
-  try {
-    await io.read(file, offset, into, ioClass, abort?.signal);
-  } catch (e) {
+  const reading = io.read(file, offset, into, load.ioClass, load.abort?.signal);
+  return reading.catch(async (e: unknown) => {
+    const { frames, ioClass } = load;
     const notRead = isPinionError(e, "cancelled") || isPinionError(e, "overloaded");
     if (notRead || frames.length === 1) {
-      for (const frame of frames) failures.set(frame, e);
+      for (const frame of frames) fail(load, frame, e);
       return;
     }
     // One page that cannot be read must not fail its neighbours.
@@ -46,24 +46,25 @@ export async function readPages(
       into.map((bytes, i) => io.read(file, offset + i * FRAME_BYTES, [bytes], ioClass)),
     );
     for (const [i, result] of each.entries())
-      if (result.status === "rejected") failures.set(frames[i]!, result.reason);
-  }
+      if (result.status === "rejected") fail(load, frames[i]!, result.reason);
+  });
+}
+
+function fail(load: Load, frame: number, reason: unknown): void {
+  (load.failures ??= new Map()).set(frame, reason);
 }
 
 /** Notes which of the pages that were read are not what they should be. @returns how many */
-export function verifyPages(
-  source: PageSource,
-  { firstKey, frames, failures }: Load,
-  bytes: readonly Uint8Array[],
-): number {
+export function verifyPages(source: PageSource, load: Load, bytes: readonly Uint8Array[]): number {
+  const { firstKey, frames } = load;
   let damaged = 0;
-  for (const [i, frame] of frames.entries()) {
-    if (failures.has(frame)) continue;
+  for (let i = 0; i < frames.length; i++) {
+    if (load.failures?.has(frames[i]!)) continue;
     try {
       source.verify(firstKey + i, bytes[i]!);
     } catch (e) {
       damaged++;
-      failures.set(frame, e);
+      fail(load, frames[i]!, e);
     }
   }
   return damaged;
