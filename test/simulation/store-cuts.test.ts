@@ -93,6 +93,7 @@ class Machine {
       logSegmentBytes: 256 * 1024,
       checkpointLogBytes: 64 * 1024,
       checkpointMs: 500,
+      checkpointDirtyBytes: 64 * 1024,
       waitingMax: 4,
     });
   }

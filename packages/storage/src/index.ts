@@ -31,7 +31,11 @@ export {
 export type { ExtentAccess } from "./extent/extent-access.ts";
 export type { ExtentImage } from "./extent/extent-image.ts";
 export { PAGE_BYTES } from "./segment/page-entry.ts";
-export { UnwrittenPages, type UnwrittenBounds } from "./extent/unwritten-pages.ts";
+export {
+  unwrittenFailure,
+  UnwrittenPages,
+  type UnwrittenBounds,
+} from "./extent/unwritten-pages.ts";
 export {
   BufferMemory,
   type ExtentMemory,

@@ -11,16 +11,10 @@
  *    when the log cannot grow.
  * C4 encoding is sliced, so that the event loop is never held longer than about `SLICE_MS`.
  */
-import {
-  isPinionError,
-  messageOf,
-  PinionError,
-  type Clock,
-  type Lsn,
-  type Timer,
-} from "@pinion/core";
+import { messageOf, type Clock, type Lsn, type Timer } from "@pinion/core";
 import {
   PAGE_BYTES,
+  unwrittenFailure,
   type ActorExtents,
   type ActorKey,
   type ActorRecord,
@@ -202,7 +196,7 @@ export class Checkpointer {
         this.#running = undefined;
         this.#retryMs = Math.min(RETRY_MS_MAX, Math.max(RETRY_MS_MIN, this.#retryMs * 2));
         this.lastError = messageOf(error);
-        this.#ports.unwritten.checkpointed(unwrittenFor(error, this.#retryMs));
+        this.#ports.unwritten.checkpointed(unwrittenFailure(error, this.#retryMs));
         this.#ports.warn("a checkpoint failed and is tried again", error, {
           retryMs: this.#retryMs,
         });
@@ -348,16 +342,6 @@ export class Checkpointer {
   #yield(): Promise<void> {
     return new Promise((resolve) => this.#ports.clock.defer(resolve));
   }
-}
-
-/** What calls are told that may not change more before a checkpoint succeeds. */
-function unwrittenFor(cause: unknown, retryAfterMs: number): PinionError {
-  const code = isPinionError(cause, "disk-full") ? "disk-full" : "overloaded";
-  return new PinionError(
-    code,
-    `too many changed pages wait for a checkpoint, and the last one failed: ${messageOf(cause)}`,
-    { cause, retryAfterMs },
-  );
 }
 
 /** Captures a shard as of its last appended record. Synchronous: nothing of this shard is appended meanwhile. */

@@ -3,7 +3,7 @@
  *
  * V1 each record behind the checkpoint is taken once and in order, up to the one that the log says is its last; one that is missing, or cannot
  *    be understood, is `corruption`: going on without it would be a silent loss.
- * V2 memory is bounded: beyond `PENDING_BYTES_MAX` of changes, and where a deleted volume comes back, what was read so far is checkpointed first.
+ * V2 memory is bounded: beyond `PENDING_BYTES_MAX` of changes, or of pages that they change, and where a deleted volume comes back, what was read so far is checkpointed first.
  */
 import {
   hlcTime,
@@ -52,7 +52,7 @@ export async function recover(
     const { volume, delta } = understand(record);
     const comesBack = delta !== undefined && pending.get(volume)?.deleted === true;
     if (comesBack || pending.byteCount > pendingBytesMax) {
-      await checkpoint(store, pending, last, record.position);
+      await checkpoint(store, pending, last, record.position, pendingBytesMax);
     }
     if (delta === undefined) pending.deleted(volume, record.lsn);
     else pending.updated(volume, record.lsn, delta.slice());
@@ -103,10 +103,12 @@ async function checkpoint(
   pending: PendingVolumes,
   upTo: Lsn,
   position: LogPosition,
+  groupBytes: number,
 ): Promise<void> {
   const entries = pending.entries();
+  const scope = { upTo, position, members: [], pending: entries, groupBytes };
   // What was read was flushed.
-  await takeCheckpoint(store, { upTo, position, members: [], pending: entries }, async () => {});
+  await takeCheckpoint(store, scope, async () => {});
   pending.checkpointed(entries);
 }
 

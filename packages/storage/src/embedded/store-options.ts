@@ -15,6 +15,11 @@ export interface StoreSettings {
   readonly logSegmentBytes?: number;
   /** Bytes of log that start a checkpoint: about what a start after a crash has to read. Default 64 MiB, 64 KiB … 1 TiB. */
   readonly checkpointLogBytes?: number;
+  /**
+   * Bytes of changed pages of extents that start a checkpoint; while there are twice as many, updates wait, and are refused while checkpoints fail.
+   * Default 512 MiB, 64 KiB … 1 TiB.
+   */
+  readonly checkpointDirtyBytes?: number;
   /** Longest time a change waits for a checkpoint. Default 60,000 ms, 100 … 86,400,000. */
   readonly checkpointMs?: number;
   /** Updates of one volume that may wait, and reads of it that may be under way. Default 1,000, 1 … 1,000,000. */
@@ -51,6 +56,7 @@ export type ResolvedStoreSettings = Readonly<
 const BOUNDS = {
   logSegmentBytes: { min: 64 * 1024, max: 1024 * MIB },
   checkpointLogBytes: { min: 64 * 1024, max: 1024 * 1024 * MIB },
+  checkpointDirtyBytes: { min: 64 * 1024, max: 1024 * 1024 * MIB },
   checkpointMs: { min: 100, max: 86_400_000 },
   waitingMax: { min: 1, max: 1_000_000 },
 } as const;
@@ -65,6 +71,7 @@ export function resolveStoreSettings(
     flush: typeof flush === "string" ? parseFlushPolicy(flush) : flush,
     logSegmentBytes: settings.logSegmentBytes ?? 32 * MIB,
     checkpointLogBytes: settings.checkpointLogBytes ?? 64 * MIB,
+    checkpointDirtyBytes: settings.checkpointDirtyBytes ?? 512 * MIB,
     checkpointMs: settings.checkpointMs ?? 60_000,
     waitingMax: settings.waitingMax ?? 1_000,
     clock: settings.clock ?? systemClock,

@@ -277,6 +277,76 @@ describe("a store", () => {
     expect(machine.clock.pending).toBeLessThanOrEqual(1); // a marker of the log; nothing of ours
   });
 
+  it("lets updates wait while too many changed pages have to be written, and goes on once they are", async () => {
+    const machine = new StoreMachine();
+    await using store = await machine.open({ checkpointDirtyBytes: 64 * 1024 });
+    const [a, b] = [await store.open("a", { data: BYTES }), await store.open("b", { data: BYTES })];
+    const page = new Uint8Array(4_096).fill(5);
+    let done = 0;
+    const fillUp = async (volume: typeof a): Promise<void> => {
+      for (let i = 0; i < 64; i++, done++)
+        await volume.update(({ data }) => void data.write(i * 4_096, page));
+    };
+    const filling = Promise.all([fillUp(a), fillUp(b)]);
+    let most = 0;
+    while (done < 128) {
+      const { volumes } = await store.stats();
+      most = Math.max(most, volumes.unwrittenBytes);
+      await machine.clock.advance(1);
+    }
+    await filling;
+    // Twice the bound, and what one update of each may add.
+    expect(most).toBeGreaterThanOrEqual(64 * 1024);
+    expect(most).toBeLessThanOrEqual(2 * 64 * 1024 + 2 * 4_096);
+    expect((await store.stats()).checkpoints.completed).toBeGreaterThanOrEqual(3);
+  });
+
+  it("refuses updates that would add to too many changed pages while checkpoints fail; reads go on", async () => {
+    const machine = new StoreMachine();
+    await using store = await machine.open({ checkpointDirtyBytes: 64 * 1024 });
+    const volume = await store.open("a", { data: BYTES });
+    machine.disk.fail({ kind: "write", path: "state/", nth: 1, times: 2, error: "ENOSPC" });
+    const add = (): Promise<unknown> =>
+      volume.update(({ data }) => data.append(new Uint8Array(4_096).fill(5)));
+    let code = "nothing was thrown";
+    let added = 0;
+    for (; code === "nothing was thrown" && added < 100; added++) {
+      code = await codeOf(add());
+      if (added > 20) await machine.clock.advance(1);
+    }
+    expect(code).toBe("disk-full");
+    expect(added).toBeLessThan(40);
+    expect(await codeOf(volume.read(({ data }) => data.read(0, 4_096)))).toBe("nothing was thrown");
+    const { retryAfterMs } = (await add().catch((e: unknown) => e)) as { retryAfterMs: number };
+    expect(retryAfterMs).toBeGreaterThan(0);
+    await machine.clock.advance(2_000);
+    await add();
+    expect(await volume.read(({ data }) => data.lengthBytes)).toBe(added * 4_096);
+  });
+
+  it("takes changes of many volumes that nobody has opened out of the log in small groups", async () => {
+    const machine = new StoreMachine();
+    let store = await machine.open();
+    for (let i = 0; i < 30; i++) {
+      const volume = await store.open(`v${i}`, { data: BYTES });
+      await volume.update(({ data }) => data.append(new Uint8Array(20_000).fill(i)));
+    }
+    machine.crash();
+    store = await machine.open({ checkpointDirtyBytes: 64 * 1024 });
+    const before = (await store.stats()).state?.commits ?? 0;
+    await store.checkpoint();
+    const { state, volumes } = await store.stats();
+    expect((state?.commits ?? 0) - before).toBeGreaterThan(10);
+    expect(volumes.pending).toBe(0);
+    machine.crash();
+    await using again = await machine.open();
+    for (let i = 0; i < 30; i++) {
+      const volume = await again.open(`v${i}`, { data: BYTES });
+      const bytes = await volume.read(({ data }) => data.read(0, 20_000));
+      expect(bytes.every((byte) => byte === i)).toBe(true);
+    }
+  });
+
   it("goes on with a full disk as long as its log has room, and checkpoints when there is space again", async () => {
     const machine = new StoreMachine();
     await using store = await machine.open();

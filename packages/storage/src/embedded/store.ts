@@ -24,6 +24,7 @@
  */
 import { fromSystemError, NO_LSN, PinionError } from "@pinion/core";
 import { ActorExtents } from "../extent/actor-extents.ts";
+import { unwrittenFailure, UnwrittenPages } from "../extent/unwritten-pages.ts";
 import type { ExtentResidency } from "../extent/extent-residency.ts";
 import type { LogPosition } from "../log/log.ts";
 import type { LogStats } from "../log/segmented-log.ts";
@@ -67,6 +68,8 @@ export interface StoreStats {
     /** Changed by the log of an earlier life, and not opened since. */
     readonly pending: number;
     readonly waitingUpdates: number;
+    /** Changed pages that no checkpoint has written. */
+    readonly unwrittenBytes: number;
     /** Memory that extents of open volumes take. */
     readonly memoryBytes: number;
   };
@@ -74,6 +77,8 @@ export interface StoreStats {
   readonly memory: StoreMemoryStats | undefined;
 }
 
+/** Of `checkpointDirtyBytes`: changed pages of volumes that nobody has opened which a checkpoint has in memory at once. */
+const PENDING_SHARE = 8;
 const PROFILES: readonly string[] = ["hot", "warm", "cold"];
 
 interface Slot {
@@ -104,6 +109,7 @@ export class Store {
   readonly #leaving = new Set<OpenVolume>();
   readonly #opening = new Set<Promise<unknown>>();
   readonly #schedule: CheckpointSchedule;
+  readonly #unwritten: UnwrittenPages;
   #position: LogPosition;
   #completed = 0;
   #lastError: PinionError | undefined;
@@ -111,18 +117,21 @@ export class Store {
 
   /** For `openStore`. */
   constructor(parts: StoreParts) {
-    const { clock, checkpointMs, onWarning } = parts.settings;
+    const { clock, checkpointMs, checkpointDirtyBytes, onWarning } = parts.settings;
     this.#parts = parts;
     this.#position = parts.log.log.position();
     this.#schedule = new CheckpointSchedule({
       clock,
       dirtyMs: checkpointMs,
       run: () => this.#checkpoint(),
-      failed: (e) => {
+      failed: (e, retryMs) => {
         this.#lastError = fromSystemError(e, "a checkpoint");
+        this.#unwritten.checkpointed(unwrittenFailure(e, retryMs));
         onWarning(this.#lastError);
       },
     });
+    const bounds = { bytesMax: 2 * checkpointDirtyBytes, copiedBytesMax: checkpointDirtyBytes / 2 };
+    this.#unwritten = new UnwrittenPages(bounds, () => this.#schedule.want());
     parts.log.log.onFailure((error) => {
       void this.#schedule.stop();
       onWarning(error);
@@ -187,12 +196,13 @@ export class Store {
     // Before the store is asked: a checkpoint that ends meanwhile forgets these, and applying them once more changes nothing.
     const later = pending.get(name);
     const lastLsn = later?.lsn ?? (await state.load(SHARD, name))?.lsn ?? NO_LSN;
-    const owner = { store: state, shard: SHARD, actor: name };
+    const owner = { store: state, shard: SHARD, actor: name, unwritten: this.#unwritten };
     const extents = await ActorExtents.open(owner, declarations, later?.deltas ?? []);
     const volume = new Volume(name, declarations, profile, extents, lastLsn, {
       log,
       clock: settings.clock,
       residency,
+      unwritten: this.#unwritten,
       waitingMax: settings.waitingMax,
       changed: (changed) => this.#noteChange(changed),
       release: (released) => this.#release(released),
@@ -280,6 +290,7 @@ export class Store {
         changed: this.#changed.size,
         pending: pending.size,
         waitingUpdates,
+        unwrittenBytes: this.#unwritten.bytes,
         memoryBytes,
       },
       memory: this.#parts.memory?.stats(),
@@ -399,7 +410,8 @@ export class Store {
     const entries = pending.entries();
     this.#changed.clear();
     try {
-      const scope = { upTo, position, members, pending: entries };
+      const groupBytes = settings.checkpointDirtyBytes / PENDING_SHARE;
+      const scope = { upTo, position, members, pending: entries, groupBytes };
       await takeCheckpoint(state, scope, () => log.flushed(upTo));
     } catch (e) {
       for (const volume of members) this.#changed.add(volume);
@@ -410,6 +422,7 @@ export class Store {
     this.#position = position;
     this.#completed++;
     this.#lastError = undefined;
+    this.#unwritten.checkpointed(undefined);
     await log.log.retain("checkpoint", position);
   }
 }

@@ -8,11 +8,13 @@
  * V3 an update that throws, is given up, or whose record the log refuses leaves no trace.
  * V4 no update begins inside another one: two that waited for each other would wait for ever.
  * V5 what still works on a structure when its update ends, works for nothing: the update fails rather than keep half of a change.
+ * V6 an update does not begin while too much waits for a checkpoint; it is refused while checkpoints fail. Reads go on.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { PinionError, type Clock, type Lsn } from "@pinion/core";
 import type { ActorExtents, FinishedExtents, ExtentsTurn } from "../extent/actor-extents.ts";
 import type { ExtentResidency, ResidentActor } from "../extent/extent-residency.ts";
+import type { UnwrittenPages } from "../extent/unwritten-pages.ts";
 import type { MemoryProfile } from "../residency/pin-types.ts";
 import { abortable } from "./abortable.ts";
 import {
@@ -34,6 +36,7 @@ export interface VolumePorts {
   readonly log: StoreLog;
   readonly clock: Clock;
   readonly residency: ExtentResidency;
+  readonly unwritten: UnwrittenPages;
   /** Updates that may wait, and reads that may be under way. */
   readonly waitingMax: number;
   /** It has changes that no checkpoint has. */
@@ -109,7 +112,8 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   /**
    * Changes the volume: `work` gets a handle for each declared structure, good until it returns.
    * @returns what `work` returned, once everything it changed, and everything it has seen, is durable
-   * @throws what `work` throws (nothing has changed then); `overloaded`, `disk-full` (nothing has changed; later it may work);
+   * @throws what `work` throws (nothing has changed then); `overloaded`, `disk-full` (nothing has changed; later it may work: the log or
+   *   a checkpoint has no room);
    *   `log-closed` after a failure of the store: the update may or may not be found at the next start;
    *   `write-set-too-large`, `corruption`, `io-error`, `invalid-argument`, the signal's reason: nothing has changed
    */
@@ -123,12 +127,23 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     await this.#turns.take(signal);
     let result: T;
     try {
+      await this.#room(signal);
       result = await this.#turn(work, signal);
     } finally {
       this.#turns.pass();
     }
     await this.#ports.log.durable(this.#lastLsn);
     return result;
+  }
+
+  /** V6. @throws `overloaded`, `disk-full`, the signal's reason */
+  async #room(signal: AbortSignal | undefined): Promise<void> {
+    const { unwritten } = this.#ports;
+    while (unwritten.isFull) {
+      if (unwritten.failure !== undefined) throw unwritten.failure;
+      const room = new Promise<void>((resolve) => unwritten.whenRoom(resolve));
+      await abortable(room, signal);
+    }
   }
 
   async #turn<T>(

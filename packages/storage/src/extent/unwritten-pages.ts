@@ -6,7 +6,7 @@
  * U1 what began ends: turns under way may go beyond the bound, by one write set each.
  * U2 whoever waits goes on once there is room, or when a checkpoint has failed: then it is told why.
  */
-import type { PinionError } from "@pinion/core";
+import { isPinionError, messageOf, PinionError } from "@pinion/core";
 import { PAGE_BYTES } from "./extent-pages.ts";
 
 export interface UnwrittenBounds {
@@ -97,4 +97,14 @@ export class UnwrittenPages {
     if (this.#waiting.length === 0 || (this.isFull && this.#failure === undefined)) return;
     for (const resume of this.#waiting.splice(0)) resume();
   }
+}
+
+/** What calls are told that may not change more before a checkpoint succeeds. @param retryAfterMs when the next is tried */
+export function unwrittenFailure(cause: unknown, retryAfterMs: number): PinionError {
+  const code = isPinionError(cause, "disk-full") ? "disk-full" : "overloaded";
+  return new PinionError(
+    code,
+    `too many changed pages wait for a checkpoint, and the last one failed: ${messageOf(cause)}`,
+    { cause, retryAfterMs },
+  );
 }
