@@ -63,7 +63,9 @@ class CountedRegion implements Region {
     return this.#region.load(runs);
   }
   residentBytes(): undefined {}
-  numaNodes(): undefined {}
+  async measure(): Promise<undefined> {}
+  async moveTo(): Promise<undefined> {}
+  readonly policyDenied = undefined;
   view(offset: number, byteCount: number): ArrayBuffer {
     return this.#region.view(offset, byteCount);
   }

@@ -1,12 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { hostTree } from "./host-tree.test.fixture.ts";
-import {
-  bytesByNode,
-  localShare,
-  nodeForChunk,
-  numaPolicyFor,
-  shouldMigrate,
-} from "./numa-policy.ts";
+import { localShare, numaPolicyFor, shouldMigrate } from "./numa-policy.ts";
 import {
   nodeOfCpu,
   nodesByDistance,
@@ -140,24 +134,13 @@ describe("the policy", () => {
     expect(numaPolicyFor("hot-table", single, 0)).toEqual({ kind: "local" });
   });
 
-  it("gives each chunk its node", () => {
-    const nodes = (kind: "bind" | "interleave") =>
-      [0, 1, 2, 3].map((chunk) => nodeForChunk({ kind, nodes: [0, 1] }, chunk));
-    expect(nodes("interleave")).toEqual([0, 1, 0, 1]);
-    expect(nodes("bind")).toEqual([0, 0, 0, 0]);
-    expect(nodeForChunk({ kind: "local" }, 0)).toBeUndefined();
-  });
-
   it("moves what is mostly elsewhere, when it may and nothing uses it", () => {
-    const bytes = bytesByNode(Int32Array.of(0, 0, 0, 1, 1, -1));
-    expect(bytes).toEqual(
-      new Map([
-        [0, 3 * 4096],
-        [1, 2 * 4096],
-      ]),
-    );
+    const bytes = new Map([
+      [0, 3 * 4096],
+      [1, 2 * 4096],
+    ]);
     expect([0, 1, 2].map((home) => localShare(bytes, home))).toEqual([0.6, 0.4, 0]);
-    expect(localShare(bytesByNode(Int32Array.of(-1)), 0)).toBeUndefined();
+    expect(localShare(new Map(), 0)).toBeUndefined();
     const question = { localShare: 0.6, accessed: false, references: 0, missShareMax: 0.3 };
     expect(shouldMigrate("proactive", question)).toBe(true);
     expect(shouldMigrate("disabled", question)).toBe(false);
