@@ -25,9 +25,19 @@
 #define MAP_HUGE_SHIFT 26
 #endif
 
+/*
+ * With a page that was once touched the whole range belongs to one anon_vma: parts of it that come to differ (locked, huge) and then are
+ * alike again become one mapping again. Parts first touched apart never would. The page lies behind the range: older kernels keep the
+ * page table of a page that has gone, and where there is one no huge page can be.
+ */
+static void touch_behind(uint8_t *base, size_t length) {
+  *(volatile uint8_t *)(base + length) = 0;
+  munmap(base + length, PAGE_BYTES);
+}
+
 /* Aligned to a chunk. @returns NULL, and −errno */
 static uint8_t *map_aligned(int fd, uint64_t offset, size_t length, int *result) {
-  /* Room to cut an aligned piece out of. */
+  /* Room to cut an aligned piece out of, with a page behind it. */
   size_t room = length + CHUNK_BYTES;
   uint8_t *base = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) {
@@ -35,13 +45,17 @@ static uint8_t *map_aligned(int fd, uint64_t offset, size_t length, int *result)
     return NULL;
   }
   uint8_t *aligned = (uint8_t *)(((uintptr_t)base + CHUNK_BYTES - 1) & ~(uintptr_t)(CHUNK_BYTES - 1));
-  if (aligned != base) munmap(base, (size_t)(aligned - base));
-  munmap(aligned + length, room - length - (size_t)(aligned - base));
+  size_t kept = fd < 0 ? length + PAGE_BYTES : length, before = (size_t)(aligned - base);
+  if (before > 0) munmap(base, before);
+  if (room > before + kept) munmap(aligned + kept, room - before - kept);
   int flags = MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED | (fd < 0 ? MAP_ANONYMOUS : 0);
-  if (mmap(aligned, length, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset) != MAP_FAILED) return aligned;
-  *result = -errno;
-  munmap(aligned, length);
-  return NULL;
+  if (mmap(aligned, kept, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset) == MAP_FAILED) {
+    *result = -errno;
+    munmap(aligned, kept);
+    return NULL;
+  }
+  if (fd < 0) touch_behind(aligned, length);
+  return aligned;
 }
 
 /* All of them are set aside now: one that was missing later would be found out by SIGBUS. */
@@ -74,14 +88,6 @@ struct region *region_map(struct memory *memory, int fd, uint64_t offset, size_t
   /* With a policy of its own the kernel's NUMA balancing leaves the range alone. Needs no privilege; no NUMA: no harm. */
   region->denied = bind_range(aligned, length, policy);
   if (region->denied != 0) bind_range(aligned, length, &(struct policy){.mode = MPOL_LOCAL});
-  if (fd < 0 && page_bytes == 0) {
-    /*
-     * With a first page, though it goes again, the whole range belongs to one anon_vma: parts of it that come to differ (locked,
-     * huge) and then are alike again become one mapping again. Parts first touched apart never would.
-     */
-    *(volatile uint8_t *)aligned = 0;
-    madvise(aligned, PAGE_BYTES, MADV_DONTNEED);
-  }
   region->memory = memory;
   region->base = aligned;
   region->length = length;
