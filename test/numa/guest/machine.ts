@@ -33,7 +33,7 @@ export async function checkMachine(): Promise<void> {
         [21, 10],
       ],
     );
-    for (const { memFreeBytes } of nodes) ok(memFreeBytes > 256 * MIB);
+    for (const { memTotalBytes } of nodes) ok(memTotalBytes > 512 * MIB);
   });
   await check("the native part is in use", () => equal(memoryDoor().degraded, undefined));
 

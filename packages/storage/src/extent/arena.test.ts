@@ -7,6 +7,7 @@ import {
   type LockDenial,
   type MemoryDoor,
   type Region,
+  type RegionOptions,
 } from "../memory/memory-door.ts";
 import { PortableMemory } from "../memory/portable-memory.ts";
 import { Arena, type ArenaBlock } from "./arena.ts";
@@ -85,6 +86,9 @@ function* chunksOf(offset: number, byteCount: number): Iterable<number> {
 class Machine {
   readonly rng: Rng;
   readonly regions: CountedRegion[] = [];
+  readonly reserved: ({ readonly byteCount: number } & RegionOptions)[] = [];
+  /** None are reserved by the machine. */
+  noPages = false;
   readonly arena: Arena;
 
   constructor(seed: number) {
@@ -92,7 +96,10 @@ class Machine {
     const memory = new PortableMemory("as asked for");
     const door = Object.create(memory, {
       reserve: {
-        value: (byteCount: number): Region => {
+        value: (byteCount: number, options: RegionOptions = {}): Region => {
+          this.reserved.push({ byteCount, ...options });
+          if (options.reservedPageBytes !== undefined && this.noPages)
+            throw new PinionError("overloaded", "none are free");
           const region = new CountedRegion(memory.reserve(byteCount), this.rng.fork("region"));
           this.regions.push(region);
           return region;
@@ -284,5 +291,50 @@ describe("an arena", () => {
     expect(second.bytes.every((byte) => byte === 0)).toBe(true);
     stays.release();
     second.release();
+  });
+
+  it("keeps blocks of different NUMA policies in different regions", () => {
+    const { arena, reserved } = new Machine(3);
+    arenas.push(arena);
+    const bind = { kind: "bind", nodes: [0] } as const;
+    const spread = { kind: "interleave", nodes: [0, 1] } as const;
+    for (const numa of [
+      bind,
+      spread,
+      undefined,
+      bind,
+      spread,
+      undefined,
+      { kind: "local" } as const,
+    ])
+      arena.allocate(64 * KIB, numa === undefined ? {} : { numa });
+    expect(reserved.map(({ numa }) => numa)).toEqual([bind, spread, { kind: "local" }]);
+  });
+
+  it("gives reserved pages a region of their own, of just so many, that goes with the block", async () => {
+    const machine = new Machine(4);
+    const { arena, reserved, regions } = machine;
+    arenas.push(arena);
+    const options = { reservedPageBytes: CHUNK_BYTES };
+    const block = arena.allocate(2 * CHUNK_BYTES + 1, options) as ArenaBlock;
+    expect(block.byteCount).toBe(3 * CHUNK_BYTES);
+    expect(reserved).toMatchObject([{ byteCount: 3 * CHUNK_BYTES, ...options }]);
+    await block.commit(3 * CHUNK_BYTES, {});
+    block.bytes.fill(7);
+    expect(arena.stats()).toMatchObject({
+      reservedBytes: 3 * CHUNK_BYTES,
+      committedBytes: 3 * CHUNK_BYTES,
+      fragmentation: 0,
+    });
+    // Nobody else lies in it.
+    arena.allocate(64 * KIB);
+    expect(regions).toHaveLength(2);
+    const locking = block.lock();
+    block.release();
+    await locking;
+    expect(arena.stats().committedBytes).toBe(0);
+    expect(() => regions[0]?.view(0, 4096)).toThrow("released");
+    machine.noPages = true;
+    expect(arena.allocate(CHUNK_BYTES, options)).toBeUndefined();
   });
 });

@@ -10,8 +10,6 @@ export interface NumaNode {
   /** None: memory without processors. */
   readonly cpus: readonly number[];
   readonly memTotalBytes: number;
-  /** Free, or the system's copy of files, which it gives up when it needs the memory. */
-  readonly memFreeBytes: number;
   /** To each node by its id; 10 is itself. */
   readonly distances: ReadonlyMap<number, number>;
 }
@@ -85,7 +83,6 @@ function readNode(
       (cpu) => cpus?.has(cpu) ?? true,
     ),
     memTotalBytes: (mems?.has(id) ?? true) ? (meminfo.get("MemTotal") ?? 0) : 0,
-    memFreeBytes: availableOf(meminfo),
     distances,
   };
 }
@@ -96,20 +93,16 @@ function oneNode(files: HostFiles, degraded: string): NumaTopology {
     id: 0,
     cpus: parseCpuList(files.text("/sys/devices/system/cpu/online") ?? ""),
     memTotalBytes: meminfo.get("MemTotal") ?? 0,
-    memFreeBytes: availableOf(meminfo),
     distances: new Map([[0, LOCAL_DISTANCE]]),
   };
   return { nodes: [node], degraded };
 }
 
-/** Undefined: sysfs does not say. */
+/** Free, or the system's copy of files, which it gives up when it needs the memory. Undefined: sysfs does not say. */
 export function freeBytesOf(files: HostFiles, node: number): number | undefined {
   const meminfo = files.meminfo(`${NODES}/node${node}/meminfo`);
-  return meminfo.has("MemFree") ? availableOf(meminfo) : undefined;
-}
-
-function availableOf(meminfo: ReadonlyMap<string, number>): number {
   const of = (name: string): number => meminfo.get(name) ?? 0;
+  if (!meminfo.has("MemFree")) return undefined;
   return of("MemFree") + of("Active(file)") + of("Inactive(file)");
 }
 
@@ -123,11 +116,6 @@ export function parseCpuList(text: string): number[] {
     for (let cpu = Number(from); cpu <= last; cpu++) cpus.add(cpu);
   }
   return [...cpus].sort((a, b) => a - b);
-}
-
-/** Undefined: the node is not known, or has no such processor. */
-export function nodeOfCpu(topology: NumaTopology, cpu: number): number | undefined {
-  return topology.nodes.find((node) => node.cpus.includes(cpu))?.id;
 }
 
 /** Nodes with memory, nearest first, by id among equals. */

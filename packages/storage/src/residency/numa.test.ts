@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { hostTree } from "./host-tree.test.fixture.ts";
 import { localShare, numaPolicyFor, shouldMigrate } from "./numa-policy.ts";
 import {
-  nodeOfCpu,
+  freeBytesOf,
   nodesByDistance,
   parseCpuList,
   readNumaTopology,
@@ -39,15 +39,32 @@ describe("the topology", () => {
         id: 0,
         cpus: [0, 1, 2, 3, 8, 9, 10, 11],
         memTotalBytes: 1_000_000 * 1024,
-        memFreeBytes: 500_000 * 1024,
       },
       { id: 1, cpus: [4, 5, 6, 7, 12, 13, 14, 15] },
       { id: 4, cpus: [] },
     ]);
     expect(topology.nodes[1]!.distances.get(4)).toBe(35);
-    expect(nodeOfCpu(topology, 12)).toBe(1);
-    expect(nodeOfCpu(topology, 99)).toBeUndefined();
     expect(nodesByDistance(topology, 4)).toEqual([4, 1, 0]);
+  });
+
+  it("counts as free what the system only keeps for files", () => {
+    const meminfo =
+      "Node 1 MemFree: 10 kB\nNode 1 Active(file): 20 kB\nNode 1 Inactive(file): 30 kB\n";
+    const files = hostTree({ [`${NODE}/node1/meminfo`]: meminfo });
+    expect(freeBytesOf(files, 1)).toBe(60 * 1024);
+    expect(freeBytesOf(files, 0)).toBeUndefined();
+  });
+
+  it("is what this process may use of it", () => {
+    const status = "Name:\tnode\nCpus_allowed_list:\t2-5\nMems_allowed_list:\t1,4\n";
+    const topology = readNumaTopology(hostTree({ ...THREE, "/proc/self/status": status }));
+    expect(topology.nodes.map(({ id, cpus, memTotalBytes }) => [id, cpus, memTotalBytes])).toEqual([
+      [0, [2, 3], 0],
+      [1, [4, 5], 2_000_000 * 1024],
+      [4, [], 4_000_000 * 1024],
+    ]);
+    expect(workerHome(topology, 0)).toEqual({ numaNode: 1, cpus: [] });
+    expect(nodesByDistance(topology, 1)).toEqual([1, 4]);
   });
 
   it("is one node with all processors where sysfs says nothing", () => {
@@ -118,7 +135,7 @@ describe("the policy", () => {
           [1, 10],
         ]),
       },
-    ].map((each) => ({ ...each, cpus: [each.id], memTotalBytes: GIB, memFreeBytes: GIB }));
+    ].map((each) => ({ ...each, cpus: [each.id], memTotalBytes: GIB }));
     return { nodes, degraded: undefined };
   }
 

@@ -57,9 +57,7 @@ const RESERVED_FROM_BYTES = 1024 * 1024 * 1024;
 
 /** Where nobody cares: everything is local. */
 export const ONE_NODE: NumaTopology = Object.freeze({
-  nodes: Object.freeze([
-    { id: 0, cpus: [], memTotalBytes: 1, memFreeBytes: 0, distances: new Map([[0, 10]]) },
-  ]),
+  nodes: Object.freeze([{ id: 0, cpus: [], memTotalBytes: 1, distances: new Map([[0, 10]]) }]),
   degraded: undefined,
 });
 
