@@ -30,12 +30,16 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
       const region = h.reserve(8);
       const measured = () => region.measure(0, 8 * CHUNK_BYTES);
       if (!native) return expect(await measured()).toBeUndefined();
-      expect(await measured()).toEqual({ bytesByNode: new Map(), hugeBytes: 0 });
+      const nothing = await measured();
+      expect(nothing?.hugeBytes).toBe(0);
+      // A sandbox may keep to itself where memory is.
+      const mayAsk = nothing?.bytesByNode !== undefined;
+      if (mayAsk) expect(nothing.bytesByNode).toEqual(new Map());
       await region.populate(0, 3 * CHUNK_BYTES, { hugePages: true });
       await region.populate(4 * CHUNK_BYTES, CHUNK_BYTES);
       await region.populate(6 * CHUNK_BYTES, PAGE);
       const found = await measured();
-      expect(sum(found?.bytesByNode.values() ?? [])).toBe(4 * CHUNK_BYTES + PAGE);
+      if (mayAsk) expect(sum(found?.bytesByNode?.values() ?? [])).toBe(4 * CHUNK_BYTES + PAGE);
       // As many as the kernel had; where it says so for whole mappings only, the part that falls to the range.
       expect((found?.hugeBytes ?? 1) % CHUNK_BYTES).toBe(0);
       expect(found?.hugeBytes).toBeLessThanOrEqual(3 * CHUNK_BYTES);
@@ -47,9 +51,10 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
       const region = h.reserve(chunks);
       await region.populate(0, (chunks / 2) * CHUNK_BYTES, { hugePages: true });
       const found = await region.measure(0, chunks * CHUNK_BYTES);
-      const error = sum(found?.bytesByNode.values() ?? []) - (chunks / 2) * CHUNK_BYTES;
-      if (native) expect(Math.abs(error)).toBeLessThan(32 * PAGE);
-      else expect(found).toBeUndefined();
+      const error = sum(found?.bytesByNode?.values() ?? []) - (chunks / 2) * CHUNK_BYTES;
+      if (native && found?.bytesByNode !== undefined)
+        expect(Math.abs(error)).toBeLessThan(32 * PAGE);
+      if (!native) expect(found).toBeUndefined();
     });
 
     it("moves to a node with its content and its lock, and stays where there is none", async () => {
@@ -71,8 +76,8 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
         const region = h.door.reserve(2 * CHUNK_BYTES, { numa: { kind, nodes: [0] } });
         await region.populate(0, 2 * CHUNK_BYTES);
         const found = await region.measure(0, 2 * CHUNK_BYTES);
-        if (native && region.policyDenied === undefined)
-          expect(found?.bytesByNode).toEqual(new Map([[0, 2 * CHUNK_BYTES]]));
+        if (found?.bytesByNode !== undefined && region.policyDenied === undefined)
+          expect(found.bytesByNode).toEqual(new Map([[0, 2 * CHUNK_BYTES]]));
         region.release();
         const nowhere = h.door.reserve(CHUNK_BYTES, { numa: { kind, nodes: [1_000] } });
         if (native) expect(nowhere.policyDenied).toMatch(/^E[A-Z]+$/);

@@ -105,24 +105,32 @@ static size_t addresses(uint8_t *base, size_t pages, size_t at, size_t stride, v
 }
 
 /*
- * Into job->into: [0] bytes in huge pages, −1 unknown; [1] pages asked about that are in memory; [2 + n] those of them on node n. Nodes beyond
- * the array count in [1] only.
+ * Into job->into: [0] bytes in huge pages, −1 unknown; [1] pages asked about that are in memory, −1 unknown; [2 + n] those of them on node n.
+ * Nodes beyond the array count in [1] only. A sandbox may forbid one and allow the other.
  */
-int measure_range(const struct job *job) {
+static void count_nodes(const struct job *job) {
   uint8_t *base = job->region->base + job->offset;
   size_t pages = job->length / PAGE_BYTES, count;
   void *at[AT_ONCE];
   int node[AT_ONCE];
-  memset(job->into, 0, job->into_count * sizeof *job->into);
   for (size_t page = 0; page < pages;) {
     page = addresses(base, pages, page, job->stride, at, &count);
-    if (syscall(SYS_move_pages, 0, count, at, NULL, node, 0) != 0) return -errno;
+    if (syscall(SYS_move_pages, 0, count, at, NULL, node, 0) != 0) {
+      job->into[1] = -1;
+      return;
+    }
     for (size_t i = 0; i < count; i++) {
       if (node[i] < 0) continue;
       job->into[1]++;
       if ((size_t)node[i] + 2 < job->into_count) job->into[2 + node[i]]++;
     }
   }
+}
+
+int measure_range(const struct job *job) {
+  uint8_t *base = job->region->base + job->offset;
+  memset(job->into, 0, job->into_count * sizeof *job->into);
+  count_nodes(job);
   /* Small ranges are never huge: nothing to ask. */
   if (job->length < CHUNK_BYTES && !job->region->reserved) return 0;
   double huge = huge_by_pagemap(base, job->length);

@@ -18,8 +18,8 @@ export async function check(name: string, body: () => void | Promise<void>): Pro
 export const megabytes = (bytes: number): string => `${(bytes / MIB).toFixed(1)} MiB`;
 
 /** "node 0 8.0 MiB, node 1 8.0 MiB" */
-export const byNodeText = (bytes: ReadonlyMap<number, number>): string =>
-  [...bytes].map(([node, there]) => `node ${node} ${megabytes(there)}`).join(", ");
+export const byNodeText = (bytes: ReadonlyMap<number, number> | undefined): string =>
+  [...(bytes ?? [])].map(([node, there]) => `node ${node} ${megabytes(there)}`).join(", ");
 
 /** The processors a thread may run on. @param status its file in /proc */
 export function cpusOf(status: string): string | undefined {

@@ -130,7 +130,7 @@ export async function runWorker({ worker, budget }: WorkerTask): Promise<void> {
       Object.values(actors).map((each) => targetOf(memory, each).measure()),
     );
     const sum = (of: (bytes: ReadonlyMap<number, number>) => number): number =>
-      measured.reduce((total, found) => total + of(found!.bytesByNode), 0);
+      measured.reduce((total, found) => total + of(found?.bytesByNode ?? new Map()), 0);
     const here = sum((bytes) => bytes.get(worker) ?? 0);
     const there = sum((bytes) => bytes.get(1 - worker) ?? 0);
     const { numaLocal, bytesByNode, huge } = memory.report().pins;
@@ -168,7 +168,7 @@ export async function runWorker({ worker, budget }: WorkerTask): Promise<void> {
     ok((await contentOf(actors.hot.extents)).equals(before));
     deepEqual([listed("hot")?.locked, listed("hot")?.localShare], [true, 1]);
     equal(memory.report().pins.moved.bytes, count * RESIDENT_BYTES);
-    console.log(`${label}: home again, ${byNodeText(found!.bytesByNode)}`);
+    console.log(`${label}: home again, ${byNodeText(found?.bytesByNode)}`);
   };
   await check(`${label}: an extent on the wrong node stays while a turn uses it`, async () => {
     await away();

@@ -28,6 +28,8 @@ import {
 const ORDER_MIN = 16; // 64 KiB
 const REGION_BYTES_MIN = 16 * 1024 ** 3;
 const REGIONS_MAX = 64;
+/** Of one block each: as many mappings. */
+const SINGLES_MAX = 1_024;
 const LOCAL: NumaPolicy = { kind: "local" };
 /** No other block may lie in such a region. */
 const SINGLE = "single";
@@ -218,7 +220,7 @@ export class Arena {
       const offset = region.take(order);
       if (offset !== undefined) return this.#block(region, offset, order);
     }
-    if (this.#regions.length >= REGIONS_MAX) return undefined;
+    if (this.#regions.length - this.#singles >= REGIONS_MAX) return undefined;
     const regionBytes = 2 ** Math.max(order, Math.log2(REGION_BYTES_MIN));
     const region = new ArenaRegion(this.#door, regionBytes, kind, { numa });
     this.#regions.push(region);
@@ -227,8 +229,12 @@ export class Arena {
     return this.#block(region, offset, order);
   }
 
+  get #singles(): number {
+    return this.#regions.reduce((count, { single }) => count + Number(single), 0);
+  }
+
   #single(byteCount: number, numa: NumaPolicy, reservedPageBytes: number): ArenaBlock | undefined {
-    if (this.#regions.length >= REGIONS_MAX) return undefined;
+    if (this.#singles >= SINGLES_MAX) return undefined;
     const whole = Math.ceil(byteCount / reservedPageBytes) * reservedPageBytes;
     try {
       const region = new ArenaRegion(this.#door, whole, SINGLE, { numa, reservedPageBytes });

@@ -1,5 +1,5 @@
 /** One extent as the pin manager drives it (residency/pin-types.ts, `PinTarget`): into the arena, locked, and out of it again. */
-import { PinionError, type Clock } from "@pinion/core";
+import { isPinionError, PinionError, type Clock } from "@pinion/core";
 import { CHUNK_BYTES, type LockDenial, type RangePlacement } from "../memory/memory-door.ts";
 import type { DataKind } from "../residency/numa-policy.ts";
 import type { PageUse } from "../residency/page-size.ts";
@@ -18,6 +18,11 @@ import type { ExtentImage } from "./extent-image.ts";
 const SCANNED: ReadonlySet<string> = new Set(["column", "log", "blob"]);
 /** A piece of an extent that moves between two looks at whether a turn has begun: 4 ms. */
 const MOVED_AT_ONCE = 16 * 1024 * 1024;
+
+/** Too much is under way: another time. */
+function unlessOverloaded(e: unknown): undefined {
+  if (!isPinionError(e, "overloaded")) throw e;
+}
 
 export class ExtentTarget implements PinTarget {
   readonly owner: string;
@@ -99,7 +104,7 @@ export class ExtentTarget implements PinTarget {
   }
 
   async measure(): Promise<RangePlacement | undefined> {
-    return this.#current()?.block.measure();
+    return this.#current()?.block.measure().catch(unlessOverloaded);
   }
 
   async move(node: number): Promise<number | undefined> {
@@ -108,7 +113,7 @@ export class ExtentTarget implements PinTarget {
     for (let at = 0; block !== undefined && at < block.committedBytes; at += MOVED_AT_ONCE) {
       // A turn may begin at any time: it waits for the page that it touches at most.
       if (this.references > 0 || this.#current()?.block !== block) break;
-      const moved = await block.moveTo(at, MOVED_AT_ONCE, node);
+      const moved = await block.moveTo(at, MOVED_AT_ONCE, node).catch(unlessOverloaded);
       if (moved === undefined) return undefined;
       there = (there ?? 0) + moved;
     }

@@ -285,13 +285,14 @@ class AddonRegion implements Region {
       this.#addon.measure(id, this.#handle, offset, byteCount, stride, into),
     );
     if (result !== 0) return undefined;
+    const hugeBytes = (into[0] as number) < 0 ? undefined : Math.round(into[0] as number);
+    if ((into[1] as number) < 0) return { bytesByNode: undefined, hugeBytes };
     const bytesByNode = new Map<number, number>();
     for (let node = 0; node < NODES_MAX; node++) {
       const pages = into[2 + node] as number;
       if (pages > 0) bytesByNode.set(node, Math.min(byteCount, pages * stride * PAGE_BYTES));
     }
-    const huge = into[0] as number;
-    return { bytesByNode, hugeBytes: huge < 0 ? undefined : Math.round(huge) };
+    return { bytesByNode, hugeBytes };
   }
 
   async moveTo(offset: number, byteCount: number, node: number): Promise<number | undefined> {

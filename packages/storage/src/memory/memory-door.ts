@@ -43,8 +43,8 @@ export interface PopulateOptions {
 
 /** Where a range is, as the kernel says. */
 export interface RangePlacement {
-  /** By node: of more than 16,384 pages a sample, multiplied. */
-  readonly bytesByNode: ReadonlyMap<number, number>;
+  /** By node: of more than 16,384 pages a sample, multiplied. Undefined where nobody can tell, as in a sandbox without `move_pages`. */
+  readonly bytesByNode: ReadonlyMap<number, number> | undefined;
   /** In pages of 2 MiB or more; undefined where nobody can tell. Before Linux 6.7, of a mapping that goes beyond the range, the part that falls to it. */
   readonly hugeBytes: number | undefined;
 }

@@ -430,6 +430,35 @@ describe("statistics", () => {
     expect(measured()).toBe(200);
   });
 
+  it("pause after a look that took long", async () => {
+    const host = new PinHost(100 * MIB);
+    const target = host.target("slow", 4 * MIB);
+    await host.pins.pin("slow", target, TAIL);
+    const measure = target.measure.bind(target);
+    target.measure = async () => {
+      await new Promise<void>((resolve) => void host.clock.setTimer(500, resolve));
+      return measure();
+    };
+    const looking = host.pins.measure();
+    await host.clock.advance(500);
+    await looking;
+    await host.pins.pin("next", host.target("next"), TAIL);
+    await host.pins.measure();
+    expect([target.measurements, host.target("next").measurements]).toEqual([1, 0]);
+    await host.clock.advance(10_000);
+    await host.pins.measure();
+    expect(host.target("next").measurements).toBe(1);
+  });
+
+  it("take a machine with one node for what it is where nobody may ask", async () => {
+    const host = new PinHost(100 * MIB, { placer: new Placer({ topology: ONE_NODE }) });
+    const target = host.target("a", 4 * MIB);
+    target.measure = async () => ({ bytesByNode: undefined, hugeBytes: 2 * MIB });
+    await host.pins.pin("a", target, TAIL);
+    await host.pins.measure();
+    expect(host.pins.stats()).toMatchObject({ numaLocal: { share: 1 }, huge: { share: 0.5 } });
+  });
+
   it("ask nobody about small extents on a machine with one node", async () => {
     const host = new PinHost(100 * MIB, { placer: new Placer({ topology: ONE_NODE }) });
     await fill(host, "background", 3, "b");

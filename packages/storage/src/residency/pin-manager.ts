@@ -332,7 +332,7 @@ export class PinManager {
   async #move(entry: PinEntry): Promise<void> {
     const { target, residentSinceMs } = entry;
     const node = entry.placing?.wantedNode ?? this.#placer.home;
-    const before = entry.placement?.bytesByNode.get(node) ?? 0;
+    const before = entry.placement?.bytesByNode?.get(node) ?? 0;
     const there = await target.move(node);
     if (entry.state !== "resident" || entry.residentSinceMs !== residentSinceMs) return;
     if (there === undefined) {
@@ -341,7 +341,7 @@ export class PinManager {
       await this.#driver.bringIn(entry);
     }
     await this.#sampler.measure(entry);
-    const after = entry.placement?.bytesByNode.get(node) ?? 0;
+    const after = entry.placement?.bytesByNode?.get(node) ?? 0;
     if (after <= before) return;
     this.#history.movedExtents++;
     this.#history.movedBytes += after - before;
