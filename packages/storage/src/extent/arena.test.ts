@@ -23,6 +23,7 @@ class CountedRegion implements Region {
   readonly locked = new Set<number>();
   readonly #region: Region;
   readonly #rng: Rng;
+  #released = false;
 
   constructor(region: Region, rng: Rng) {
     this.#region = region;
@@ -47,6 +48,7 @@ class CountedRegion implements Region {
   }
 
   unlock(offset: number, byteCount: number): void {
+    expect(this.#released).toBe(false);
     for (const chunk of chunksOf(offset, byteCount)) expect(this.locked.delete(chunk)).toBe(true);
   }
 
@@ -74,6 +76,7 @@ class CountedRegion implements Region {
     this.#region.detach(buffer);
   }
   release(): void {
+    this.#released = true;
     this.#region.release();
   }
 }
@@ -291,6 +294,17 @@ describe("an arena", () => {
     expect(second.bytes.every((byte) => byte === 0)).toBe(true);
     stays.release();
     second.release();
+  });
+
+  it("can be closed while a locked block is asked where it is", async () => {
+    const { arena } = new Machine(7);
+    const block = arena.allocate(CHUNK_BYTES) as ArenaBlock;
+    await block.commit(CHUNK_BYTES, {});
+    expect(await block.lock()).toBeUndefined();
+    const measuring = block.measure();
+    arena.close();
+    await measuring;
+    expect(await block.measure()).toBeUndefined();
   });
 
   it("keeps blocks of different NUMA policies in different regions", () => {

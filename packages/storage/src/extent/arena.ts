@@ -104,6 +104,10 @@ class ArenaRegion {
     return this.#chunks.get(Math.floor(offset / CHUNK_BYTES))?.used ?? false;
   }
 
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   get reservedBytes(): number {
     return this.region.byteCount;
   }
@@ -366,6 +370,8 @@ export class ArenaBlock {
   }
 
   #unlock(from: number, count: number): void {
+    // With the arena everything went, locks too.
+    if (this.#region.isClosed) return;
     for (const { offset, byteCount } of this.#region.relock(from, count, -1))
       this.#region.region.unlock(offset, byteCount);
   }

@@ -368,6 +368,7 @@ export class PinManager {
     for (let entry = first(this.#entries); entry !== undefined; entry = first(this.#entries)) {
       await (entry.running ?? entry.leaving);
     }
+    await this.#sampler.idle();
     assert(this.#ledger.totalBytes === 0, "bytes are reserved for nobody");
     this.#budget.want(0);
   }

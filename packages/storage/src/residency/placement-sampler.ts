@@ -56,6 +56,12 @@ export class PlacementSampler {
     return this.#looking;
   }
 
+  /** Resolves once nothing is being asked. */
+  async idle(): Promise<void> {
+    this.#new.clear();
+    await this.#looking;
+  }
+
   async #look(): Promise<void> {
     const startMs = this.#clock.nowMs();
     if (startMs < this.#pausedUntilMs) return;
