@@ -1,15 +1,20 @@
 /** The machine itself, and memory as the native door places it: run in the main thread, which is bound to nothing. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import {
-  Arena,
-  memoryDoor,
-  Placer,
-  readNumaTopology,
-  type NumaPolicy,
-  type Region,
-} from "@pinion/storage";
+import type { NumaPolicy, Region } from "@pinion/storage";
+import type * as Arenas from "../../../packages/storage/src/extent/arena.ts";
+import type * as Open from "../../../packages/storage/src/memory/open-memory-door.ts";
+import type * as Topology from "../../../packages/storage/src/residency/numa-topology.ts";
+import type * as Placers from "../../../packages/storage/src/residency/placer.ts";
 import { byNodeText, check, MIB } from "./checks.ts";
+
+// File by file: all of the package would take the guest as long to load as the checks take.
+const inside = (name: string): string =>
+  new URL(`../../../packages/storage/src/${name}.ts`, import.meta.url).href;
+const { Arena } = (await import(inside("extent/arena"))) as typeof Arenas;
+const { memoryDoor } = (await import(inside("memory/open-memory-door"))) as typeof Open;
+const { readNumaTopology } = (await import(inside("residency/numa-topology"))) as typeof Topology;
+const { Placer } = (await import(inside("residency/placer"))) as typeof Placers;
 
 const BYTES = 16 * MIB;
 const GIB = 1024 * MIB;

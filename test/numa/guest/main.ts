@@ -2,8 +2,7 @@
 import { deepEqual } from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
-import { BudgetCounter } from "@pinion/storage";
-import { check, cpusOf, MARK, MIB } from "./checks.ts";
+import { check, cpusOf, MARK } from "./checks.ts";
 import { checkMachine } from "./machine.ts";
 import type { WorkerTask } from "./worker.ts";
 
@@ -23,10 +22,9 @@ export async function runGuest(entry: URL): Promise<void> {
   console.log(
     `${MARK} starts: Linux ${readFileSync("/proc/version", "latin1").split(" ")[2]}, Node ${process.version}`,
   );
-  const budget = BudgetCounter.create(512 * MIB, WORKERS).shared;
   const workers = Array.from(
     { length: WORKERS },
-    (_, worker) => new Worker(entry, { workerData: { worker, budget } satisfies WorkerTask }),
+    (_, worker) => new Worker(entry, { workerData: { worker } satisfies WorkerTask }),
   );
   // Both have done their work, and their threads are still there: who has failed is not.
   const done = workers.map(

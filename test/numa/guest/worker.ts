@@ -5,6 +5,7 @@ import { lsn, seededRng, shardId, systemClock, type Clock } from "@pinion/core";
 import {
   ActorExtents,
   AdaptiveController,
+  BudgetCounter,
   memoryDoor,
   RealDisk,
   SegmentStateStore,
@@ -29,7 +30,6 @@ type WorkerMemory = Memory.WorkerMemory;
 
 export interface WorkerTask {
   readonly worker: number;
-  readonly budget: SharedArrayBuffer;
 }
 
 /** With the chunk that an extent takes beyond what is in it (arena-memory.ts), two on each node when it is interleaved. */
@@ -58,7 +58,7 @@ class LeapingClock implements Clock {
   }
 }
 
-export async function runWorker({ worker, budget }: WorkerTask): Promise<void> {
+export async function runWorker({ worker }: WorkerTask): Promise<void> {
   const label = `worker ${worker}`;
   const clock = new LeapingClock();
   const telemetry = new ThreadTelemetry();
@@ -78,7 +78,7 @@ export async function runWorker({ worker, budget }: WorkerTask): Promise<void> {
     worker,
     home,
     migration: "proactive",
-    budget,
+    budget: BudgetCounter.create(256 * MIB, 2).shared,
     poolBytes: 8 * MIB,
     types: [],
   });
