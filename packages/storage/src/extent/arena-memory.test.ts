@@ -41,7 +41,7 @@ class AskedDoor {
       get: (target, name) => {
         if (name === "populate") return populate;
         const value: unknown = Reflect.get(target, name, target);
-        return typeof value === "function" ? value.bind(target) : value;
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
       },
     });
   }
