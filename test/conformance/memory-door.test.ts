@@ -239,7 +239,8 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
       expect(() => region.unlock(offset, byteCount)).toThrow(INTERNAL);
       expect(() => region.discard(offset, byteCount)).toThrow(INTERNAL);
       expect(() => region.residentBytes(offset, byteCount)).toThrow(INTERNAL);
-      expect(() => region.numaNodes(offset, byteCount)).toThrow(INTERNAL);
+      await expect(region.measure(offset, byteCount)).rejects.toThrow(INTERNAL);
+      await expect(region.moveTo(offset, byteCount, 0)).rejects.toThrow(INTERNAL);
       await expect(
         region.load([{ fd: h.fd, fileOffset: 0, regionOffset: offset, byteCount }]),
       ).rejects.toThrow(INTERNAL);
@@ -260,6 +261,12 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
     expect(() => h.door.guardedCopy(region, -1, Buffer.alloc(1))).toThrow(INTERNAL);
     for (const byteCount of [0, PAGE, -CHUNK_BYTES, Number.NaN])
       expect(() => h.door.reserve(byteCount)).toThrow(INTERNAL);
+    for (const [byteCount, reservedPageBytes] of [
+      [CHUNK_BYTES, 2 ** 30],
+      [CHUNK_BYTES, PAGE],
+      [2 ** 30 + CHUNK_BYTES, 2 ** 30],
+    ] as const)
+      expect(() => h.door.reserve(byteCount, { reservedPageBytes })).toThrow(INTERNAL);
     for (const [offset, byteCount] of [...unaligned, [0, 0] as const, [-PAGE, PAGE] as const])
       expect(() => h.door.mapFile(h.fd, offset, byteCount)).toThrow(INTERNAL);
     expect(isZero(h.contentOf(region, 0, size))).toBe(true);
@@ -274,7 +281,8 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
     expect(() => region.unlock(0, PAGE)).toThrow(INTERNAL);
     expect(() => region.discard(0, PAGE)).toThrow(INTERNAL);
     expect(() => region.residentBytes(0, PAGE)).toThrow(INTERNAL);
-    expect(() => region.numaNodes(0, PAGE)).toThrow(INTERNAL);
+    await expect(region.measure(0, PAGE)).rejects.toThrow(INTERNAL);
+    await expect(region.moveTo(0, PAGE, 0)).rejects.toThrow(INTERNAL);
     expect(() => region.view(0, PAGE)).toThrow(INTERNAL);
     expect(() => h.door.guardedCopy(region, 0, Buffer.alloc(1))).toThrow(INTERNAL);
     expect(() => region.release()).toThrow(INTERNAL);

@@ -1,7 +1,13 @@
 /** What is in memory, what is locked there, and what the kernel says about it. */
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { expectSame, DOORS, isZero, memoryHarness, PAGE } from "./fixtures/memory-harness.ts";
 import { CHUNK_BYTES, mappingOf } from "./fixtures/memory-helpers.ts";
+
+const NODE_0 = { kind: "preferred", nodes: [0] } as const;
+const FREE_HUGE = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+
+const sum = (bytes: Iterable<number>): number => [...bytes].reduce((total, n) => total + n, 0);
 
 describe.each(DOORS)("memory door: %s", (kind, make) => {
   const native = kind === "addon";
@@ -14,22 +20,90 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
       expect(resident()).toBe(native ? 0 : undefined);
       await region.populate(PAGE, CHUNK_BYTES);
       expect(resident()).toBe(native ? CHUNK_BYTES : undefined);
-      await region.populate(0, 4 * CHUNK_BYTES, { hugePages: true, numaNode: 0 });
+      await region.populate(0, 4 * CHUNK_BYTES, { hugePages: true, numa: NODE_0 });
       expect(resident()).toBe(native ? 4 * CHUNK_BYTES : undefined);
       region.discard(CHUNK_BYTES, 2 * CHUNK_BYTES);
       expect(resident()).toBe(native ? 2 * CHUNK_BYTES : undefined);
-      const nodes = region.numaNodes(0, 2 * CHUNK_BYTES);
-      if (native && nodes) {
-        expect(nodes).toHaveLength(1_024);
-        expect([nodes[511], nodes[512]]).toEqual([expect.any(Number), -1]);
-        expect(nodes[511]).toBeGreaterThanOrEqual(0);
-      } else expect(nodes).toBeUndefined();
+    });
+
+    it("is measured by node and in huge pages", async () => {
+      const region = h.reserve(8);
+      const measured = () => region.measure(0, 8 * CHUNK_BYTES);
+      if (!native) return expect(await measured()).toBeUndefined();
+      const nothing = await measured();
+      expect(nothing?.hugeBytes).toBe(0);
+      // A sandbox may keep to itself where memory is.
+      const mayAsk = nothing?.bytesByNode !== undefined;
+      if (mayAsk) expect(nothing.bytesByNode).toEqual(new Map());
+      await region.populate(0, 3 * CHUNK_BYTES, { hugePages: true });
+      await region.populate(4 * CHUNK_BYTES, CHUNK_BYTES);
+      await region.populate(6 * CHUNK_BYTES, PAGE);
+      const found = await measured();
+      if (mayAsk) expect(sum(found?.bytesByNode?.values() ?? [])).toBe(4 * CHUNK_BYTES + PAGE);
+      // As many as the kernel had; where it says so for whole mappings only, the part that falls to the range.
+      expect((found?.hugeBytes ?? 1) % CHUNK_BYTES).toBe(0);
+      expect(found?.hugeBytes).toBeLessThanOrEqual(3 * CHUNK_BYTES);
+      expect((await region.measure(4 * CHUNK_BYTES, CHUNK_BYTES))?.hugeBytes).toBe(0);
+    });
+
+    it("of more pages than are asked about is measured by a sample", async () => {
+      const chunks = 80;
+      const region = h.reserve(chunks);
+      await region.populate(0, (chunks / 2) * CHUNK_BYTES, { hugePages: true });
+      const found = await region.measure(0, chunks * CHUNK_BYTES);
+      if (!native) return expect(found).toBeUndefined();
+      const expected = (chunks / 2) * CHUNK_BYTES;
+      const there = found?.bytesByNode && sum(found.bytesByNode.values());
+      expect(Math.abs((there ?? expected) - expected)).toBeLessThan(32 * PAGE);
+    });
+
+    it("moves to a node with its content and its lock, and stays where there is none", async () => {
+      const region = h.reserve(2);
+      const bytes = new Uint8Array(region.view(0, 2 * CHUNK_BYTES)).fill(7);
+      await region.lock(0, 2 * CHUNK_BYTES);
+      const locked = h.door.facts().lockedBytes;
+      const moved = await region.moveTo(0, 2 * CHUNK_BYTES, 0);
+      // A kernel without NUMA cannot move, a sandbox may forbid it.
+      expect([2 * CHUNK_BYTES, undefined]).toContain(moved);
+      if (!native) expect(moved).toBeUndefined();
+      expect(await region.moveTo(0, 2 * CHUNK_BYTES, 999)).toBeUndefined();
+      expect(bytes.every((byte) => byte === 7)).toBe(true);
+      expect(h.door.facts().lockedBytes).toBe(locked);
+    });
+
+    it("is where the policy says, or says why not", async () => {
+      for (const kind of ["bind", "preferred", "interleave"] as const) {
+        const region = h.door.reserve(2 * CHUNK_BYTES, { numa: { kind, nodes: [0] } });
+        await region.populate(0, 2 * CHUNK_BYTES);
+        const found = await region.measure(0, 2 * CHUNK_BYTES);
+        if (found?.bytesByNode !== undefined && region.policyDenied === undefined)
+          expect(found.bytesByNode).toEqual(new Map([[0, 2 * CHUNK_BYTES]]));
+        region.release();
+        const nowhere = h.door.reserve(CHUNK_BYTES, { numa: { kind, nodes: [1_000] } });
+        if (native) expect(nowhere.policyDenied).toMatch(/^E[A-Z]+$/);
+        else expect(nowhere.policyDenied).toBeUndefined();
+        await nowhere.populate(0, CHUNK_BYTES);
+        nowhere.release();
+      }
+    });
+
+    it("of reserved pages is refused where none are reserved, or all set aside", async () => {
+      const take = () => h.door.reserve(CHUNK_BYTES, { reservedPageBytes: CHUNK_BYTES });
+      const free = native ? Number(readFileSync(FREE_HUGE, "latin1")) : 0;
+      if (free === 0) return expect(take).toThrow(expect.objectContaining({ code: "overloaded" }));
+      const region = take();
+      await region.populate(0, CHUNK_BYTES);
+      expect((await region.measure(0, CHUNK_BYTES))?.hugeBytes).toBe(CHUNK_BYTES);
+      region.release();
     });
 
     it("changes no content", async () => {
       const region = h.reserve(3);
       const bytes = new Uint8Array(region.view(0, 3 * CHUNK_BYTES)).map((_, i) => i * 7);
-      await region.populate(0, 3 * CHUNK_BYTES, { hugePages: true, numaNode: 99 });
+      await region.populate(0, 3 * CHUNK_BYTES, {
+        hugePages: true,
+        numa: { kind: "preferred", nodes: [99] },
+      });
       const denial = await region.lock(0, 3 * CHUNK_BYTES);
       expect(denial === undefined || typeof denial === "string").toBe(true);
       region.unlock(0, 3 * CHUNK_BYTES);
@@ -85,7 +159,7 @@ describe.each(DOORS)("memory door: %s", (kind, make) => {
         expect(mappingOf(byteCount)?.flags).toEqual(
           expect.arrayContaining(["rd", "wr", "dc", "dd", "nh"]),
         );
-      await region.populate(0, 37 * CHUNK_BYTES, { hugePages: true, numaNode: 0 });
+      await region.populate(0, 37 * CHUNK_BYTES, { hugePages: true, numa: NODE_0 });
       expect(mappingOf(37 * CHUNK_BYTES)?.flags).toEqual(
         expect.arrayContaining(["dc", "dd", "hg"]),
       );

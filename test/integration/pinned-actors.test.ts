@@ -107,6 +107,9 @@ describe("a host with room for 4 MiB of pins", () => {
 
     const { stdout } = await runCommand(["pins", "--host", host.adminEndpoint]);
     expect(stdout).toMatch(/budget +.* of 4 MiB for pins/);
+    expect(stdout).toMatch(/numa +.*\d+ % \(aim 80 %\)/s);
+    expect(stdout).toMatch(/huge pages +0 % \(aim 60 %\): .* smaller than 2 MiB/);
+    expect(worker?.home.nodes).toContain(worker?.home.node);
     expect(stdout).toMatch(/degraded +1 × too-large/);
     expect(stdout).toMatch(/meter\/large +values +tail-latency-critical.*degraded: too-large/);
     if (canLock) expect(stdout).toMatch(/meter\/small +values +tail-latency-critical.*locked/);

@@ -172,7 +172,7 @@ static napi_value offsets(napi_env env, const struct job *job, bool damaged) {
   return array;
 }
 
-/* callback(id, result, damaged, short) */
+/* callback(id, result, damaged, short); what was measured is where JavaScript wanted it */
 static void tell(struct memory *memory, const struct job *job) {
   napi_env env = memory->env;
   napi_value callback, receiver, arguments[4];

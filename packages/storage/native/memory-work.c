@@ -23,8 +23,6 @@
 #ifndef MLOCK_ONFAULT
 #define MLOCK_ONFAULT 1
 #endif
-#define MPOL_PREFERRED 1
-#define NODES_MAX 1024
 /* A lock holds up everybody who maps or unmaps: 4 MiB of small pages take 60 µs, of huge pages 2. */
 #define LOCKED_AT_ONCE (4u << 20)
 
@@ -72,13 +70,8 @@ static void prepare(const struct job *job) {
   uint8_t *base = job->region->base + job->offset;
   if (job->huge >= 0 && job->region->anonymous)
     madvise(base, job->length, job->huge == 1 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-  if (job->node >= 0 && job->node < NODES_MAX) {
-    unsigned long nodes[NODES_MAX / (8 * sizeof(unsigned long))] = {0};
-    unsigned bits = 8 * sizeof *nodes;
-    nodes[(unsigned)job->node / bits] = 1ul << ((unsigned)job->node % bits);
-    /* A wish: without such a node, or the right to ask, memory comes from wherever it comes from. */
-    syscall(SYS_mbind, base, job->length, MPOL_PREFERRED, nodes, (unsigned long)NODES_MAX, 0u);
-  }
+  /* A wish: without such a node, or the right to ask, memory comes from wherever it comes from. */
+  if (job->policy.mode != 0) bind_range(base, job->length, &job->policy);
 }
 
 static int populate(const struct job *job, uint8_t *base, size_t length) {
@@ -187,6 +180,10 @@ int do_piece(struct memory *memory, const struct piece *piece, struct reader *re
     case JOB_UNMAP:
       region_unmap(job->region);
       return 0;
+    case JOB_MEASURE:
+      return measure_range(job);
+    case JOB_MOVE:
+      return move_range(job);
   }
   return -EINVAL;
 }

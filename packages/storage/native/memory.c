@@ -83,18 +83,36 @@ static void handle_gone(napi_env env, void *data, void *hint) {
   region_handle_gone(data);
 }
 
-/* map(fd | −1, offset, length) → region, or −errno */
+/* Arguments (mode, nodes: Int32Array). Nodes that the kernel cannot have are left out: it says what it thinks of the rest. */
+static bool policy_at(napi_env env, const napi_value *first, struct policy *policy) {
+  size_t count;
+  int32_t *nodes;
+  *policy = (struct policy){0};
+  if (napi_get_value_int32(env, first[0], &policy->mode) != napi_ok ||
+      napi_get_typedarray_info(env, first[1], NULL, &count, (void **)&nodes, NULL, NULL) != napi_ok)
+    return false;
+  for (size_t i = 0; i < count; i++) {
+    if (nodes[i] < 0 || nodes[i] >= (int32_t)NODES_MAX) continue;
+    policy->nodes[(unsigned)nodes[i] / NODE_BITS] |= 1ul << ((unsigned)nodes[i] % NODE_BITS);
+  }
+  return true;
+}
+
+/* map(fd | −1, offset, length, mode, nodes, bytes of a reserved page | 0) → region, or −errno */
 static napi_value map(napi_env env, napi_callback_info info) {
   struct call c;
   int32_t fd;
-  int64_t offset, length;
+  int64_t offset, length, page_bytes;
+  struct policy policy;
   int error = 0;
   napi_value result;
   if (!arguments(env, info, &c)) return NULL;
   CHECK(napi_get_value_int32(env, c.argv[0], &fd));
   CHECK(napi_get_value_int64(env, c.argv[1], &offset));
   CHECK(napi_get_value_int64(env, c.argv[2], &length));
-  struct region *region = region_map(c.memory, fd, (uint64_t)offset, (size_t)length, &error);
+  if (!policy_at(env, &c.argv[3], &policy)) return NULL;
+  CHECK(napi_get_value_int64(env, c.argv[5], &page_bytes));
+  struct region *region = region_map(c.memory, fd, (uint64_t)offset, (size_t)length, &policy, (size_t)page_bytes, &error);
   if (region == NULL) return number(env, error);
   if (napi_create_external(env, region, handle_gone, NULL, &result) == napi_ok) return result;
   region_handle_gone(region);
@@ -107,7 +125,15 @@ static napi_value submit(napi_env env, struct memory *memory, struct job *job) {
   return number(env, -EAGAIN);
 }
 
-/* work(id, kind, region, offset, length, huge: 1 | 0 | −1, node) → 0, or −errno */
+/* denied(region) → why it has not the policy that was asked for: −errno, or 0 */
+static napi_value denied(napi_env env, napi_callback_info info) {
+  struct call c;
+  if (!arguments(env, info, &c)) return NULL;
+  struct region *region = region_at(env, c.argv[0]);
+  return number(env, region == NULL ? -EINVAL : region->denied);
+}
+
+/* work(id, kind, region, offset, length, huge: 1 | 0 | −1, mode, nodes) → 0, or −errno */
 static napi_value work(napi_env env, napi_callback_info info) {
   struct call c;
   struct job job = {0}, *copy;
@@ -117,7 +143,7 @@ static napi_value work(napi_env env, napi_callback_info info) {
   CHECK(napi_get_value_uint32(env, c.argv[1], &kind));
   if (!range_at(env, &c.argv[2], &job.region, &job.offset, &job.length)) return NULL;
   CHECK(napi_get_value_int32(env, c.argv[5], &job.huge));
-  CHECK(napi_get_value_int32(env, c.argv[6], &job.node));
+  if (!policy_at(env, &c.argv[6], &job.policy)) return NULL;
   job.kind = kind == JOB_LOCK ? JOB_LOCK : JOB_POPULATE;
   copy = malloc(sizeof *copy);
   if (copy == NULL) return number(env, -ENOMEM);
@@ -197,28 +223,36 @@ static napi_value resident(napi_env env, napi_callback_info info) {
   return number(env, (double)(pages * PAGE_BYTES));
 }
 
-/* nodes(region, offset, into: Int32Array) → 0, or −errno */
-static napi_value nodes(napi_env env, napi_callback_info info) {
+/* measure(id, region, offset, length, stride, into: Float64Array) → 0, or −errno. Into it: as measure_range says */
+static napi_value measure(napi_env env, napi_callback_info info) {
   struct call c;
-  size_t count;
-  int32_t *into;
-  int64_t offset;
-  void *pages[AT_ONCE];
+  struct job job = {.kind = JOB_MEASURE}, *copy;
+  uint32_t stride;
   if (!arguments(env, info, &c)) return NULL;
-  struct region *region = region_at(env, c.argv[0]);
-  CHECK(napi_get_value_int64(env, c.argv[1], &offset));
-  CHECK(napi_get_typedarray_info(env, c.argv[2], NULL, &count, (void **)&into, NULL, NULL));
-  if (region == NULL || region->released || offset < 0 || (uint64_t)offset + count * PAGE_BYTES > region->length)
-    return number(env, -EINVAL);
-  for (size_t at = 0; at < count; at += AT_ONCE) {
-    size_t n = count - at < AT_ONCE ? count - at : AT_ONCE;
-    for (size_t i = 0; i < n; i++) pages[i] = region->base + (size_t)offset + (at + i) * PAGE_BYTES;
-    if (syscall(SYS_move_pages, 0, n, pages, NULL, into + at, 0) != 0) return number(env, -errno);
-    for (size_t i = 0; i < n; i++) {
-      if (into[at + i] < 0) into[at + i] = -1;
-    }
-  }
-  return number(env, 0);
+  CHECK(napi_get_value_uint32(env, c.argv[0], &job.id));
+  if (!range_at(env, &c.argv[1], &job.region, &job.offset, &job.length)) return NULL;
+  CHECK(napi_get_value_uint32(env, c.argv[4], &stride));
+  CHECK(napi_get_typedarray_info(env, c.argv[5], NULL, &job.into_count, (void **)&job.into, NULL, NULL));
+  job.stride = stride;
+  if (stride == 0 || job.into_count < 2) return number(env, -EINVAL);
+  copy = malloc(sizeof *copy);
+  if (copy == NULL) return number(env, -ENOMEM);
+  *copy = job;
+  return submit(env, c.memory, copy);
+}
+
+/* move(id, region, offset, length, node) → 0, or −errno. The operation's result: pages that are there now, or −errno */
+static napi_value move(napi_env env, napi_callback_info info) {
+  struct call c;
+  struct job job = {.kind = JOB_MOVE}, *copy;
+  if (!arguments(env, info, &c)) return NULL;
+  CHECK(napi_get_value_uint32(env, c.argv[0], &job.id));
+  if (!range_at(env, &c.argv[1], &job.region, &job.offset, &job.length)) return NULL;
+  CHECK(napi_get_value_int32(env, c.argv[4], &job.node));
+  copy = malloc(sizeof *copy);
+  if (copy == NULL) return number(env, -ENOMEM);
+  *copy = job;
+  return submit(env, c.memory, copy);
 }
 
 /* view(region, offset, length, slot) → ArrayBuffer, or undefined */
@@ -329,8 +363,8 @@ bool memory_init(napi_env env, napi_value exports) {
 #define FUNCTION(name) {#name, NULL, name, NULL, NULL, NULL, napi_default, memory}
   napi_property_descriptor properties[] = {FUNCTION(start),  FUNCTION(map),  FUNCTION(work),   FUNCTION(load),
                                            FUNCTION(range),  FUNCTION(view), FUNCTION(detach), FUNCTION(release),
-                                           FUNCTION(nodes),  FUNCTION(copy), FUNCTION(facts),  FUNCTION(bindThread),
-                                           FUNCTION(resident)};
+                                           FUNCTION(copy),   FUNCTION(facts), FUNCTION(bindThread), FUNCTION(resident),
+                                           FUNCTION(measure), FUNCTION(move), FUNCTION(denied)};
   napi_value object;
   return napi_create_object(env, &object) == napi_ok &&
          napi_define_properties(env, object, sizeof properties / sizeof *properties, properties) == napi_ok &&

@@ -5,6 +5,7 @@
  * region.c          mappings, and who still needs them
  * memory-lane.c     the threads that bring memory in
  * memory-work.c     what these threads do: read, verify, populate, lock
+ * memory-place.c    on which NUMA nodes memory is, in which pages, and how it moves
  * guarded-copy.c    a copy that survives SIGBUS
  *
  * Everything except `struct job` between take and finish, and what stands under `mutex`, belongs to the event loop's thread.
@@ -28,8 +29,20 @@
 #define MEMORY_THREADS 2       /* so that one reads while the other computes checksums */
 #define CHECK_BYTES 32u        /* of a page: what its checksum begins with (28) and the checksum, u32 little endian */
 
+#define NODES_MAX 1024u
+#define NODE_BITS (8 * sizeof(unsigned long))
+#define MPOL_PREFERRED 1
+#define MPOL_BIND 2
+#define MPOL_INTERLEAVE 3
+#define MPOL_LOCAL 4
+
 struct region;
 
+/* Where memory is wanted, as mbind(2) takes it. */
+struct policy {
+  int mode; /* MPOL_…; 0: nothing is asked for */
+  unsigned long nodes[NODES_MAX / NODE_BITS];
+};
 /* One ArrayBuffer over a part of a region, until JavaScript gave it back and its memory has no owner in V8 any more. */
 struct view {
   struct region *region;
@@ -48,6 +61,8 @@ struct region {
   uint8_t *base;
   size_t length;
   bool anonymous;
+  bool reserved; /* of pages that the machine has reserved: whole ones come and go */
+  int denied;    /* why the kernel did not take the policy: −errno, or 0 */
   bool released;
   bool handle;   /* JavaScript's object exists */
   bool unmapped; /* and the event loop knows it */
@@ -57,7 +72,7 @@ struct region {
   size_t kept_from, kept_to; /* what is never unmapped; kept_to 0: nothing */
 };
 
-enum job_kind { JOB_POPULATE, JOB_LOCK, JOB_LOAD, JOB_UNMAP };
+enum job_kind { JOB_POPULATE, JOB_LOCK, JOB_LOAD, JOB_UNMAP, JOB_MEASURE, JOB_MOVE };
 
 struct run {
   int fd;
@@ -76,7 +91,11 @@ struct job {
   enum job_kind kind;
   size_t offset, length; /* of the range in the region */
   int huge; /* 1: huge pages wanted, 0: not, −1: as it is */
-  int node; /* NUMA node or −1 */
+  struct policy policy; /* of a range that is populated */
+  int node;             /* to move to */
+  size_t stride;        /* one page of so many is measured */
+  double *into;         /* what was measured; JavaScript keeps it alive */
+  size_t into_count;
   bool prepared; /* the kernel knows what kind of memory the whole range is to be (under mutex) */
   struct run *runs;
   size_t run_count;
@@ -132,7 +151,8 @@ struct memory {
 };
 
 /* region.c: results are 0 or −errno */
-struct region *region_map(struct memory *memory, int fd, uint64_t offset, size_t length, int *result);
+struct region *region_map(struct memory *memory, int fd, uint64_t offset, size_t length, const struct policy *policy,
+                          size_t page_bytes, int *result);
 void region_drop(struct region *region); /* one use less */
 void region_release(struct region *region);
 void region_handle_gone(struct region *region);
@@ -153,6 +173,11 @@ void reader_close(struct reader *reader);
 int64_t lock_range(uint8_t *base, size_t length, int64_t ns);
 int unlock_range(uint8_t *base, size_t length);
 int discard_range(uint8_t *base, size_t length);
+
+/* memory-place.c: results are −errno, or what stands there */
+int bind_range(uint8_t *base, size_t length, const struct policy *policy); /* 0 */
+int measure_range(const struct job *job);                                  /* 0 */
+int move_range(const struct job *job); /* pages that are on the node now */
 
 /* guarded-copy.c: whether all bytes could be read */
 bool guarded_copy(void *to, const void *from, size_t length);

@@ -18,33 +18,65 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define BASELINE_BYTES (1ll << 30)
-#define MPOL_LOCAL 4
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
 
-struct region *region_map(struct memory *memory, int fd, uint64_t offset, size_t length, int *result) {
+/*
+ * With a page that was once touched the whole range belongs to one anon_vma: parts of it that come to differ (locked, huge) and then are
+ * alike again become one mapping again. Parts first touched apart never would. The page lies behind the range: older kernels keep the
+ * page table of a page that has gone, and where there is one no huge page can be.
+ */
+static void touch_behind(uint8_t *base, size_t length) {
+  *(volatile uint8_t *)(base + length) = 0;
+  munmap(base + length, PAGE_BYTES);
+}
+
+/* Aligned to a chunk. @returns NULL, and −errno */
+static uint8_t *map_aligned(int fd, uint64_t offset, size_t length, int *result) {
+  /* Room to cut an aligned piece out of, with a page behind it. */
+  size_t room = length + CHUNK_BYTES;
+  uint8_t *base = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) {
+    *result = -errno;
+    return NULL;
+  }
+  uint8_t *aligned = (uint8_t *)(((uintptr_t)base + CHUNK_BYTES - 1) & ~(uintptr_t)(CHUNK_BYTES - 1));
+  size_t kept = fd < 0 ? length + PAGE_BYTES : length, before = (size_t)(aligned - base);
+  if (before > 0) munmap(base, before);
+  if (room > before + kept) munmap(aligned + kept, room - before - kept);
+  int flags = MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED | (fd < 0 ? MAP_ANONYMOUS : 0);
+  if (mmap(aligned, kept, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset) == MAP_FAILED) {
+    *result = -errno;
+    munmap(aligned, kept);
+    return NULL;
+  }
+  if (fd < 0) touch_behind(aligned, length);
+  return aligned;
+}
+
+/* All of them are set aside now: one that was missing later would be found out by SIGBUS. */
+static uint8_t *map_reserved(size_t length, size_t page_bytes, int *result) {
+  int shift = __builtin_ctzll(page_bytes);
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | shift << MAP_HUGE_SHIFT;
+  uint8_t *base = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
+  if (base != MAP_FAILED) return base;
+  *result = -errno;
+  return NULL;
+}
+
+struct region *region_map(struct memory *memory, int fd, uint64_t offset, size_t length, const struct policy *policy,
+                          size_t page_bytes, int *result) {
   struct region *region = calloc(1, sizeof *region);
   if (region == NULL) {
     *result = -ENOMEM;
     return NULL;
   }
-  /* Room to cut an aligned piece out of. */
-  size_t room = length + CHUNK_BYTES;
-  uint8_t *base = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (base == MAP_FAILED) {
-    *result = -errno;
-    free(region);
-    return NULL;
-  }
-  uint8_t *aligned = (uint8_t *)(((uintptr_t)base + CHUNK_BYTES - 1) & ~(uintptr_t)(CHUNK_BYTES - 1));
-  if (aligned != base) munmap(base, (size_t)(aligned - base));
-  munmap(aligned + length, room - length - (size_t)(aligned - base));
-  int flags = MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED | (fd < 0 ? MAP_ANONYMOUS : 0);
-  if (mmap(aligned, length, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset) == MAP_FAILED) {
-    *result = -errno;
-    munmap(aligned, length);
+  uint8_t *aligned = page_bytes > 0 ? map_reserved(length, page_bytes, result) : map_aligned(fd, offset, length, result);
+  if (aligned == NULL) {
     free(region);
     return NULL;
   }
@@ -54,19 +86,13 @@ struct region *region_map(struct memory *memory, int fd, uint64_t offset, size_t
   /* Small pages unless asked: one write splits a file's huge page, and a 4 KiB frame must not cost 2 MiB. */
   madvise(aligned, length, MADV_NOHUGEPAGE);
   /* With a policy of its own the kernel's NUMA balancing leaves the range alone. Needs no privilege; no NUMA: no harm. */
-  syscall(SYS_mbind, aligned, length, MPOL_LOCAL, NULL, 0ul, 0u);
-  if (fd < 0) {
-    /*
-     * With a first page, though it goes again, the whole range belongs to one anon_vma: parts of it that come to differ (locked,
-     * huge) and then are alike again become one mapping again. Parts first touched apart never would.
-     */
-    *(volatile uint8_t *)aligned = 0;
-    madvise(aligned, PAGE_BYTES, MADV_DONTNEED);
-  }
+  region->denied = bind_range(aligned, length, policy);
+  if (region->denied != 0) bind_range(aligned, length, &(struct policy){.mode = MPOL_LOCAL});
   region->memory = memory;
   region->base = aligned;
   region->length = length;
   region->anonymous = fd < 0;
+  region->reserved = page_bytes > 0;
   region->handle = true;
   region->uses = 1;
   region->next = memory->regions;
@@ -89,6 +115,8 @@ void region_unmap(struct region *region) {
     munmap(region->base, region->length);
     return;
   }
+  /* Pages that are reserved cannot be cut, nor mapped over in part. */
+  if (region->reserved) return;
   /* I3: one mapping from the first byte to be kept to the last. */
   uint8_t *from = region->base + region->kept_from / PAGE_BYTES * PAGE_BYTES, *to = region->base + region->kept_to;
   int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;

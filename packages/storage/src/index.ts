@@ -47,7 +47,7 @@ export {
   type ExtentResidency,
   type ResidentActor,
 } from "./extent/extent-residency.ts";
-export { Arena, type ArenaStats } from "./extent/arena.ts";
+export { Arena, type ArenaStats, type BlockOptions } from "./extent/arena.ts";
 export { MemoryExtent } from "./extent/memory-extent.ts";
 export { crc32c } from "./memory/crc32c.ts";
 export type { NativeDoor } from "./memory/native-door.ts";
@@ -85,5 +85,14 @@ export * from "./state/state-store.ts";
 export * from "./structures/index.ts";
 export * from "./residency/index.ts";
 export { memoryDoor } from "./memory/open-memory-door.ts";
-export type { MemoryDoor, MemoryFacts, LockDenial, Region } from "./memory/memory-door.ts";
+export type {
+  LockDenial,
+  MemoryDoor,
+  MemoryFacts,
+  NumaPolicy,
+  PopulateOptions,
+  RangePlacement,
+  Region,
+  RegionOptions,
+} from "./memory/memory-door.ts";
 export * from "./embedded/index.ts";

@@ -18,6 +18,7 @@ import { median, type BenchCase, type BenchContext, type BenchSuite } from "../h
 
 const PAGE_BYTES = 4096;
 const LARGE_BYTES = 64 << 20;
+const MPOL_LOCAL = 4;
 const RANGE_LOCK = 0;
 const RANGE_UNLOCK = 1;
 const readFile = promisify(read);
@@ -33,7 +34,7 @@ function residentCase(name: string, byteCount: number, count: number, file: stri
   const addon = memoryAddon();
   const fd = openSync(file, "r");
   const region = memoryDoor().mapFile(fd, 0, byteCount);
-  const floorRegion = addon.map(fd, 0, byteCount);
+  const floorRegion = addon.map(fd, 0, byteCount, MPOL_LOCAL, new Int32Array(), 0);
   if (typeof floorRegion === "number") throw new Error("the file cannot be mapped");
   closeSync(fd);
   const timed = async (work: () => Promise<void> | void): Promise<{ value: number }> => {

@@ -1,7 +1,7 @@
 /** `pinion pins` */
 import { formatActorId } from "@pinion/core";
 import type { PinRow, PinsAnswer } from "@pinion/runtime";
-import { PIN_PRIORITIES, type PinPriority } from "@pinion/storage";
+import { PIN_PRIORITIES, type AimStats, type PinPriority } from "@pinion/storage";
 import type { Command } from "commander";
 import { CliError } from "../cli-error.ts";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
@@ -124,6 +124,8 @@ function totals({ memory, degraded, workers }: PinsAnswer, output: Output): [str
       const text = missing.map(([reason, n]) => `${integerText(n)} × ${reason}`).join(", ");
       fields.push(["degraded", paint("yellow", text)]);
     }
+    fields.push(["numa", numaText(worker, output)]);
+    fields.push(["huge pages", aimText(stats.huge, output)]);
     fields.push(["pressure", pressureText(pressure)]);
     const faults = facts.majorFaults;
     const memoryOf = door === "addon" ? "" : `portable memory: ${doorDegraded ?? ""}; `;
@@ -134,6 +136,31 @@ function totals({ memory, degraded, workers }: PinsAnswer, output: Output): [str
   }
   for (const { what, why } of degraded) fields.push(["note", `${what}: ${why}`]);
   return fields;
+}
+
+function numaText({ stats, home }: PinsAnswer["workers"][number], output: Output): string {
+  const { numaLocal, bytesByNode, moved } = stats;
+  const lines = [aimText(numaLocal, output)];
+  if (home.nodes.length > 1) {
+    const bound =
+      home.unbound === undefined
+        ? `its threads on ${integerText(home.boundCpus.length)} processors there`
+        : `its threads anywhere: ${home.unbound}`;
+    lines.unshift(`home is node ${home.node} of ${home.nodes.join(", ")}, ${bound}`);
+    const byNode = home.nodes.map((node) => `node ${node} ${bytesText(bytesByNode[node] ?? 0)}`);
+    lines.push(`measured: ${byNode.join(", ")}; brought home ${bytesText(moved.bytes)}`);
+  }
+  return lines.join("\n");
+}
+
+/** "97 % (aim 80 %)", and what misses it. */
+function aimText({ share, aim, reached, shortfallBytes }: AimStats, { paint }: Output): string {
+  const missing = Object.entries(shortfallBytes).map(
+    ([reason, bytes]) => `${bytesText(bytes)} ${reason}`,
+  );
+  const figure = `${Math.round(share * 100)} % (aim ${Math.round(aim * 100)} %)`;
+  const text = missing.length === 0 ? figure : `${figure}: ${missing.join(", ")}`;
+  return reached || missing.length === 0 ? text : paint("yellow", text);
 }
 
 function pressureText(pressure: PinsAnswer["workers"][number]["pressure"]): string {

@@ -32,7 +32,15 @@ export function pinsOf(worker: number, memory: WorkerMemory, query: PinsQuery): 
     ...(degraded === true ? { degraded } : {}),
   };
   const found = memory.pinList(filter);
-  const { door, degraded: doorDegraded, pins: stats, arena, facts, pressure } = memory.report();
+  const {
+    door,
+    degraded: doorDegraded,
+    pins: stats,
+    arena,
+    facts,
+    home,
+    pressure,
+  } = memory.report();
   const { forecast } = pressure;
   return {
     worker,
@@ -41,6 +49,7 @@ export function pinsOf(worker: number, memory: WorkerMemory, query: PinsQuery): 
     stats,
     arena,
     facts,
+    home,
     pressure: {
       action: forecast?.action ?? "none",
       trend: forecast?.trend ?? null,
@@ -67,6 +76,8 @@ function pinRow(worker: number, pin: PinListing): PinRow {
     notLocked: pin.notLocked ?? null,
     heat,
     numaNode: pin.numaNode ?? null,
+    localShare: pin.localShare ?? null,
+    hugeBytes: pin.hugeBytes ?? null,
     residentMs: pin.residentMs === undefined ? null : Math.round(pin.residentMs),
     degraded: pin.degraded ?? null,
     error: pin.error?.message ?? null,

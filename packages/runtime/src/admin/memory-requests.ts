@@ -7,6 +7,7 @@ import type {
   PinPriority,
   PinStats,
 } from "@pinion/storage";
+import type { WorkerHomeReport } from "../memory/worker-home.ts";
 
 /** How much memory pins of a host may take, and of what. */
 export interface HostMemoryFacts {
@@ -48,8 +49,11 @@ export interface PinRow {
   readonly notLocked: LockDenial | null;
   /** 0 … 1. */
   readonly heat: number;
-  /** The node with most of its memory; null where nobody can tell. */
+  /** The node with most of its memory; null where nobody can tell, or has looked yet. */
   readonly numaNode: number | null;
+  /** Part of its memory on the node it is wanted on. */
+  readonly localShare: number | null;
+  readonly hugeBytes: number | null;
   readonly residentMs: number | null;
   /** Why it is not in memory; null when it is, or is on its way. */
   readonly degraded: PinListing["degraded"] | null;
@@ -66,6 +70,7 @@ export interface WorkerPins {
   readonly stats: PinStats;
   readonly arena: ArenaStats;
   readonly facts: MemoryFacts;
+  readonly home: WorkerHomeReport;
   readonly pressure: {
     readonly action: string;
     readonly trend: string | null;

@@ -154,6 +154,7 @@ export class HostBase {
       board,
       pinBudget: this.memory.shared,
       poolBytes: this.memory.poolBytes,
+      numa: settings.numa,
       seed: this.rng.uint32(),
     };
   }

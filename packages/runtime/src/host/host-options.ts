@@ -8,7 +8,13 @@ import {
   type OptionSet,
   type ResolvedOptions,
 } from "@pinion/core";
-import { FLUSH_POLICY_FORMS, parseFlushPolicy } from "@pinion/storage";
+import {
+  FLUSH_POLICY_FORMS,
+  MIGRATION_POLICIES,
+  parseFlushPolicy,
+  type MigrationPolicy,
+} from "@pinion/storage";
+import { NUMA_AFFINITIES, type NumaAffinity } from "../memory/worker-home.ts";
 import type { LogFormat, LogLevel } from "../observability/index.ts";
 import {
   address,
@@ -92,6 +98,10 @@ export interface HostOptions {
   readonly pinShare: number;
   /** Most memory that pinned extents take, whatever `pinShare` allows. */
   readonly pinBytesMax: number | undefined;
+  /** Whether the threads of a worker run on the processors of one NUMA node, its own: `auto` on machines with several nodes, `off` never. */
+  readonly numaAffinity: NumaAffinity;
+  /** Which extents move when their memory is on the wrong NUMA node: `proactive` all, `on-access` those that are used, `disabled` none. */
+  readonly numaMigration: MigrationPolicy;
   /** Least urgent lines that are logged. */
   readonly logLevel: LogLevel;
   /** Lines for people, or one JSON object each for a log collector. */
@@ -252,6 +262,16 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
     pinBytesMax: optionalBytes(
       "Most memory that pinned extents take, whatever `pinShare` allows.",
       { min: 0, max: 1024 * GIB },
+    ),
+    numaAffinity: oneOf(
+      "Whether the threads of a worker run on the processors of one NUMA node, its own: `auto` on machines with several nodes, `off` never.",
+      "auto",
+      NUMA_AFFINITIES,
+    ),
+    numaMigration: oneOf(
+      "Which extents move when their memory is on the wrong NUMA node: `proactive` all, `on-access` those that are used, `disabled` none.",
+      "proactive",
+      MIGRATION_POLICIES,
     ),
     logLevel: oneOf("Least urgent lines that are logged.", "info", [
       "debug",

@@ -17,6 +17,7 @@ import {
 import type { TurnMonitor } from "../activation/services.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
 import { Gateway, type Dispatcher, type GatewayIdentity } from "../gateway/index.ts";
+import { takeHome } from "../memory/worker-home.ts";
 import { WorkerMemory } from "../memory/worker-memory.ts";
 import { TracingDispatcher, type HostLogger } from "../observability/index.ts";
 import type { ActorWorker } from "../worker/actor-worker.ts";
@@ -52,15 +53,19 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
   const paths = workerPaths(spec.dir);
   const disk = new RealDisk();
   const clock = systemClock;
+  const index = spec.identity.worker;
+  // First: threads that are started from here on run where this one does.
+  const home = takeHome(index, spec.numa.affinity);
   await disk.mkdir(paths.log);
 
   const logKv = await LmdbKv.open(paths.logIndex);
   opened.defer(() => logKv.close());
-  const index = spec.identity.worker;
   const memory = new WorkerMemory({
     clock,
     telemetry,
     worker: index,
+    home,
+    migration: spec.numa.migration,
     budget: spec.pinBudget,
     poolBytes: spec.poolBytes,
     types: definitions.flatMap(({ name, options }) => (options.memory?.extents ? [name] : [])),

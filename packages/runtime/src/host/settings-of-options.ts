@@ -51,6 +51,7 @@ export function settingsOf(options: HostOptions): HostSettings {
       poisoned: new Set(),
     },
     memory: { pinShare: options.pinShare, pinBytesMax: options.pinBytesMax },
+    numa: { affinity: options.numaAffinity, migration: options.numaMigration },
     logLevel: options.logLevel,
     logFormat: options.logFormat,
     stopGraceMs: options.stopGraceMs,

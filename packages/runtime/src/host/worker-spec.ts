@@ -1,5 +1,6 @@
 /** Everything a worker needs to open, as plain values: it may have to cross into another thread. */
 import type { ShardMapMessage } from "@pinion/core";
+import type { NumaSettings } from "../memory/worker-home.ts";
 import type { LogFormat, LogLevel } from "../observability/index.ts";
 import type { WorkerOptions } from "../worker/worker-options.ts";
 
@@ -45,6 +46,7 @@ export interface WorkerSpec {
   readonly pinBudget: SharedArrayBuffer;
   /** Memory for pages that are not pinned. */
   readonly poolBytes: number;
+  readonly numa: NumaSettings;
   /** What the worker's randomness comes from. */
   readonly seed: number;
 }

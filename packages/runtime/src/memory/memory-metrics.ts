@@ -26,12 +26,14 @@ export function observeMemory(
   telemetry: Telemetry,
   clock: Clock,
   types: readonly string[],
+  nodes: readonly number[],
   sources: MemorySources,
 ): void {
   const pins = remembered(clock, sources.pins);
   const arena = remembered(clock, sources.arena);
   const adaptive = remembered(clock, sources.adaptive);
   observePins(telemetry, pins);
+  observeNodes(telemetry, nodes, pins);
   observeTypes(telemetry, types, remembered(clock, sources.byType));
   const gauges: readonly (readonly [name: string, help: string, read: () => number])[] = [
     [
@@ -117,12 +119,12 @@ function observePins(telemetry: Telemetry, stats: () => PinStats): void {
     ],
     [
       "pinion_pin_numa_local_share",
-      "Part of the resident memory that is on this worker's NUMA node",
+      "Part of the measured memory that is on the NUMA node it is wanted on",
       () => stats().numaLocal.share,
     ],
     [
       "pinion_pin_huge_share",
-      "Part of the resident memory in huge pages",
+      "Part of the measured memory that is in huge pages",
       () => stats().huge.share,
     ],
     [
@@ -132,6 +134,27 @@ function observePins(telemetry: Telemetry, stats: () => PinStats): void {
     ],
   ];
   for (const [name, help, read] of gauges) telemetry.observe(name, help, read);
+}
+
+function observeNodes(telemetry: Telemetry, nodes: readonly number[], stats: () => PinStats): void {
+  for (const node of nodes) {
+    telemetry.observe(
+      "pinion_pin_node_bytes",
+      "Memory of extents as it was found, by NUMA node",
+      () => stats().bytesByNode[node] ?? 0,
+      { node: String(node) },
+    );
+  }
+  telemetry.observe(
+    "pinion_pin_numa_moves_total",
+    "Extents whose memory was brought to the NUMA node it is wanted on",
+    () => stats().moved.extents,
+  );
+  telemetry.observe(
+    "pinion_pin_numa_moved_bytes_total",
+    "Memory that was brought to the NUMA node it is wanted on",
+    () => stats().moved.bytes,
+  );
 }
 
 function observeTypes(

@@ -20,11 +20,13 @@ import {
   type BufferPoolStats,
   type GovernorReport,
   type MemoryFacts,
+  type MigrationPolicy,
   type PinFilter,
   type PinListing,
   type PinStats,
 } from "@pinion/storage";
 import { observeMemory } from "./memory-metrics.ts";
+import type { WorkerHome, WorkerHomeReport } from "./worker-home.ts";
 import { WorkerResidency } from "./worker-residency.ts";
 
 export interface WorkerMemoryOptions {
@@ -32,6 +34,8 @@ export interface WorkerMemoryOptions {
   readonly telemetry: Telemetry;
   /** Of this worker among those of the host, from 0. */
   readonly worker: number;
+  readonly home: WorkerHome;
+  readonly migration: MigrationPolicy;
   /** What `hostMemory` made. */
   readonly budget: SharedArrayBuffer;
   /** For pages that are not pinned. */
@@ -46,6 +50,7 @@ export interface MemoryReport {
   readonly door: string;
   readonly degraded: string | undefined;
   readonly facts: MemoryFacts;
+  readonly home: WorkerHomeReport;
   readonly arena: ArenaStats;
   readonly pins: PinStats;
   readonly pressure: GovernorReport;
@@ -57,17 +62,24 @@ export class WorkerMemory {
   readonly residency: WorkerResidency;
   /** What extents that are not in memory are read through. */
   readonly pool: PagePool;
+  readonly #home: WorkerHomeReport;
   readonly #pins: PinManager;
   readonly #arena: Arena;
   readonly #governor: MemoryGovernor;
   readonly #adaptive: AdaptiveController;
 
-  constructor({ clock, telemetry, worker, budget, poolBytes, types }: WorkerMemoryOptions) {
+  constructor(options: WorkerMemoryOptions) {
+    const { clock, telemetry, worker, home, migration, budget, poolBytes, types } = options;
+    this.#home = home.report;
     this.pool = new PagePool({ capacityBytes: poolBytes, clock, telemetry });
     const door = memoryDoor();
     const limits = readMemoryLimits();
     this.#arena = new Arena(door);
-    this.#pins = new PinManager({ clock, budget: new BudgetCounter(budget).open(worker) });
+    this.#pins = new PinManager({
+      clock,
+      budget: new BudgetCounter(budget).open(worker),
+      placer: home.placer,
+    });
     this.residency = new WorkerResidency(
       new PinnedResidency(clock, this.#pins, this.#arena),
       () => this.#adaptive,
@@ -87,12 +99,13 @@ export class WorkerMemory {
     this.#adaptive = new AdaptiveController({
       clock,
       pins: this.#pins,
+      options: { migration },
       ports: {
         hottest: (limit) => this.residency.pinned.hottest(limit),
         majorFaults: () => door.facts().majorFaults,
       },
     });
-    observeMemory(telemetry, clock, types, {
+    observeMemory(telemetry, clock, types, home.report.nodes, {
       pins: () => this.#pins.stats(),
       arena: () => this.#arena.stats(),
       pressure: () => this.#governor.report(),
@@ -110,6 +123,7 @@ export class WorkerMemory {
       door: door.kind,
       degraded: door.degraded,
       facts: door.facts(),
+      home: this.#home,
       arena: this.#arena.stats(),
       pins: this.#pins.stats(),
       pressure: this.#governor.report(),

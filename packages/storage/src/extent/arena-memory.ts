@@ -5,7 +5,13 @@
  * B2 one that outgrows a large block is not copied on the event loop: it goes back to its pages, and comes in again with the next pin.
  */
 import { isPinionError, PinionError } from "@pinion/core";
-import { CHUNK_BYTES, type LockDenial, type LoadRun } from "../memory/memory-door.ts";
+import {
+  CHUNK_BYTES,
+  type LockDenial,
+  type LoadRun,
+  type NumaPolicy,
+} from "../memory/memory-door.ts";
+import type { Placing } from "../residency/placer.ts";
 import type { ExtentPages } from "../state/state-store.ts";
 import type { Arena, ArenaBlock } from "./arena.ts";
 import type { ExtentMemory } from "./extent-memory.ts";
@@ -35,36 +41,52 @@ function blockBytesFor(lengthBytes: number, isSparse: boolean): number {
   return Math.max(lengthBytes + CHUNK_BYTES, room);
 }
 
+/** What of `Placing` is the arena's business. */
+export type ArenaPlacing = Pick<Placing, "numa" | "hugePages" | "reservedPageBytes" | "hasRoom">;
+
+/** Reserved pages are set aside, but not on one node: who bound them would end by SIGBUS. */
+function soft(numa: NumaPolicy): NumaPolicy {
+  return numa.kind === "bind" ? { kind: "preferred", nodes: numa.nodes } : numa;
+}
+
+/** Without pages that are reserved: huge ones that the system makes. */
+function ordinary(placing: ArenaPlacing): ArenaPlacing {
+  if (placing.reservedPageBytes === undefined) return placing;
+  return { ...placing, reservedPageBytes: undefined, hugePages: true };
+}
+
 export class ArenaMemory implements ExtentMemory {
   readonly #arena: Arena;
   readonly #block: ArenaBlock;
-  readonly #hugePages: boolean;
-  readonly #numaNode: number | undefined;
+  readonly #placing: ArenaPlacing;
   #wantsLock = false;
   #growing: Promise<void> | undefined;
   #grownTo = 0;
 
-  private constructor(
-    arena: Arena,
-    block: ArenaBlock,
-    hugePages: boolean,
-    numaNode: number | undefined,
-  ) {
+  private constructor(arena: Arena, block: ArenaBlock, placing: ArenaPlacing) {
     this.#arena = arena;
     this.#block = block;
-    this.#hugePages = hugePages;
-    this.#numaNode = numaNode;
+    this.#placing = placing;
   }
 
   /** @throws `overloaded` when there is no address space, or no memory */
   static async allocate(
     arena: Arena,
     lengthBytes: number,
-    placing: { readonly hugePages: boolean; readonly numaNode: number | undefined },
+    wanted: ArenaPlacing,
   ): Promise<ArenaMemory> {
-    const block = arena.allocate(blockBytesFor(lengthBytes, arena.isSparse));
+    const { numa, reservedPageBytes } = wanted;
+    const reserved =
+      reservedPageBytes === undefined
+        ? undefined
+        : arena.allocate(arenaBytesFor(lengthBytes), { numa: soft(numa), reservedPageBytes });
+    const block = reserved ?? arena.allocate(blockBytesFor(lengthBytes, arena.isSparse), { numa });
     if (block === undefined) throw new PinionError("overloaded", "no address space for an extent");
-    const memory = new ArenaMemory(arena, block, placing.hugePages, placing.numaNode);
+    const memory = new ArenaMemory(
+      arena,
+      block,
+      reserved === undefined ? ordinary(wanted) : wanted,
+    );
     try {
       await memory.#commit(arenaBytesFor(lengthBytes));
     } catch (e) {
@@ -72,6 +94,11 @@ export class ArenaMemory implements ExtentMemory {
       throw e;
     }
     return memory;
+  }
+
+  /** It is made of pages that the machine has reserved. */
+  get isReserved(): boolean {
+    return this.#placing.reservedPageBytes !== undefined;
   }
 
   get block(): ArenaBlock {
@@ -96,9 +123,10 @@ export class ArenaMemory implements ExtentMemory {
 
   larger(byteCount: number): ExtentMemory | undefined {
     if (this.#block.committedBytes > COPIED_BYTES_MAX) return undefined;
-    const block = this.#arena.allocate(blockBytesFor(byteCount, this.#arena.isSparse));
+    const { numa } = this.#placing;
+    const block = this.#arena.allocate(blockBytesFor(byteCount, this.#arena.isSparse), { numa });
     if (block === undefined) return undefined;
-    const memory = new ArenaMemory(this.#arena, block, this.#hugePages, this.#numaNode);
+    const memory = new ArenaMemory(this.#arena, block, ordinary(this.#placing));
     memory.#wantsLock = this.#wantsLock;
     memory.grown(byteCount);
     return memory;
@@ -127,11 +155,12 @@ export class ArenaMemory implements ExtentMemory {
     this.#block.release();
   }
 
+  /** What it grows into is bound only while its node has room: else memory comes from elsewhere, as a mapping of its own. */
   #commit(byteCount: number): Promise<void> {
-    return this.#block.commit(byteCount, {
-      hugePages: this.#hugePages,
-      ...(this.#numaNode === undefined ? {} : { numaNode: this.#numaNode }),
-    });
+    const { numa, hugePages, hasRoom } = this.#placing;
+    const { committedBytes } = this.#block;
+    const full = committedBytes > 0 && !hasRoom(byteCount - committedBytes);
+    return this.#block.commit(byteCount, { hugePages, ...(full ? { numa: soft(numa) } : {}) });
   }
 
   /** As `FillPages`: by native reads where the store has files, and page by page what they cannot bring. */

@@ -7,6 +7,7 @@ import {
   type LockDenial,
   type MemoryDoor,
   type Region,
+  type RegionOptions,
 } from "../memory/memory-door.ts";
 import { PortableMemory } from "../memory/portable-memory.ts";
 import { Arena, type ArenaBlock } from "./arena.ts";
@@ -22,6 +23,7 @@ class CountedRegion implements Region {
   readonly locked = new Set<number>();
   readonly #region: Region;
   readonly #rng: Rng;
+  #released = false;
 
   constructor(region: Region, rng: Rng) {
     this.#region = region;
@@ -46,6 +48,7 @@ class CountedRegion implements Region {
   }
 
   unlock(offset: number, byteCount: number): void {
+    expect(this.#released).toBe(false);
     for (const chunk of chunksOf(offset, byteCount)) expect(this.locked.delete(chunk)).toBe(true);
   }
 
@@ -63,7 +66,9 @@ class CountedRegion implements Region {
     return this.#region.load(runs);
   }
   residentBytes(): undefined {}
-  numaNodes(): undefined {}
+  async measure(): Promise<undefined> {}
+  async moveTo(): Promise<undefined> {}
+  readonly policyDenied = undefined;
   view(offset: number, byteCount: number): ArrayBuffer {
     return this.#region.view(offset, byteCount);
   }
@@ -71,6 +76,7 @@ class CountedRegion implements Region {
     this.#region.detach(buffer);
   }
   release(): void {
+    this.#released = true;
     this.#region.release();
   }
 }
@@ -83,6 +89,9 @@ function* chunksOf(offset: number, byteCount: number): Iterable<number> {
 class Machine {
   readonly rng: Rng;
   readonly regions: CountedRegion[] = [];
+  readonly reserved: ({ readonly byteCount: number } & RegionOptions)[] = [];
+  /** None are reserved by the machine. */
+  noPages = false;
   readonly arena: Arena;
 
   constructor(seed: number) {
@@ -90,7 +99,10 @@ class Machine {
     const memory = new PortableMemory("as asked for");
     const door = Object.create(memory, {
       reserve: {
-        value: (byteCount: number): Region => {
+        value: (byteCount: number, options: RegionOptions = {}): Region => {
+          this.reserved.push({ byteCount, ...options });
+          if (options.reservedPageBytes !== undefined && this.noPages)
+            throw new PinionError("overloaded", "none are free");
           const region = new CountedRegion(memory.reserve(byteCount), this.rng.fork("region"));
           this.regions.push(region);
           return region;
@@ -282,5 +294,61 @@ describe("an arena", () => {
     expect(second.bytes.every((byte) => byte === 0)).toBe(true);
     stays.release();
     second.release();
+  });
+
+  it("can be closed while a locked block is asked where it is", async () => {
+    const { arena } = new Machine(7);
+    const block = arena.allocate(CHUNK_BYTES) as ArenaBlock;
+    await block.commit(CHUNK_BYTES, {});
+    expect(await block.lock()).toBeUndefined();
+    const measuring = block.measure();
+    arena.close();
+    await measuring;
+    expect(await block.measure()).toBeUndefined();
+  });
+
+  it("keeps blocks of different NUMA policies in different regions", () => {
+    const { arena, reserved } = new Machine(3);
+    arenas.push(arena);
+    const bind = { kind: "bind", nodes: [0] } as const;
+    const spread = { kind: "interleave", nodes: [0, 1] } as const;
+    for (const numa of [
+      bind,
+      spread,
+      undefined,
+      bind,
+      spread,
+      undefined,
+      { kind: "local" } as const,
+    ])
+      arena.allocate(64 * KIB, numa === undefined ? {} : { numa });
+    expect(reserved.map(({ numa }) => numa)).toEqual([bind, spread, { kind: "local" }]);
+  });
+
+  it("gives reserved pages a region of their own, of just so many, that goes with the block", async () => {
+    const machine = new Machine(4);
+    const { arena, reserved, regions } = machine;
+    arenas.push(arena);
+    const options = { reservedPageBytes: CHUNK_BYTES };
+    const block = arena.allocate(2 * CHUNK_BYTES + 1, options) as ArenaBlock;
+    expect(block.byteCount).toBe(3 * CHUNK_BYTES);
+    expect(reserved).toMatchObject([{ byteCount: 3 * CHUNK_BYTES, ...options }]);
+    await block.commit(3 * CHUNK_BYTES, {});
+    block.bytes.fill(7);
+    expect(arena.stats()).toMatchObject({
+      reservedBytes: 3 * CHUNK_BYTES,
+      committedBytes: 3 * CHUNK_BYTES,
+      fragmentation: 0,
+    });
+    // Nobody else lies in it.
+    arena.allocate(64 * KIB);
+    expect(regions).toHaveLength(2);
+    const locking = block.lock();
+    block.release();
+    await locking;
+    expect(arena.stats().committedBytes).toBe(0);
+    expect(() => regions[0]?.view(0, 4096)).toThrow("released");
+    machine.noPages = true;
+    expect(arena.allocate(CHUNK_BYTES, options)).toBeUndefined();
   });
 });

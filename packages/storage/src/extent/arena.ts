@@ -1,7 +1,8 @@
 /**
  * Memory for resident extents: address space in regions, given out in blocks of a power of two by the buddy system (Knowlton, "A fast
  * storage allocator", CACM 1965). Memory is behind it, and locked, in chunks of 2 MiB: small blocks share a chunk, larger ones own theirs. So the
- * number of mappings does not grow with the number of extents (storage.md, "Memory" 1 to 3).
+ * number of mappings does not grow with the number of extents (storage.md, "Memory" 1 to 3). For the same reason a region has one NUMA policy: blocks
+ * of different policies lie in different regions. A block of pages that the machine has reserved has a region to itself.
  *
  * State: which blocks are free; for each chunk with memory how many blocks lie in it and how many want it locked.
  *
@@ -10,21 +11,39 @@
  * A3 a block begins as zeros.
  * A4 a block that is given back while memory is put behind it, or locked, goes when that has ended: nothing of it stays behind.
  */
-import { assert } from "@pinion/core";
+import { assert, isPinionError } from "@pinion/core";
 import {
   CHUNK_BYTES,
   type LoadResult,
   type LoadRun,
   type LockDenial,
   type MemoryDoor,
+  type NumaPolicy,
   type PopulateOptions,
+  type RangePlacement,
   type Region,
+  type RegionOptions,
 } from "../memory/memory-door.ts";
 
-const PAGE_BYTES = 4096;
 const ORDER_MIN = 16; // 64 KiB
 const REGION_BYTES_MIN = 16 * 1024 ** 3;
 const REGIONS_MAX = 64;
+/** Of one block each: as many mappings. */
+const SINGLES_MAX = 1_024;
+const LOCAL: NumaPolicy = { kind: "local" };
+/** No other block may lie in such a region. */
+const SINGLE = "single";
+
+const kindOf = (numa: NumaPolicy): string =>
+  numa.kind === "local" ? numa.kind : `${numa.kind} ${numa.nodes.join(",")}`;
+
+/** Which memory a block is made of. */
+export interface BlockOptions {
+  /** Default `local`. */
+  readonly numa?: NumaPolicy;
+  /** As `RegionOptions`. Default: ordinary memory. */
+  readonly reservedPageBytes?: number | undefined;
+}
 
 export interface ArenaStats {
   /** Address space. */
@@ -47,16 +66,23 @@ interface Chunk {
 class ArenaRegion {
   readonly region: Region;
   readonly order: number;
+  /** Blocks of one region are of one kind. */
+  readonly kind: string;
+  /** All of it is one block, and goes with it. */
+  readonly single: boolean;
   /** By order: offsets of free blocks. */
   readonly #free: Set<number>[] = [];
   readonly #chunks = new Map<number, Chunk>();
   #closed = false;
 
-  constructor(door: MemoryDoor, order: number) {
-    this.region = door.reserve(2 ** order);
-    this.order = order;
-    for (let i = 0; i <= order; i++) this.#free.push(new Set());
-    this.#free[order]?.add(0);
+  /** @param byteCount a power of two, unless the pages are reserved */
+  constructor(door: MemoryDoor, byteCount: number, kind: string, options: RegionOptions) {
+    this.region = door.reserve(byteCount, options);
+    this.order = Math.ceil(Math.log2(byteCount));
+    this.kind = kind;
+    this.single = options.reservedPageBytes !== undefined;
+    for (let i = 0; i <= this.order; i++) this.#free.push(new Set());
+    this.#free[this.order]?.add(0);
   }
 
   /** @returns an offset; undefined when there is no room */
@@ -78,8 +104,17 @@ class ArenaRegion {
     return this.#chunks.get(Math.floor(offset / CHUNK_BYTES))?.used ?? false;
   }
 
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  get reservedBytes(): number {
+    return this.region.byteCount;
+  }
+
   /** Gives everything back; what is still at work with a block finds that it is gone. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     this.region.release();
   }
@@ -95,6 +130,8 @@ class ArenaRegion {
       if (first === -1) first = at;
       end = at + 1;
     }
+    // Reserved pages go as wholes, with the region.
+    if (this.single) return this.close();
     // Also where nothing was committed: what was written beyond that is there, too (A3).
     if (first !== -1) this.region.discard(first * CHUNK_BYTES, (end - first) * CHUNK_BYTES);
     let block = offset;
@@ -175,24 +212,51 @@ export class Arena {
 
   /**
    * A block of address space for at least `byteCount` bytes, zeros, without memory until `commit`.
-   * @returns undefined when the address space is used up
+   * @returns undefined when the address space is used up, or too few pages are reserved
    */
-  allocate(byteCount: number): ArenaBlock | undefined {
+  allocate(byteCount: number, options: BlockOptions = {}): ArenaBlock | undefined {
+    const { numa = LOCAL, reservedPageBytes } = options;
+    if (reservedPageBytes !== undefined) return this.#single(byteCount, numa, reservedPageBytes);
     const order = Math.max(ORDER_MIN, Math.ceil(Math.log2(byteCount)));
+    const kind = kindOf(numa);
     for (const region of this.#regions) {
-      const offset = region.order < order ? undefined : region.take(order);
+      if (region.kind !== kind || region.order < order) continue;
+      const offset = region.take(order);
       if (offset !== undefined) return this.#block(region, offset, order);
     }
-    if (this.#regions.length >= REGIONS_MAX) return undefined;
-    const region = new ArenaRegion(this.#door, Math.max(order, Math.log2(REGION_BYTES_MIN)));
+    if (this.#regions.length - this.#singles >= REGIONS_MAX) return undefined;
+    const regionBytes = 2 ** Math.max(order, Math.log2(REGION_BYTES_MIN));
+    const region = new ArenaRegion(this.#door, regionBytes, kind, { numa });
     this.#regions.push(region);
     const offset = region.take(order);
     assert(offset !== undefined, "a new region has no room");
     return this.#block(region, offset, order);
   }
 
+  get #singles(): number {
+    return this.#regions.reduce((count, { single }) => count + Number(single), 0);
+  }
+
+  #single(byteCount: number, numa: NumaPolicy, reservedPageBytes: number): ArenaBlock | undefined {
+    if (this.#singles >= SINGLES_MAX) return undefined;
+    const whole = Math.ceil(byteCount / reservedPageBytes) * reservedPageBytes;
+    try {
+      const region = new ArenaRegion(this.#door, whole, SINGLE, { numa, reservedPageBytes });
+      this.#regions.push(region);
+      region.take(region.order);
+      return this.#block(region, 0, region.order);
+    } catch (e) {
+      if (isPinionError(e, "overloaded")) return undefined;
+      throw e;
+    }
+  }
+
   #block(region: ArenaRegion, offset: number, order: number): ArenaBlock {
-    const block = new ArenaBlock(region, offset, order, () => this.#blocks.delete(block));
+    const block = new ArenaBlock(region, offset, order, () => {
+      this.#blocks.delete(block);
+      const at = region.single ? this.#regions.indexOf(region) : -1;
+      if (at !== -1) this.#regions.splice(at, 1);
+    });
     this.#blocks.add(block);
     return block;
   }
@@ -202,7 +266,7 @@ export class Arena {
     let committedBytes = 0;
     let usedBytes = 0;
     for (const region of this.#regions) {
-      reservedBytes += 2 ** region.order;
+      reservedBytes += region.reservedBytes;
       committedBytes += region.committedBytes;
     }
     for (const block of this.#blocks) usedBytes += block.committedBytes;
@@ -242,7 +306,7 @@ export class ArenaBlock {
 
   /** Of its address space. */
   get byteCount(): number {
-    return 2 ** this.#order;
+    return Math.min(2 ** this.#order, this.#region.reservedBytes - this.#offset);
   }
 
   /** From its beginning on, with memory behind it. */
@@ -306,6 +370,8 @@ export class ArenaBlock {
   }
 
   #unlock(from: number, count: number): void {
+    // With the arena everything went, locks too.
+    if (this.#region.isClosed) return;
     for (const { offset, byteCount } of this.#region.relock(from, count, -1))
       this.#region.region.unlock(offset, byteCount);
   }
@@ -324,17 +390,22 @@ export class ArenaBlock {
     return this.#region.region.residentBytes(this.#offset, this.#committed);
   }
 
-  /** Bytes on each NUMA node, by one page of each chunk: asking for all would hold the event loop. Undefined: nobody can tell. */
-  bytesByNode(): ReadonlyMap<number, number> | undefined {
-    const bytesByNode = new Map<number, number>();
-    for (let at = 0; at < this.#committed; at += CHUNK_BYTES) {
-      const nodes = this.#region.region.numaNodes(this.#offset + at, PAGE_BYTES);
-      const node = nodes?.[0];
-      if (node === undefined) return undefined;
-      const bytes = Math.min(CHUNK_BYTES, this.#committed - at);
-      if (node >= 0) bytesByNode.set(node, (bytesByNode.get(node) ?? 0) + bytes);
-    }
-    return bytesByNode;
+  /** Why the system did not take the NUMA policy; undefined when it did. */
+  get policyDenied(): string | undefined {
+    return this.#region.region.policyDenied;
+  }
+
+  /** Where what is committed is; undefined when it was given back, or nobody can tell. */
+  async measure(): Promise<RangePlacement | undefined> {
+    if (this.#released || this.#committed === 0) return undefined;
+    return this.#work(() => this.#region.region.measure(this.#offset, this.#committed));
+  }
+
+  /** As `Region.moveTo`, of a part of what is committed. */
+  async moveTo(offset: number, byteCount: number, node: number): Promise<number | undefined> {
+    if (this.#released) return undefined;
+    const count = Math.min(byteCount, this.#committed - offset);
+    return this.#work(() => this.#region.region.moveTo(this.#offset + offset, count, node));
   }
 
   /** Views of it read as empty from now on. */

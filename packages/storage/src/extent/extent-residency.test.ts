@@ -2,15 +2,18 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { lsn, seededRng, shardId, systemClock } from "@pinion/core";
+import { lsn, PinionError, seededRng, shardId, systemClock } from "@pinion/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RealDisk } from "../disk/real-disk.ts";
 import { SimKv } from "../kv/sim-kv.ts";
 import { AddonMemory } from "../memory/addon-memory.ts";
+import type { MemoryDoor, RegionOptions } from "../memory/memory-door.ts";
 import { memoryDoor } from "../memory/open-memory-door.ts";
 import { PortableMemory } from "../memory/portable-memory.ts";
 import { BudgetCounter } from "../residency/budget-counter.ts";
 import { PinManager } from "../residency/pin-manager.ts";
+import { Placer } from "../residency/placer.ts";
+import { twoNodes } from "../residency/residency.test.fixture.ts";
 import { SegmentStateStore } from "../state/segment-state-store.ts";
 import { ActorExtents, type ExtentDeclarations } from "./actor-extents.ts";
 import { Arena } from "./arena.ts";
@@ -172,6 +175,72 @@ describe.each(doors)("pinned extents in %s", (name, open) => {
     expect([...(await reader.extent("data").read(5 * MIB, 5))].slice(0, 4)).toEqual([9, 9, 9, 9]);
     reader.end();
     for (const actor of actors) residency.deactivate(actor);
+    await pins.stop();
+    arena.close();
+  });
+
+  it("are placed by their profile and size, measured, and brought home in place", async () => {
+    await storeExtent("a", 4);
+    await storeExtent("b", 4);
+    const files = twoNodes();
+    const pins = new PinManager({
+      clock: systemClock,
+      budget: BudgetCounter.create(64 * MIB, 1).open(0),
+      placer: new Placer({ files, home: 0 }),
+    });
+    const arena = new Arena(door);
+    const residency = new PinnedResidency(systemClock, pins, arena);
+    const hot = await ActorExtents.open(owner("a"), DECLARED, []);
+    const cold = await ActorExtents.open(owner("b"), DECLARED, []);
+    const actors = [
+      { actor: "a", extents: hot, names: ["data"], profile: "hot" as const },
+      { actor: "b", extents: cold, names: ["data"], profile: "cold" as const },
+    ];
+    for (const actor of actors) await residency.activate(actor);
+    await expect.poll(() => cold.image("data")?.resident).toBe(true);
+    await pins.measure();
+    expect(pins.find("a#data")).toMatchObject({ wantedNode: 0 });
+    expect(pins.find("b#data")).toMatchObject({ wantedNode: undefined });
+    const { numaLocal } = pins.stats();
+    // All of this machine's memory may be on node 0: then interleaving finds nothing else.
+    if (native) expect(numaLocal.bytes).toBeGreaterThanOrEqual(6 * MIB);
+    else expect(numaLocal.shortfallBytes).toEqual({ "not measured": 12 * MIB });
+    await pins.relocate("a#data");
+    expect(pins.stats().evictions.rebalance).toBe(native ? 0 : 1);
+    verify(hot, 4);
+    for (const actor of actors) residency.deactivate(actor);
+    await pins.stop();
+    arena.close();
+  });
+
+  it("come in as usual when the pages that the machine had reserved are gone", async () => {
+    await storeExtent("a", 4);
+    const free = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+    const pins = new PinManager({
+      clock: systemClock,
+      budget: BudgetCounter.create(64 * MIB, 1).open(0),
+      placer: new Placer({ files: twoNodes("always madvise [never]", { [free]: "1000\n" }) }),
+    });
+    // As if another process had taken them since.
+    const taken = Object.create(door, {
+      reserve: {
+        value: (byteCount: number, options: RegionOptions = {}) => {
+          if (options.reservedPageBytes !== undefined)
+            throw new PinionError("overloaded", "none are free");
+          return door.reserve(byteCount, options);
+        },
+      },
+      kind: { value: door.kind },
+    }) as MemoryDoor;
+    const arena = new Arena(taken);
+    const residency = new PinnedResidency(systemClock, pins, arena);
+    const extents = await ActorExtents.open(owner("a"), DECLARED, []);
+    const actor = { actor: "a", extents, names: ["data"], profile: "hot" as const };
+    await residency.activate(actor);
+    verify(extents, 4);
+    const [target] = residency.targetsOf(actor);
+    expect(target?.target).toMatchObject({ dataKind: "hot-table", pageUse: "scan" });
+    residency.deactivate(actor);
     await pins.stop();
     arena.close();
   });

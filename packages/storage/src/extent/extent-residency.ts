@@ -99,7 +99,7 @@ export class PinnedResidency implements ExtentResidency {
     const image = extents.image(name);
     if (image === undefined) return undefined;
     const key = keyOf(actor, name);
-    const target = new ExtentTarget(actor, image, this.arena, this.#clock);
+    const target = new ExtentTarget(actor, image, profile, this.arena, this.#clock);
     const priority = PRIORITY_OF_PROFILE[profile];
     const pinned: Pinned = {
       key,

@@ -1,10 +1,28 @@
 /** One extent as the pin manager drives it (residency/pin-types.ts, `PinTarget`): into the arena, locked, and out of it again. */
-import { PinionError, type Clock } from "@pinion/core";
-import type { LockDenial } from "../memory/memory-door.ts";
-import type { LoadRequest, PinKey, PinTarget, Placement } from "../residency/pin-types.ts";
+import { isPinionError, PinionError, type Clock } from "@pinion/core";
+import { CHUNK_BYTES, type LockDenial, type RangePlacement } from "../memory/memory-door.ts";
+import type { DataKind } from "../residency/numa-policy.ts";
+import type { PageUse } from "../residency/page-size.ts";
+import type {
+  LoadReport,
+  LoadRequest,
+  MemoryProfile,
+  PinKey,
+  PinTarget,
+} from "../residency/pin-types.ts";
 import type { Arena } from "./arena.ts";
 import { arenaBytesFor, ArenaMemory } from "./arena-memory.ts";
 import type { ExtentImage } from "./extent-image.ts";
+
+/** Structures that are mostly read from one end to the other; the rest are read here and there. */
+const SCANNED: ReadonlySet<string> = new Set(["column", "log", "blob"]);
+/** A piece of an extent that moves between two looks at whether a turn has begun: 4 ms. */
+const MOVED_AT_ONCE = 16 * 1024 * 1024;
+
+/** Too much is under way: another time. */
+function unlessOverloaded(e: unknown): undefined {
+  if (!isPinionError(e, "overloaded")) throw e;
+}
 
 export class ExtentTarget implements PinTarget {
   readonly owner: string;
@@ -12,10 +30,17 @@ export class ExtentTarget implements PinTarget {
   readonly #arena: Arena;
   /** What `load` brought; the image may have grown out of it since. */
   #memory: ArenaMemory | undefined;
-  #hugePages = false;
+  readonly #profile: MemoryProfile;
   readonly #breathe: () => Promise<void>;
 
-  constructor(owner: string, image: ExtentImage, arena: Arena, clock: Clock) {
+  constructor(
+    owner: string,
+    image: ExtentImage,
+    profile: MemoryProfile,
+    arena: Arena,
+    clock: Clock,
+  ) {
+    this.#profile = profile;
     this.#breathe = () => new Promise((resolve) => clock.defer(resolve));
     this.owner = owner;
     this.image = image;
@@ -30,12 +55,20 @@ export class ExtentTarget implements PinTarget {
     return this.image.references.count;
   }
 
-  async load({ hugePages, numaNode }: LoadRequest, signal: AbortSignal): Promise<void> {
+  get dataKind(): DataKind {
+    // Small ones share their chunk with others.
+    if (this.bytes < CHUNK_BYTES) return "shared-metadata";
+    return this.#profile === "cold" ? "cold" : "hot-table";
+  }
+
+  get pageUse(): PageUse {
+    if (this.bytes < CHUNK_BYTES) return "metadata";
+    return SCANNED.has(this.image.identity.kind) ? "scan" : "tree";
+  }
+
+  async load({ placing }: LoadRequest, signal: AbortSignal): Promise<LoadReport> {
     signal.throwIfAborted();
-    const memory = await ArenaMemory.allocate(this.#arena, this.image.lengthBytes, {
-      hugePages,
-      numaNode,
-    });
+    const memory = await ArenaMemory.allocate(this.#arena, this.image.lengthBytes, placing);
     let kept = false;
     try {
       kept = await this.image.load(memory, (_, stored, count) =>
@@ -47,7 +80,12 @@ export class ExtentTarget implements PinTarget {
       if (!kept) memory.release();
     }
     this.#memory = memory;
-    this.#hugePages = hugePages;
+    const { policyDenied } = memory.block;
+    const missed = placing.reservedPageBytes !== undefined && !memory.isReserved;
+    return {
+      ...(policyDenied === undefined ? {} : { numaShortfall: `refused: ${policyDenied}` }),
+      ...(missed ? { pageShortfall: "the reserved pages were taken" } : {}),
+    };
   }
 
   async lock(): Promise<LockDenial | undefined> {
@@ -65,11 +103,21 @@ export class ExtentTarget implements PinTarget {
     this.#memory = undefined;
   }
 
-  placement(): Placement {
+  async measure(): Promise<RangePlacement | undefined> {
+    return this.#current()?.block.measure().catch(unlessOverloaded);
+  }
+
+  async move(node: number): Promise<number | undefined> {
     const block = this.#current()?.block;
-    const bytesByNode = block?.bytesByNode();
-    // The kernel says for whole mappings only how much of them is huge; what was asked for and committed in chunks is the nearest there is.
-    return { hugeBytes: this.#hugePages ? undefined : 0, bytesByNode };
+    let there: number | undefined;
+    for (let at = 0; block !== undefined && at < block.committedBytes; at += MOVED_AT_ONCE) {
+      // A turn may begin at any time: it waits for the page that it touches at most.
+      if (this.references > 0 || this.#current()?.block !== block) break;
+      const moved = await block.moveTo(at, MOVED_AT_ONCE, node).catch(unlessOverloaded);
+      if (moved === undefined) return undefined;
+      there = (there ?? 0) + moved;
+    }
+    return there ?? 0;
   }
 
   *adjacent(): Iterable<{ readonly key: PinKey; readonly target: PinTarget }> {}

@@ -13,16 +13,25 @@ import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import { assert, fromSystemError, PinionError } from "@pinion/core";
 import { kernelCounts } from "./kernel-counts.ts";
 import {
-  CHUNK_BYTES,
   type LoadResult,
   type LoadRun,
   type LockDenial,
   type MemoryDoor,
   type MemoryFacts,
+  type NumaPolicy,
   type PopulateOptions,
+  type RangePlacement,
   type Region,
+  type RegionOptions,
 } from "./memory-door.ts";
-import { assertMapping, assertRange, assertRun, PAGE_BYTES, ViewedPages } from "./region-range.ts";
+import {
+  assertMapping,
+  assertRange,
+  assertRegion,
+  assertRun,
+  PAGE_BYTES,
+  ViewedPages,
+} from "./region-range.ts";
 
 declare const handle: unique symbol;
 interface RegionHandle {
@@ -34,7 +43,15 @@ export interface MemoryAddon {
   start(
     callback: (id: number, result: number, damaged: number[], short: number[]) => void,
   ): string | undefined;
-  map(fd: number, offset: number, byteCount: number): RegionHandle | number;
+  map(
+    fd: number,
+    offset: number,
+    byteCount: number,
+    numaMode: number,
+    numaNodes: Int32Array,
+    reservedPageBytes: number,
+  ): RegionHandle | number;
+  denied(region: RegionHandle): number;
   work(
     id: number,
     kind: number,
@@ -42,8 +59,18 @@ export interface MemoryAddon {
     offset: number,
     byteCount: number,
     hugePages: number,
-    numaNode: number,
+    numaMode: number,
+    numaNodes: Int32Array,
   ): number;
+  measure(
+    id: number,
+    region: RegionHandle,
+    offset: number,
+    byteCount: number,
+    stride: number,
+    into: Float64Array,
+  ): number;
+  move(id: number, region: RegionHandle, offset: number, byteCount: number, node: number): number;
   load(
     id: number,
     region: RegionHandle,
@@ -52,7 +79,6 @@ export interface MemoryAddon {
   ): number;
   range(which: number, region: RegionHandle, offset: number, byteCount: number): number;
   resident(region: RegionHandle, offset: number, byteCount: number): number;
-  nodes(region: RegionHandle, offset: number, into: Int32Array): number;
   view(
     region: RegionHandle,
     offset: number,
@@ -71,6 +97,17 @@ const WORK_LOCK = 1;
 const RANGE_LOCK = 0;
 const RANGE_UNLOCK = 1;
 const RANGE_DISCARD = 2;
+
+/** Pages of a range that are asked about at most: 16,384 small ones take 5 ms of a thread. */
+const MEASURED_PAGES_MAX = 16_384;
+/** Nodes that are told apart. */
+const NODES_MAX = 256;
+
+/** MPOL_… of mbind(2). */
+const NUMA_MODES = { preferred: 1, bind: 2, interleave: 3, local: 4 } as const;
+/** Nothing is asked for. */
+const NUMA_AS_IT_IS = 0;
+const NO_NODES = new Int32Array();
 
 /** Callers await what they start: so many at once are a mistake or an overload. */
 const OPERATIONS_MAX = 4096;
@@ -107,12 +144,9 @@ export class AddonMemory implements MemoryDoor {
     if (why !== undefined) throw new PinionError("unsupported-platform", why);
   }
 
-  reserve(byteCount: number): Region {
-    assert(
-      byteCount > 0 && byteCount % CHUNK_BYTES === 0,
-      `a region of ${byteCount} bytes is not a number of chunks`,
-    );
-    return this.#map(-1, 0, byteCount);
+  reserve(byteCount: number, options: RegionOptions = {}): Region {
+    assertRegion(byteCount, options.reservedPageBytes);
+    return this.#map(-1, 0, byteCount, options);
   }
 
   mapFile(fd: number, offset: number, byteCount: number): Region {
@@ -141,8 +175,10 @@ export class AddonMemory implements MemoryDoor {
     return this.#addon.bindThread(Int32Array.from(cpus)) === 0;
   }
 
-  #map(fd: number, offset: number, byteCount: number): Region {
-    const region = this.#addon.map(fd, offset, byteCount);
+  #map(fd: number, offset: number, byteCount: number, options: RegionOptions = {}): Region {
+    const { numa = { kind: "local" }, reservedPageBytes = 0 } = options;
+    const [mode, nodes] = policyOf(numa);
+    const region = this.#addon.map(fd, offset, byteCount, mode, nodes, reservedPageBytes);
     if (typeof region === "number")
       throw errorOf(region, fd < 0 ? "reserving address space" : "mapping a file");
     return new AddonRegion(this.#addon, region, byteCount, fd < 0 ? "anonymous" : "file", this);
@@ -196,9 +232,9 @@ class AddonRegion implements Region {
 
   async populate(offset: number, byteCount: number, options: PopulateOptions = {}): Promise<void> {
     this.#check(offset, byteCount);
-    const { hugePages, numaNode = -1 } = options;
+    const { hugePages, numa } = options;
     const huge = hugePages === undefined ? -1 : Number(hugePages);
-    const { result } = await this.#work(WORK_POPULATE, offset, byteCount, huge, numaNode);
+    const { result } = await this.#work(WORK_POPULATE, offset, byteCount, huge, numa);
     if (result !== 0) throw errorOf(result, "bringing memory in");
   }
 
@@ -222,7 +258,7 @@ class AddonRegion implements Region {
     const locked = this.#addon.range(RANGE_LOCK, this.#handle, offset, byteCount);
     if (locked < 0) return denialOf(locked);
     if (locked === byteCount) return undefined;
-    const rest = await this.#work(WORK_LOCK, offset + locked, byteCount - locked, -1, -1);
+    const rest = await this.#work(WORK_LOCK, offset + locked, byteCount - locked, -1);
     if (rest.result !== 0 && !this.#released) this.unlock(offset, locked);
     return denialOf(rest.result);
   }
@@ -241,10 +277,35 @@ class AddonRegion implements Region {
     return bytes < 0 ? undefined : bytes;
   }
 
-  numaNodes(offset: number, byteCount: number): Int32Array | undefined {
+  async measure(offset: number, byteCount: number): Promise<RangePlacement | undefined> {
     this.#check(offset, byteCount);
-    const nodes = new Int32Array(byteCount / PAGE_BYTES);
-    return this.#addon.nodes(this.#handle, offset, nodes) === 0 ? nodes : undefined;
+    const stride = strideOf(byteCount / PAGE_BYTES);
+    const into = new Float64Array(2 + NODES_MAX);
+    const { result } = await this.#door.run([into], (id) =>
+      this.#addon.measure(id, this.#handle, offset, byteCount, stride, into),
+    );
+    if (result !== 0) return undefined;
+    const hugeBytes = (into[0] as number) < 0 ? undefined : Math.round(into[0] as number);
+    if ((into[1] as number) < 0) return { bytesByNode: undefined, hugeBytes };
+    const bytesByNode = new Map<number, number>();
+    for (let node = 0; node < NODES_MAX; node++) {
+      const pages = into[2 + node] as number;
+      if (pages > 0) bytesByNode.set(node, Math.min(byteCount, pages * stride * PAGE_BYTES));
+    }
+    return { bytesByNode, hugeBytes };
+  }
+
+  async moveTo(offset: number, byteCount: number, node: number): Promise<number | undefined> {
+    this.#check(offset, byteCount);
+    const { result } = await this.#door.run([], (id) =>
+      this.#addon.move(id, this.#handle, offset, byteCount, node),
+    );
+    return result < 0 ? undefined : result * PAGE_BYTES;
+  }
+
+  get policyDenied(): string | undefined {
+    const result = this.#addon.denied(this.#handle);
+    return result === 0 ? undefined : getSystemErrorName(result);
   }
 
   view(offset: number, byteCount: number): ArrayBuffer {
@@ -291,10 +352,11 @@ class AddonRegion implements Region {
     offset: number,
     byteCount: number,
     hugePages: number,
-    numaNode: number,
+    numa?: NumaPolicy,
   ): Promise<Outcome> {
+    const [mode, nodes] = numa === undefined ? [NUMA_AS_IT_IS, NO_NODES] : policyOf(numa);
     return this.#door.run([], (id) =>
-      this.#addon.work(id, kind, this.#handle, offset, byteCount, hugePages, numaNode),
+      this.#addon.work(id, kind, this.#handle, offset, byteCount, hugePages, mode, nodes),
     );
   }
 
@@ -308,6 +370,18 @@ class AddonRegion implements Region {
     assert(!this.#released, "the region was released");
     assertRange(this.byteCount, offset, byteCount, unitBytes);
   }
+}
+
+/** Prime to the numbers of nodes there are: of interleaved pages every second one would be on the same node. */
+function strideOf(pages: number): number {
+  let stride = Math.max(1, Math.ceil(pages / MEASURED_PAGES_MAX));
+  while (stride > 1 && [2, 3, 5, 7].some((factor) => stride % factor === 0)) stride++;
+  return stride;
+}
+
+function policyOf(numa: NumaPolicy): [mode: number, nodes: Int32Array] {
+  const nodes = numa.kind === "local" ? NO_NODES : Int32Array.from(numa.nodes);
+  return [NUMA_MODES[numa.kind], nodes];
 }
 
 function denialOf(result: number): LockDenial | undefined {

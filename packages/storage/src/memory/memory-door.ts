@@ -15,11 +15,38 @@ export const CHUNK_BYTES = 2 * 1024 * 1024;
 
 export type LockDenial = "limit" | "privilege" | "unsupported";
 
+/**
+ * The NUMA nodes that memory comes from as it is touched first. `local`: the node of who touches it. `bind`: these and no others; **the system ends the
+ * process when they are full**, so look first. `preferred`: the first of these, elsewhere if it is full. `interleave`: each of these in turn,
+ * page by page, huge pages as wholes.
+ */
+export type NumaPolicy =
+  | { readonly kind: "local" }
+  | { readonly kind: "interleave" | "bind" | "preferred"; readonly nodes: readonly number[] };
+
+export interface RegionOptions {
+  /** For all of it. Default `local`. */
+  readonly numa?: NumaPolicy;
+  /**
+   * Made of pages of this size that the machine has reserved: 2 MiB or 1 GiB. The region is a number of them, all set aside at once. They are given back
+   * as wholes, by `discard` of all of it or by `release`. Default: ordinary memory.
+   */
+  readonly reservedPageBytes?: number;
+}
+
 export interface PopulateOptions {
   /** Asks for 2 MiB pages, which the kernel may not have, or for none; it stays so for the range. Default: as it is, none at first. */
   readonly hugePages?: boolean;
-  /** Where the memory is wanted; elsewhere if there is none. */
-  readonly numaNode?: number;
+  /** For this range instead of the region's, from now on. A range with a policy of its own is a mapping of its own: for exceptions. */
+  readonly numa?: NumaPolicy;
+}
+
+/** Where a range is, as the kernel says. */
+export interface RangePlacement {
+  /** By node: of more than 16,384 pages a sample, multiplied. Undefined where nobody can tell, as in a sandbox without `move_pages`. */
+  readonly bytesByNode: ReadonlyMap<number, number> | undefined;
+  /** In pages of 2 MiB or more; undefined where nobody can tell. Before Linux 6.7, of a mapping that goes beyond the range, the part that falls to it. */
+  readonly hugeBytes: number | undefined;
 }
 
 /** Pages to bring in from one file, next to each other in the file and in memory. */
@@ -69,8 +96,16 @@ export interface Region {
   discard(offset: number, byteCount: number): void;
   /** Bytes of the range that are in memory now; undefined where nobody can tell. */
   residentBytes(offset: number, byteCount: number): number | undefined;
-  /** For each 4 KiB page of the range (64 MiB: 1 ms, of small pages 5) its NUMA node, −1 where it is not in memory; undefined where nobody can tell. */
-  numaNodes(offset: number, byteCount: number): Int32Array | undefined;
+  /** Where the range is now, off the event loop; undefined where nobody can tell. */
+  measure(offset: number, byteCount: number): Promise<RangePlacement | undefined>;
+  /**
+   * Moves what is in memory of a range to a node, off the event loop; the content stays and so do locks. Who touches a page meanwhile waits for
+   * that page. What the system does not want to move (pages of running reads, reserved pages) stays.
+   * @returns bytes that are on the node now; undefined where memory cannot be moved
+   */
+  moveTo(offset: number, byteCount: number, node: number): Promise<number | undefined>;
+  /** Why it does not have the policy that was asked for, such as `EPERM`; undefined when it has, or nobody can tell. */
+  readonly policyDenied: string | undefined;
   /**
    * The memory of a range as one ArrayBuffer, until it is detached. It begins at a multiple of 4,096; at most one buffer covers a page at a time.
    * Its memory counts as nothing for V8's garbage collector, except that a view of 64 MiB or more starts one. Who touches
@@ -102,9 +137,9 @@ export interface MemoryDoor {
   readonly degraded: string | undefined;
   /**
    * Address space, a multiple of `CHUNK_BYTES`, aligned to it; no memory before `populate`, `load` or the first write. Not inherited by child
-   * processes, not in core dumps. @throws `overloaded`
+   * processes, not in core dumps. @throws `overloaded` also when too few pages of the wanted size are reserved and free
    */
-  reserve(byteCount: number): Region;
+  reserve(byteCount: number, options?: RegionOptions): Region;
   /** A private mapping of part of a file: changes stay in memory. Multiples of 4,096. @throws `corruption` when the file ends before */
   mapFile(fd: number, offset: number, byteCount: number): Region;
   /**

@@ -15,17 +15,18 @@ import { assert, fromSystemError, messageOf, PinionError } from "@pinion/core";
 import { crc32c } from "./crc32c.ts";
 import { kernelCounts } from "./kernel-counts.ts";
 import {
-  CHUNK_BYTES,
   type LoadResult,
   type LoadRun,
   type LockDenial,
   type MemoryDoor,
   type MemoryFacts,
   type Region,
+  type RegionOptions,
 } from "./memory-door.ts";
 import {
   assertMapping,
   assertRange,
+  assertRegion,
   assertRun,
   CHECK_BYTES,
   PAGE_BYTES,
@@ -57,11 +58,10 @@ export class PortableMemory implements MemoryDoor {
     this.degraded = degraded;
   }
 
-  reserve(byteCount: number): Region {
-    assert(
-      byteCount > 0 && byteCount % CHUNK_BYTES === 0,
-      `a region of ${byteCount} bytes is not a number of chunks`,
-    );
+  reserve(byteCount: number, options: RegionOptions = {}): Region {
+    assertRegion(byteCount, options.reservedPageBytes);
+    if (options.reservedPageBytes !== undefined)
+      throw new PinionError("overloaded", "ordinary buffers have no reserved pages");
     return new PortableRegion(byteCount, undefined);
   }
 
@@ -172,9 +172,15 @@ class PortableRegion implements Region {
     this.#check(offset, byteCount);
   }
 
-  numaNodes(offset: number, byteCount: number): undefined {
+  async measure(offset: number, byteCount: number): Promise<undefined> {
     this.#check(offset, byteCount);
   }
+
+  async moveTo(offset: number, byteCount: number): Promise<undefined> {
+    this.#check(offset, byteCount);
+  }
+
+  readonly policyDenied = undefined;
 
   view(offset: number, byteCount: number): ArrayBuffer {
     this.#check(offset, byteCount, 1);

@@ -4,11 +4,22 @@
  */
 import { fstatSync } from "node:fs";
 import { assert, PinionError } from "@pinion/core";
-import type { LoadRun } from "./memory-door.ts";
+import { CHUNK_BYTES, type LoadRun } from "./memory-door.ts";
 
 export const PAGE_BYTES = 4096;
 /** Of a page: the 28 bytes its checksum begins with, and the checksum. */
 export const CHECK_BYTES = 32;
+const RESERVED_PAGES: readonly number[] = [CHUNK_BYTES, 1024 * 1024 * 1024];
+
+export function assertRegion(byteCount: number, reservedPageBytes = CHUNK_BYTES): void {
+  assert(
+    Number.isSafeInteger(byteCount) &&
+      byteCount > 0 &&
+      RESERVED_PAGES.includes(reservedPageBytes) &&
+      byteCount % reservedPageBytes === 0,
+    `a region of ${byteCount} bytes is not a number of pages of ${reservedPageBytes}`,
+  );
+}
 
 /** @param unitBytes what offset and length are multiples of */
 export function assertRange(

@@ -146,18 +146,29 @@ describe("the adaptive controller", () => {
       host.target(key).node = undefined;
     }
     host.target("c").acquire();
+    await host.pins.measure();
     expect(host.pins.stats().numaLocal.share).toBe(0.25);
     await host.clock.advance(9 * MINUTE_MS);
     expect(host.controller.report().moved).toBe(0);
     await host.clock.advance(MINUTE_MS);
     expect(host.controller.report().moved).toBe(2);
     expect(host.pins.stats().numaLocal.share).toBe(0.75);
-    expect(host.target("a")).toMatchObject({ state: "resident", loads: 2, drops: 1 });
+    expect(host.target("a")).toMatchObject({ state: "resident", loads: 1, moves: 1 });
     await host.clock.advance(10 * MINUTE_MS);
     expect(host.controller.report().moved).toBe(2);
   });
 
-  it("moves by policy: what a hint announces, or nothing at all", async () => {
+  it("lets alone what is meant to be on several nodes", async () => {
+    const host = new AdaptiveHost(100 * MIB, { learningMs: 0 });
+    host.target("a").dataKind = "cold";
+    host.target("a").node = 1;
+    await host.pinned("a", "background");
+    await host.pins.measure();
+    await host.clock.advance(20 * MINUTE_MS);
+    expect(host.controller.report().moved).toBe(0);
+  });
+
+  it("moves by policy: what a hint announces or was used, or nothing at all", async () => {
     for (const [migration, moved] of [
       ["on-access", 1],
       ["disabled", 0],
@@ -166,11 +177,19 @@ describe("the adaptive controller", () => {
       host.target("a").node = 1;
       await host.pinned("a", "background");
       host.target("a").node = undefined;
+      await host.pins.measure();
       await host.clock.advance(10 * MINUTE_MS);
       expect(host.controller.report().moved).toBe(0);
       host.controller.willAccessSoon([{ key: "a", target: host.target("a") }], 0);
       await host.clock.settle();
       expect(host.controller.report().moved).toBe(moved);
+      host.target("b").node = 1;
+      await host.pinned("b", "background");
+      await host.pins.measure();
+      await host.clock.advance(9 * MINUTE_MS);
+      host.pins.renew("b");
+      await host.clock.advance(MINUTE_MS);
+      expect(host.controller.report().moved).toBe(2 * moved);
     }
   });
 

@@ -228,11 +228,12 @@ export class AdaptiveController {
     }
   }
 
-  #moveHome(key: PinKey, accessed: boolean): boolean {
-    const { migration, numaMiss } = this.#options;
+  #moveHome(key: PinKey, hinted: boolean): boolean {
+    const { migration, numaMiss, rebalanceMs } = this.#options;
     const pin = this.#pins.find(key);
-    if (pin === undefined || this.#learning) return false;
+    if (pin === undefined || this.#learning || pin.wantedNode === undefined) return false;
     const { localShare, references } = pin;
+    const accessed = hinted || pin.idleMs < rebalanceMs;
     const question = { localShare, references, accessed, missShareMax: numaMiss };
     if (!shouldMigrate(migration, question)) return false;
     const moving = this.#pins.relocate(key);

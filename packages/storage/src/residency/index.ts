@@ -8,8 +8,19 @@ export {
   type MemoryBudget,
   type MemoryBudgetOptions,
 } from "./memory-budget.ts";
+export { HostFiles } from "./host-files.ts";
 export { MemoryGovernor, type GovernorReport } from "./memory-governor.ts";
 export { readMemoryLimits, readUsedBytes, type MemoryLimits } from "./memory-limits.ts";
+export { MIGRATION_POLICIES, type DataKind, type MigrationPolicy } from "./numa-policy.ts";
+export {
+  readNumaTopology,
+  workerHome,
+  type NumaNode,
+  type NumaTopology,
+  type WorkerHome,
+} from "./numa-topology.ts";
+export type { PageUse } from "./page-size.ts";
+export { Placer, type PlacerOptions, type Placing, type PlacingRequest } from "./placer.ts";
 export { PinManager, type PinManagerOptions } from "./pin-manager.ts";
 export type { AimStats, PinFilter, PinListing, PinStats, PriorityStats } from "./pin-report.ts";
 export {
@@ -18,6 +29,8 @@ export {
   PRIORITY_OF_PROFILE,
   type DegradedReason,
   type EvictionReason,
+  type LoadReport,
+  type LoadRequest,
   type MemoryProfile,
   type PinBudget,
   type PinKey,

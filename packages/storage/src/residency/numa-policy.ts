@@ -1,12 +1,8 @@
 /** Where memory goes, and whether it should move: pure decisions over the topology and what was measured. */
+import type { NumaPolicy } from "../memory/memory-door.ts";
 import { nodesByDistance, type NumaTopology } from "./numa-topology.ts";
 
-/** `local`: the node of who touches it first. `bind`: these nodes only. `preferred`: these, elsewhere if they are full. */
-export type NumaPolicy =
-  | { readonly kind: "local" }
-  | { readonly kind: "interleave" | "bind" | "preferred"; readonly nodes: readonly number[] };
-
-/** `hot-table`: read in every turn. `cold`: read rarely, by anybody. `shared-metadata`: small and read by all workers. */
+/** `hot-table`: large, and read in every turn. `cold`: read rarely, by anybody. `shared-metadata`: small, beside others in one huge page. */
 export type DataKind = "hot-table" | "cold" | "shared-metadata" | "other";
 
 /** @param home the worker's node */
@@ -24,23 +20,6 @@ export function numaPolicyFor(kind: DataKind, topology: NumaTopology, home: numb
     case "other":
       return { kind: "local" };
   }
-}
-
-/** The node for one chunk of a region, as `PopulateOptions.numaNode` takes it; undefined: nothing is asked for. */
-export function nodeForChunk(policy: NumaPolicy, chunk: number): number | undefined {
-  if (policy.kind === "local" || policy.nodes.length === 0) return undefined;
-  return policy.nodes[policy.kind === "interleave" ? chunk % policy.nodes.length : 0];
-}
-
-const PAGE_BYTES = 4096;
-
-/** Bytes in memory on each node. @param nodes what `Region.numaNodes` says: a node per page, −1 where it is not in memory */
-export function bytesByNode(nodes: Int32Array): Map<number, number> {
-  const bytes = new Map<number, number>();
-  for (const node of nodes) {
-    if (node >= 0) bytes.set(node, (bytes.get(node) ?? 0) + PAGE_BYTES);
-  }
-  return bytes;
 }
 
 /** Of the bytes in memory; undefined when there are none. */

@@ -1,5 +1,6 @@
 /**
- * The machine's memory nodes, from sysfs. Where there is no sysfs, or nothing in it, the machine is one node: then every placement is
+ * The machine's memory nodes, from sysfs, as far as this process may use them (taskset, cpusets): a node whose memory it may not use counts as one
+ * without memory. Where there is no sysfs, or nothing in it, the machine is one node: then every placement is
  * local and nothing has to be decided.
  */
 import { HostFiles } from "./host-files.ts";
@@ -9,7 +10,6 @@ export interface NumaNode {
   /** None: memory without processors. */
   readonly cpus: readonly number[];
   readonly memTotalBytes: number;
-  readonly memFreeBytes: number;
   /** To each node by its id; 10 is itself. */
   readonly distances: ReadonlyMap<number, number>;
 }
@@ -35,8 +35,9 @@ export function readNumaTopology(files: HostFiles = new HostFiles()): NumaTopolo
     .filter((id) => id !== undefined)
     .map(Number)
     .sort((a, b) => a - b);
+  const allowed = allowedOf(files);
   if (ids.length === 0) return oneNode(files, `${NODES} has no nodes`);
-  const nodes = ids.map((id) => readNode(files, id, ids));
+  const nodes = ids.map((id) => readNode(files, id, ids, allowed));
   if (nodes.every(({ memTotalBytes }) => memTotalBytes === 0)) {
     return oneNode(files, `${NODES} has no node with memory`);
   }
@@ -46,7 +47,27 @@ export function readNumaTopology(files: HostFiles = new HostFiles()): NumaTopolo
   };
 }
 
-function readNode(files: HostFiles, id: number, ids: readonly number[]): NumaNode {
+/** Undefined: all. */
+interface Allowed {
+  readonly cpus: ReadonlySet<number> | undefined;
+  readonly mems: ReadonlySet<number> | undefined;
+}
+
+function allowedOf(files: HostFiles): Allowed {
+  const status = files.text("/proc/self/status") ?? "";
+  const list = (name: string): ReadonlySet<number> | undefined => {
+    const numbers = new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1];
+    return numbers === undefined ? undefined : new Set(parseCpuList(numbers));
+  };
+  return { cpus: list("Cpus_allowed_list"), mems: list("Mems_allowed_list") };
+}
+
+function readNode(
+  files: HostFiles,
+  id: number,
+  ids: readonly number[],
+  { cpus, mems }: Allowed,
+): NumaNode {
   const folder = `${NODES}/node${id}`;
   const meminfo = files.meminfo(`${folder}/meminfo`);
   const stated = (files.text(`${folder}/distance`) ?? "").trim().split(/\s+/).map(Number);
@@ -58,9 +79,10 @@ function readNode(files: HostFiles, id: number, ids: readonly number[]): NumaNod
   );
   return {
     id,
-    cpus: parseCpuList(files.text(`${folder}/cpulist`) ?? ""),
-    memTotalBytes: meminfo.get("MemTotal") ?? 0,
-    memFreeBytes: meminfo.get("MemFree") ?? 0,
+    cpus: parseCpuList(files.text(`${folder}/cpulist`) ?? "").filter(
+      (cpu) => cpus?.has(cpu) ?? true,
+    ),
+    memTotalBytes: (mems?.has(id) ?? true) ? (meminfo.get("MemTotal") ?? 0) : 0,
     distances,
   };
 }
@@ -71,10 +93,17 @@ function oneNode(files: HostFiles, degraded: string): NumaTopology {
     id: 0,
     cpus: parseCpuList(files.text("/sys/devices/system/cpu/online") ?? ""),
     memTotalBytes: meminfo.get("MemTotal") ?? 0,
-    memFreeBytes: meminfo.get("MemFree") ?? 0,
     distances: new Map([[0, LOCAL_DISTANCE]]),
   };
   return { nodes: [node], degraded };
+}
+
+/** Free, or the system's copy of files, which it gives up when it needs the memory. Undefined: sysfs does not say. */
+export function freeBytesOf(files: HostFiles, node: number): number | undefined {
+  const meminfo = files.meminfo(`${NODES}/node${node}/meminfo`);
+  const of = (name: string): number => meminfo.get(name) ?? 0;
+  if (!meminfo.has("MemFree")) return undefined;
+  return of("MemFree") + of("Active(file)") + of("Inactive(file)");
 }
 
 /** `0-3,8,10-11`; parts that are no ranges are left out. */
@@ -87,11 +116,6 @@ export function parseCpuList(text: string): number[] {
     for (let cpu = Number(from); cpu <= last; cpu++) cpus.add(cpu);
   }
   return [...cpus].sort((a, b) => a - b);
-}
-
-/** Undefined: the node is not known, or has no such processor. */
-export function nodeOfCpu(topology: NumaTopology, cpu: number): number | undefined {
-  return topology.nodes.find((node) => node.cpus.includes(cpu))?.id;
 }
 
 /** Nodes with memory, nearest first, by id among equals. */

@@ -1,14 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { hostTree } from "./host-tree.test.fixture.ts";
+import { localShare, numaPolicyFor, shouldMigrate } from "./numa-policy.ts";
 import {
-  bytesByNode,
-  localShare,
-  nodeForChunk,
-  numaPolicyFor,
-  shouldMigrate,
-} from "./numa-policy.ts";
-import {
-  nodeOfCpu,
+  freeBytesOf,
   nodesByDistance,
   parseCpuList,
   readNumaTopology,
@@ -45,15 +39,32 @@ describe("the topology", () => {
         id: 0,
         cpus: [0, 1, 2, 3, 8, 9, 10, 11],
         memTotalBytes: 1_000_000 * 1024,
-        memFreeBytes: 500_000 * 1024,
       },
       { id: 1, cpus: [4, 5, 6, 7, 12, 13, 14, 15] },
       { id: 4, cpus: [] },
     ]);
     expect(topology.nodes[1]!.distances.get(4)).toBe(35);
-    expect(nodeOfCpu(topology, 12)).toBe(1);
-    expect(nodeOfCpu(topology, 99)).toBeUndefined();
     expect(nodesByDistance(topology, 4)).toEqual([4, 1, 0]);
+  });
+
+  it("counts as free what the system only keeps for files", () => {
+    const meminfo =
+      "Node 1 MemFree: 10 kB\nNode 1 Active(file): 20 kB\nNode 1 Inactive(file): 30 kB\n";
+    const files = hostTree({ [`${NODE}/node1/meminfo`]: meminfo });
+    expect(freeBytesOf(files, 1)).toBe(60 * 1024);
+    expect(freeBytesOf(files, 0)).toBeUndefined();
+  });
+
+  it("is what this process may use of it", () => {
+    const status = "Name:\tnode\nCpus_allowed_list:\t2-5\nMems_allowed_list:\t1,4\n";
+    const topology = readNumaTopology(hostTree({ ...THREE, "/proc/self/status": status }));
+    expect(topology.nodes.map(({ id, cpus, memTotalBytes }) => [id, cpus, memTotalBytes])).toEqual([
+      [0, [2, 3], 0],
+      [1, [4, 5], 2_000_000 * 1024],
+      [4, [], 4_000_000 * 1024],
+    ]);
+    expect(workerHome(topology, 0)).toEqual({ numaNode: 1, cpus: [] });
+    expect(nodesByDistance(topology, 1)).toEqual([1, 4]);
   });
 
   it("is one node with all processors where sysfs says nothing", () => {
@@ -124,7 +135,7 @@ describe("the policy", () => {
           [1, 10],
         ]),
       },
-    ].map((each) => ({ ...each, cpus: [each.id], memTotalBytes: GIB, memFreeBytes: GIB }));
+    ].map((each) => ({ ...each, cpus: [each.id], memTotalBytes: GIB }));
     return { nodes, degraded: undefined };
   }
 
@@ -140,24 +151,13 @@ describe("the policy", () => {
     expect(numaPolicyFor("hot-table", single, 0)).toEqual({ kind: "local" });
   });
 
-  it("gives each chunk its node", () => {
-    const nodes = (kind: "bind" | "interleave") =>
-      [0, 1, 2, 3].map((chunk) => nodeForChunk({ kind, nodes: [0, 1] }, chunk));
-    expect(nodes("interleave")).toEqual([0, 1, 0, 1]);
-    expect(nodes("bind")).toEqual([0, 0, 0, 0]);
-    expect(nodeForChunk({ kind: "local" }, 0)).toBeUndefined();
-  });
-
   it("moves what is mostly elsewhere, when it may and nothing uses it", () => {
-    const bytes = bytesByNode(Int32Array.of(0, 0, 0, 1, 1, -1));
-    expect(bytes).toEqual(
-      new Map([
-        [0, 3 * 4096],
-        [1, 2 * 4096],
-      ]),
-    );
+    const bytes = new Map([
+      [0, 3 * 4096],
+      [1, 2 * 4096],
+    ]);
     expect([0, 1, 2].map((home) => localShare(bytes, home))).toEqual([0.6, 0.4, 0]);
-    expect(localShare(bytesByNode(Int32Array.of(-1)), 0)).toBeUndefined();
+    expect(localShare(new Map(), 0)).toBeUndefined();
     const question = { localShare: 0.6, accessed: false, references: 0, missShareMax: 0.3 };
     expect(shouldMigrate("proactive", question)).toBe(true);
     expect(shouldMigrate("disabled", question)).toBe(false);

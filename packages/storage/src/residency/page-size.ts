@@ -30,6 +30,7 @@ export function readPageFacts(files: HostFiles = new HostFiles()): PageFacts {
   return { freeReserved, transparent };
 }
 
+/** `scan`: read from one end to the other. `tree`: read here and there. `metadata`: small. */
 export type PageUse = "scan" | "tree" | "metadata";
 
 export interface PageChoice {

@@ -10,14 +10,21 @@ import type { PinClaims } from "./pin-claims.ts";
 import type { PinEntry } from "./pin-entry.ts";
 import type { PinLedger } from "./pin-ledger.ts";
 import type { PinHistory } from "./pin-report.ts";
-import type { DegradedReason, EvictionReason, PinOutcome, PinPriority } from "./pin-types.ts";
+import type { Placer } from "./placer.ts";
+import type {
+  DegradedReason,
+  EvictionReason,
+  LoadReport,
+  PinOutcome,
+  PinPriority,
+} from "./pin-types.ts";
 
 export interface PinDriverParts {
   readonly clock: Clock;
   readonly ledger: PinLedger;
   readonly claims: PinClaims;
   readonly history: PinHistory;
-  readonly numaNode: number;
+  readonly placer: Placer;
   readonly drainWaitMs: number;
   /** Nothing new may come in. */
   readonly held: () => boolean;
@@ -25,9 +32,6 @@ export interface PinDriverParts {
   /** Neither wanted nor in memory. */
   readonly onForgotten: (entry: PinEntry) => void;
 }
-
-/** From here on an extent asks for 2 MiB pages by itself. */
-const HUGE_FROM_BYTES = 2 * 1024 * 1024;
 
 export class PinDriver {
   readonly #parts: PinDriverParts;
@@ -80,6 +84,7 @@ export class PinDriver {
     history.left(entry.priority, reason, clock.nowMs() - entry.residentSinceMs);
     ledger.startsDraining(entry);
     entry.placement = undefined;
+    entry.placing = undefined;
     entry.leaving = this.#drop(entry);
   }
 
@@ -112,22 +117,26 @@ export class PinDriver {
   }
 
   async #load(entry: PinEntry): Promise<PinOutcome | "resident" | "again"> {
-    const { claims, clock, ledger, numaNode, onResident } = this.#parts;
+    const { claims, clock, ledger, placer, onResident } = this.#parts;
     const { target, ask } = entry;
     const abort = new AbortController();
     entry.abort = abort;
     entry.state = "loading";
-    const request = {
-      hugePages: ask.hugePages ?? entry.bytes >= HUGE_FROM_BYTES,
-      numaNode: ask.numaPrefer ?? numaNode,
-      onFault: ask.onFault,
-    };
-    const failure = await target.load(request, abort.signal).then(
-      () => undefined,
+    const placing = placer.place({
+      dataKind: target.dataKind,
+      pageUse: target.pageUse,
+      byteCount: entry.bytes,
+      numaPrefer: ask.numaPrefer,
+      hugePages: ask.hugePages,
+    });
+    let report: LoadReport = {};
+    const failure = await target.load({ placing, onFault: ask.onFault }, abort.signal).then(
+      (loaded) => void (report = loaded),
       (e: unknown) => ({ error: isPinionError(e) ? e : undefined }),
     );
+    placing.settle();
     entry.abort = undefined;
-    if (failure !== undefined) {
+    if (typeof failure === "object") {
       const bytes = ledger.clear(entry);
       ledger.becameAbsent(entry);
       claims.freed(bytes);
@@ -143,7 +152,7 @@ export class PinDriver {
     }
     entry.running = undefined;
     entry.degraded = undefined;
-    entry.placement = target.placement();
+    entry.placing = { ...placing, ...report };
     onResident(entry);
     return "resident";
   }

@@ -9,14 +9,15 @@
  * | draining | absent: `PinTarget.drop` waits for the references, detaches, gives back |
  */
 import { assert, type PinionError } from "@pinion/core";
-import type { LockDenial } from "../memory/memory-door.ts";
+import type { LockDenial, RangePlacement } from "../memory/memory-door.ts";
 import { Heat } from "./heat.ts";
 import { CLASS_POLICIES } from "./pin-policy.ts";
+import type { Placing } from "./placer.ts";
 import {
   higherOf,
   type DegradedReason,
   type EvictionReason,
-  type Placement,
+  type LoadReport,
   type PinKey,
   type PinLifetime,
   type PinOptions,
@@ -69,7 +70,12 @@ export class PinEntry {
   degraded:
     | { readonly reason: DegradedReason; readonly error: PinionError | undefined }
     | undefined;
-  placement: Placement | undefined;
+  /** Where it was meant to be; of a resident entry. */
+  placing: (Placing & LoadReport) | undefined;
+  /** Where it was found; undefined: not measured yet, or nobody can tell. */
+  placement: RangePlacement | undefined;
+  measuredMs = -Infinity;
+  moving: Promise<void> | undefined;
   residentSinceMs = 0;
   renewedMs: number;
   /** When it sinks to the next class. */

@@ -17,6 +17,8 @@ import { degradedAs, PinDriver } from "./pin-driver.ts";
 import { PinEntry } from "./pin-entry.ts";
 import { PinLedger } from "./pin-ledger.ts";
 import { shedding } from "./pin-policy.ts";
+import { PlacementSampler } from "./placement-sampler.ts";
+import { ONE_NODE, Placer } from "./placer.ts";
 import {
   listing,
   listPins,
@@ -41,10 +43,8 @@ import {
 export interface PinManagerOptions {
   readonly clock: Clock;
   readonly budget: PinBudget;
-  /** The node this worker's memory is wanted on. Default 0. */
-  readonly numaNode?: number;
-  /** Why the platform gives no huge pages, for the statistics. */
-  readonly hugePagesDenied?: string;
+  /** Says where memory is wanted. Default: wherever, as on a machine with one node. */
+  readonly placer?: Placer;
   /** How long a pin waits for turns to let go of what makes room for it. Default 1,000 ms. */
   readonly drainWaitMs?: number;
   /** How often ends of pins are looked for; also how long an unused ephemeral pin lives. Default 1,000 ms. */
@@ -57,8 +57,8 @@ const PREFETCH_TTL_MS = 30_000;
 export class PinManager {
   readonly #clock: Clock;
   readonly #budget: PinBudget;
-  readonly #numaNode: number;
-  readonly #hugePagesDenied: string | undefined;
+  readonly #placer: Placer;
+  readonly #sampler: PlacementSampler;
   readonly #gcIntervalMs: number;
   readonly #entries = new Map<PinKey, PinEntry>();
   readonly #ledger = new PinLedger();
@@ -73,8 +73,8 @@ export class PinManager {
   constructor(options: PinManagerOptions) {
     this.#clock = options.clock;
     this.#budget = options.budget;
-    this.#numaNode = options.numaNode ?? 0;
-    this.#hugePagesDenied = options.hugePagesDenied;
+    this.#placer = options.placer ?? new Placer({ topology: ONE_NODE });
+    this.#sampler = new PlacementSampler(this.#clock, this.#entries, this.#placer);
     const drainWaitMs = options.drainWaitMs ?? 1_000;
     this.#gcIntervalMs = options.gcIntervalMs ?? 1_000;
     if (!(this.#gcIntervalMs >= 1))
@@ -92,12 +92,13 @@ export class PinManager {
       ledger: this.#ledger,
       claims: this.#claims,
       history: this.#history,
-      numaNode: this.#numaNode,
+      placer: this.#placer,
       drainWaitMs,
       held: () => this.#held,
       onResident: (entry) => {
         entry.renew(this.#clock.nowMs());
         this.#watch(entry);
+        this.#sampler.cameIn(entry);
         this.#prefetch(entry);
       },
       onForgotten: (entry) => void this.#entries.delete(entry.key),
@@ -110,6 +111,7 @@ export class PinManager {
     this.#gcTimer = this.#clock.setTimer(this.#gcIntervalMs, () => {
       this.#gcTimer = undefined;
       this.gcExpired();
+      void this.measure();
       this.start();
     });
   }
@@ -204,7 +206,7 @@ export class PinManager {
       found.push(...those.sort((a, b) => a.heatRank - b.heatRank).slice(0, limit - found.length));
       if (found.length >= limit) break;
     }
-    return found.map((entry) => listing(entry, nowMs, this.#numaNode));
+    return found.map((entry) => listing(entry, nowMs, this.#placer.home));
   }
 
   /** Bytes by which the host's use of the budget exceeds a share of it, without what is on its way out; not below 0. */
@@ -216,7 +218,7 @@ export class PinManager {
   /** One line of `list`. */
   find(key: PinKey): PinListing | undefined {
     const entry = this.#entries.get(key);
-    return entry && listing(entry, this.#clock.nowMs(), this.#numaNode);
+    return entry && listing(entry, this.#clock.nowMs(), this.#placer.home);
   }
 
   /** A task is over, and the pins of lifetime `task` that name it are. @returns how many */
@@ -310,13 +312,39 @@ export class PinManager {
     return true;
   }
 
-  /** Brings an extent in again, for its memory to be where it is wanted. Undefined: it is not resident, in use, or might not get back in. */
-  relocate(key: PinKey): Promise<PinOutcome> | undefined {
+  /** Looks at where some of the resident extents are, those first that nobody has looked at (placement-sampler.ts). */
+  measure(): Promise<void> {
+    return this.#stopped ? Promise.resolve() : this.#sampler.look();
+  }
+
+  /**
+   * Brings an extent's memory to the node it is wanted on, in place where the system can, else by bringing it in again.
+   * Undefined: it is not resident, in use, on its way already, or might not get back in.
+   */
+  relocate(key: PinKey): Promise<void> | undefined {
     const entry = this.#entries.get(key);
     if (entry?.state !== "resident" || !entry.wanted || entry.referenced) return undefined;
-    if (this.#held || this.#budget.overBytes > 0) return undefined;
-    this.#driver.leave(entry, "rebalance");
-    return this.#driver.bringIn(entry);
+    if (this.#held || this.#budget.overBytes > 0 || entry.moving !== undefined) return undefined;
+    entry.moving = this.#move(entry).finally(() => (entry.moving = undefined));
+    return entry.moving;
+  }
+
+  async #move(entry: PinEntry): Promise<void> {
+    const { target, residentSinceMs } = entry;
+    const node = entry.placing?.wantedNode ?? this.#placer.home;
+    const before = entry.placement?.bytesByNode?.get(node) ?? 0;
+    const there = await target.move(node);
+    if (entry.state !== "resident" || entry.residentSinceMs !== residentSinceMs) return;
+    if (there === undefined) {
+      if (!entry.wanted || entry.referenced) return;
+      this.#driver.leave(entry, "rebalance");
+      await this.#driver.bringIn(entry);
+    }
+    await this.#sampler.measure(entry);
+    const after = entry.placement?.bytesByNode?.get(node) ?? 0;
+    if (after <= before) return;
+    this.#history.movedExtents++;
+    this.#history.movedBytes += after - before;
   }
 
   stats(): PinStats {
@@ -324,13 +352,12 @@ export class PinManager {
       budget: this.#budget,
       ledger: this.#ledger,
       history: this.#history,
-      numaNode: this.#numaNode,
-      hugePagesDenied: this.#hugePagesDenied,
+      home: this.#placer.home,
     });
   }
 
   list(filter: PinFilter = {}): PinListing[] {
-    return listPins(this.#entries.values(), filter, this.#clock.nowMs(), this.#numaNode);
+    return listPins(this.#entries.values(), filter, this.#clock.nowMs(), this.#placer.home);
   }
 
   /** Resolves once everything is dropped: references have to go for that. Pins that run resolve as degraded. */
@@ -341,6 +368,7 @@ export class PinManager {
     for (let entry = first(this.#entries); entry !== undefined; entry = first(this.#entries)) {
       await (entry.running ?? entry.leaving);
     }
+    await this.#sampler.idle();
     assert(this.#ledger.totalBytes === 0, "bytes are reserved for nobody");
     this.#budget.want(0);
   }

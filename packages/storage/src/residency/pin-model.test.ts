@@ -101,7 +101,15 @@ class Run {
           if (fits) target.bytes = bytes;
           return `resize ${key} ${bytes / MIB}: ${fits}`;
         }
-        if (rng.chance(0.3)) return `relocate ${key}: ${this.await(pins.relocate(key))}`;
+        if (rng.chance(0.3)) {
+          target.movable = rng.chance(0.5);
+          const moving = pins.relocate(key);
+          if (moving !== undefined) {
+            this.open++;
+            void moving.then(() => this.open--);
+          }
+          return `relocate ${key}: ${moving !== undefined}`;
+        }
         return `shed ${pins.shed(rng.below(8) * MIB, upTo, "pressure")}`;
       }
     }

@@ -34,14 +34,14 @@ export interface PriorityStats {
   readonly meanPinTimeMs: number;
 }
 
-/** How far an aim is reached, over the bytes of resident extents. */
+/** How far an aim is reached, over the bytes of resident extents that were looked at. */
 export interface AimStats {
   readonly bytes: number;
-  /** Of the resident bytes; 1 when there are none. */
+  /** Of the bytes that were measured; 1 when there are none, 0 when nobody can measure. */
   readonly share: number;
   readonly aim: number;
   readonly reached: boolean;
-  /** Bytes that miss the aim, by reason. */
+  /** Bytes that miss the aim, by reason; `not measured` are those that nobody has looked at yet. */
   readonly shortfallBytes: Readonly<Record<string, number>>;
 }
 
@@ -59,6 +59,10 @@ export interface PinStats {
   readonly byPriority: Readonly<Record<PinPriority, PriorityStats>>;
   readonly huge: AimStats;
   readonly numaLocal: AimStats;
+  /** Measured bytes on each NUMA node. */
+  readonly bytesByNode: Readonly<Record<number, number>>;
+  /** Extents whose memory was brought to the node it is wanted on, and how much of it. */
+  readonly moved: { readonly extents: number; readonly bytes: number };
   readonly evictions: Readonly<Record<EvictionReason, number>>;
   readonly meanPinTimeMs: number;
   /** Resident and pinned, not locked, by what the system said. */
@@ -85,7 +89,11 @@ export interface PinListing {
   readonly numaNode: number | undefined;
   /** Of its memory, on the node it is wanted on; undefined where nobody can tell. */
   readonly localShare: number | undefined;
+  /** Where all of it is wanted; undefined: on several nodes. */
+  readonly wantedNode: number | undefined;
   readonly hugeBytes: number | undefined;
+  /** Since it was last used. */
+  readonly idleMs: number;
   readonly residentMs: number | undefined;
   readonly degraded: DegradedReason | undefined;
   readonly error: PinionError | undefined;
@@ -105,6 +113,8 @@ export interface PinFilter {
 export class PinHistory {
   readonly evictions = zeros(EVICTION_REASONS);
   readonly degraded = new Map<string, number>();
+  movedExtents = 0;
+  movedBytes = 0;
   readonly #gone = zeros(PIN_PRIORITIES);
   readonly #pinTimeMs = zeros(PIN_PRIORITIES);
 
@@ -133,8 +143,8 @@ export interface ReportParts {
   readonly budget: PinBudget;
   readonly ledger: PinLedger;
   readonly history: PinHistory;
-  readonly numaNode: number;
-  readonly hugePagesDenied: string | undefined;
+  /** The node of the worker. */
+  readonly home: number;
 }
 
 export function pinStats(entries: Iterable<PinEntry>, parts: ReportParts): PinStats {
@@ -143,6 +153,7 @@ export function pinStats(entries: Iterable<PinEntry>, parts: ReportParts): PinSt
   const notLocked = new Map<string, number>();
   const huge = new Aim(HUGE_PAGE_AIM);
   const local = new Aim(NUMA_LOCAL_AIM);
+  const byNode = new Map<number, number>();
   const lockedBytes = zeros(PIN_PRIORITIES);
   let loadingBytes = 0;
   for (const entry of entries) {
@@ -152,8 +163,10 @@ export function pinStats(entries: Iterable<PinEntry>, parts: ReportParts): PinSt
     if (state !== "resident") continue;
     if (entry.locked) lockedBytes[entry.priority] += bytes;
     else if (entry.denial !== undefined) addTo(notLocked, entry.denial, bytes);
-    countHuge(entry, huge, parts.hugePagesDenied);
-    countLocal(entry, local, parts.numaNode);
+    countHuge(entry, huge);
+    countLocal(entry, local, parts.home);
+    for (const [node, there] of entry.placement?.bytesByNode ?? [])
+      byNode.set(node, (byNode.get(node) ?? 0) + there);
   }
   const byPriority = {} as Record<PinPriority, PriorityStats>;
   let pinnedCount = 0;
@@ -189,6 +202,8 @@ export function pinStats(entries: Iterable<PinEntry>, parts: ReportParts): PinSt
     byPriority,
     huge: huge.stats(),
     numaLocal: local.stats(),
+    bytesByNode: Object.fromEntries(byNode),
+    moved: { extents: history.movedExtents, bytes: history.movedBytes },
     evictions: { ...history.evictions },
     meanPinTimeMs: history.meanPinTimeMs(PIN_PRIORITIES),
     notLockedBytes: Object.fromEntries(notLocked),
@@ -202,7 +217,7 @@ export function listPins(
   entries: Iterable<PinEntry>,
   filter: PinFilter,
   nowMs: number,
-  ownNode: number,
+  home: number,
 ): PinListing[] {
   const found: PinEntry[] = [];
   for (const entry of entries) {
@@ -214,10 +229,10 @@ export function listPins(
     found.push(entry);
   }
   found.sort((a, b) => rankOf(a.priority) - rankOf(b.priority) || b.heatRank - a.heatRank);
-  return found.slice(0, filter.limit ?? 100).map((entry) => listing(entry, nowMs, ownNode));
+  return found.slice(0, filter.limit ?? 100).map((entry) => listing(entry, nowMs, home));
 }
 
-export function listing(entry: PinEntry, nowMs: number, ownNode: number): PinListing {
+export function listing(entry: PinEntry, nowMs: number, home: number): PinListing {
   const { key, target, state, priority, bytes, locked, degraded, ask } = entry;
   const resident = state === "resident";
   const byNode = entry.placement?.bytesByNode;
@@ -234,8 +249,10 @@ export function listing(entry: PinEntry, nowMs: number, ownNode: number): PinLis
     heat: entry.heat.at(nowMs),
     references: target.references,
     numaNode: mainNode(entry),
-    localShare: byNode && localShare(byNode, ask.numaPrefer ?? ownNode),
+    localShare: byNode && localShare(byNode, entry.placing?.wantedNode ?? ask.numaPrefer ?? home),
+    wantedNode: entry.placing?.wantedNode,
     hugeBytes: entry.placement?.hugeBytes,
+    idleMs: nowMs - entry.renewedMs,
     residentMs: resident ? nowMs - entry.residentSinceMs : undefined,
     degraded: degraded?.reason,
     error: degraded?.error,
@@ -253,24 +270,30 @@ function mainNode({ placement }: PinEntry): number | undefined {
   return main;
 }
 
+const NOT_MEASURED = "not measured";
+
 class Aim {
   readonly #aim: number;
   readonly #shortfall = new Map<string, number>();
-  #bytes = 0;
+  #measuredBytes = 0;
   #reachedBytes = 0;
 
   constructor(aim: number) {
     this.#aim = aim;
   }
 
-  add(bytes: number, reachedBytes: number, otherwise: string): void {
-    this.#bytes += bytes;
-    this.#reachedBytes += reachedBytes;
-    if (reachedBytes < bytes) addTo(this.#shortfall, otherwise, bytes - reachedBytes);
+  /** @param reachedBytes undefined: not measured */
+  add(bytes: number, reachedBytes: number | undefined, otherwise: string): void {
+    if (reachedBytes === undefined) return addTo(this.#shortfall, NOT_MEASURED, bytes);
+    const reached = Math.min(reachedBytes, bytes);
+    this.#measuredBytes += bytes;
+    this.#reachedBytes += reached;
+    if (reached < bytes) addTo(this.#shortfall, otherwise, bytes - reached);
   }
 
   stats(): AimStats {
-    const share = this.#bytes === 0 ? 1 : this.#reachedBytes / this.#bytes;
+    const none = this.#shortfall.size === 0 ? 1 : 0;
+    const share = this.#measuredBytes === 0 ? none : this.#reachedBytes / this.#measuredBytes;
     return {
       bytes: this.#reachedBytes,
       share,
@@ -281,22 +304,21 @@ class Aim {
   }
 }
 
-function countHuge(entry: PinEntry, aim: Aim, denied: string | undefined): void {
-  const measured = entry.placement?.hugeBytes;
-  const reason =
-    entry.ask.hugePages === false
-      ? "not asked for"
-      : entry.bytes < HUGE_PAGE_BYTES
-        ? "smaller than 2 MiB"
-        : (denied ?? (measured === undefined ? "not measured" : "the kernel had none"));
-  aim.add(entry.bytes, Math.min(measured ?? 0, entry.bytes), reason);
+function countHuge({ ask, bytes, placing, placement }: PinEntry, aim: Aim): void {
+  // Nobody needs to look at these.
+  if (ask.hugePages === false) return aim.add(bytes, 0, "not asked for");
+  if (bytes < HUGE_PAGE_BYTES) return aim.add(bytes, 0, "smaller than 2 MiB");
+  aim.add(bytes, placement?.hugeBytes, placing?.pageShortfall ?? "the kernel had none");
 }
 
-function countLocal(entry: PinEntry, aim: Aim, ownNode: number): void {
-  const byNode = entry.placement?.bytesByNode;
-  const wanted = entry.ask.numaPrefer ?? ownNode;
-  const reason = byNode === undefined ? "not measured" : "on another node";
-  aim.add(entry.bytes, Math.min(byNode?.get(wanted) ?? 0, entry.bytes), reason);
+function countLocal({ ask, bytes, placing, placement }: PinEntry, aim: Aim, home: number): void {
+  const byNode = placement?.bytesByNode;
+  const wanted = placing?.wantedNode ?? ask.numaPrefer ?? home;
+  const reason =
+    placing?.numa.kind === "interleave"
+      ? "interleaved"
+      : (placing?.numaShortfall ?? "on another node");
+  aim.add(bytes, byNode && (byNode.get(wanted) ?? 0), reason);
 }
 
 function zeros<K extends string>(keys: readonly K[]): Record<K, number> {

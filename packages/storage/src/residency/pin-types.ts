@@ -1,6 +1,9 @@
 /** The words of pinning: classes, what is pinned, what comes of it. */
 import type { PinionError } from "@pinion/core";
-import type { LockDenial } from "../memory/memory-door.ts";
+import type { LockDenial, RangePlacement } from "../memory/memory-door.ts";
+import type { DataKind } from "./numa-policy.ts";
+import type { PageUse } from "./page-size.ts";
+import type { Placing } from "./placer.ts";
 
 /** Names an extent on this worker, such as `airport/JFK#delays`. */
 export type PinKey = string;
@@ -63,16 +66,15 @@ export interface PinOptions {
 }
 
 export interface LoadRequest {
-  readonly hugePages: boolean;
-  readonly numaNode: number | undefined;
+  /** In which pages, and on which nodes. */
+  readonly placing: Placing;
   readonly onFault: boolean;
 }
 
-/** Where the memory of a resident extent is, as measured. Undefined: nobody can tell. */
-export interface Placement {
-  readonly hugeBytes: number | undefined;
-  /** Bytes on each NUMA node. */
-  readonly bytesByNode: ReadonlyMap<number, number> | undefined;
+/** What a load did not get, and why. */
+export interface LoadReport {
+  readonly numaShortfall?: string | undefined;
+  readonly pageShortfall?: string | undefined;
 }
 
 /**
@@ -88,17 +90,25 @@ export interface PinTarget {
   readonly bytes: number;
   /** The actor it belongs to, for lists. */
   readonly owner: string;
+  /** How it is read, for the nodes and pages it is put on. */
+  readonly dataKind: DataKind;
+  readonly pageUse: PageUse;
   /** Turns, native operations and reader threads that may be looking at it now. */
   readonly references: number;
   /** Absent → resident. Rejects with `io-error`, `corruption`, `overloaded`, or anything once `signal` has aborted. */
-  load(request: LoadRequest, signal: AbortSignal): Promise<void>;
+  load(request: LoadRequest, signal: AbortSignal): Promise<LoadReport>;
   /** Undefined: locked. */
   lock(onFault: boolean): Promise<LockDenial | undefined>;
   unlock(): void;
   /** Resident → draining → detached → absent (T2). */
   drop(): Promise<void>;
-  /** Of a resident extent. */
-  placement(): Placement;
+  /** Where a resident extent is, as measured off the event loop; undefined where nobody can tell, or when it has gone meanwhile. */
+  measure(): Promise<RangePlacement | undefined>;
+  /**
+   * Moves the memory of a resident extent to a node, off the event loop, as long as nothing references it.
+   * @returns bytes that are there now; undefined where memory cannot be moved
+   */
+  move(node: number): Promise<number | undefined>;
   /** Up to `count` extents that are likely to be read next. */
   adjacent(count: number): Iterable<{ readonly key: PinKey; readonly target: PinTarget }>;
 }

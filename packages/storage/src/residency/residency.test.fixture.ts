@@ -1,12 +1,64 @@
 /** An extent whose every step a test decides, and a host to run a pin manager on. */
 import { assert, PinionError, VirtualClock, type Clock } from "@pinion/core";
-import type { LockDenial } from "../memory/memory-door.ts";
+import type { LockDenial, RangePlacement } from "../memory/memory-door.ts";
 import { BudgetCounter } from "./budget-counter.ts";
+import { HostFiles } from "./host-files.ts";
+import type { DataKind } from "./numa-policy.ts";
+import type { PageUse } from "./page-size.ts";
 import { PinManager, type PinManagerOptions } from "./pin-manager.ts";
-import type { LoadRequest, PinKey, PinPriority, PinTarget, Placement } from "./pin-types.ts";
+import type { LoadReport, LoadRequest, PinKey, PinPriority, PinTarget } from "./pin-types.ts";
+import { Placer } from "./placer.ts";
 
 export const MIB = 1024 * 1024;
 export const LOCKED = { kind: "locked" } as const;
+
+const GIB = 1024 * MIB;
+
+/** A machine of which only these files are known. Nothing is read from this one. */
+export class TestFiles extends HostFiles {
+  readonly contents: Map<string, string>;
+
+  constructor(contents: Readonly<Record<string, string>>) {
+    super("/nowhere");
+    this.contents = new Map(Object.entries(contents));
+  }
+
+  override text(path: string): string | undefined {
+    return this.contents.get(path);
+  }
+
+  override names(path: string): string[] {
+    const names = [...this.contents.keys()]
+      .filter((each) => each.startsWith(`${path}/`))
+      .map((each) => each.slice(path.length + 1).split("/")[0] as string);
+    return [...new Set(names)].sort();
+  }
+
+  setFree(node: number, freeBytes: number): void {
+    this.contents.set(`${NODES}/node${node}/meminfo`, nodeMeminfo(node, freeBytes));
+  }
+}
+
+const NODES = "/sys/devices/system/node";
+const nodeMeminfo = (node: number, freeBytes: number): string =>
+  `Node ${node} MemTotal: ${(16 * GIB) / 1024} kB\nNode ${node} MemFree: ${freeBytes / 1024} kB\n`;
+
+/** Two nodes of 16 GiB with one processor each. */
+export function twoNodes(
+  thp = "always [madvise] never",
+  more: Readonly<Record<string, string>> = {},
+): TestFiles {
+  const files: Record<string, string> = {
+    "/sys/kernel/mm/transparent_hugepage/enabled": `${thp}\n`,
+    ...more,
+  };
+  for (const node of [0, 1]) {
+    files[`${NODES}/node${node}/cpulist`] = `${node}\n`;
+    files[`${NODES}/node${node}/distance`] = node === 0 ? "10 21\n" : "21 10\n";
+    files[`${NODES}/node${node}/meminfo`] = nodeMeminfo(node, 8 * GIB);
+  }
+  return new TestFiles(files);
+}
 
 export type LoadFault = "io-error" | "corruption" | "overloaded";
 
@@ -14,6 +66,14 @@ export class TestTarget implements PinTarget {
   readonly key: PinKey;
   bytes: number;
   readonly owner: string;
+  dataKind: DataKind = "hot-table";
+  pageUse: PageUse = "tree";
+  /** Whether its memory can move as it is. */
+  movable = true;
+  moves = 0;
+  measurements = 0;
+  /** What the next load did not get. */
+  report: LoadReport = {};
   readonly #clock: Clock;
   /** How long a load takes; undefined: until `finishLoad`. */
   loadMs: number | undefined = 0;
@@ -61,7 +121,7 @@ export class TestTarget implements PinTarget {
     if (this.#references === 0) this.#whenUnreferenced?.();
   }
 
-  async load(request: LoadRequest, signal: AbortSignal): Promise<void> {
+  async load(request: LoadRequest, signal: AbortSignal): Promise<LoadReport> {
     this.#expect(this.state === "absent", `load while ${this.state}`);
     this.requests.push(request);
     this.state = "loading";
@@ -77,7 +137,8 @@ export class TestTarget implements PinTarget {
     }
     this.state = "resident";
     this.loads++;
-    this.#loadedOn = this.node ?? request.numaNode ?? 0;
+    this.#loadedOn = this.node ?? request.placing.wantedNode ?? 0;
+    return this.report;
   }
 
   async lock(): Promise<LockDenial | undefined> {
@@ -108,12 +169,22 @@ export class TestTarget implements PinTarget {
     this.state = "absent";
   }
 
-  placement(): Placement {
-    const request = this.requests.at(-1)!;
+  async measure(): Promise<RangePlacement | undefined> {
+    this.measurements++;
+    if (this.state !== "resident") return undefined;
+    const { placing } = this.requests.at(-1)!;
     return {
-      hugeBytes: request.hugePages ? this.bytes : 0,
+      hugeBytes: placing.hugePages ? this.bytes : 0,
       bytesByNode: new Map([[this.#loadedOn, this.bytes]]),
     };
+  }
+
+  async move(node: number): Promise<number | undefined> {
+    this.#expect(this.#references === 0, "moved under a turn");
+    if (!this.movable) return undefined;
+    this.moves++;
+    this.#loadedOn = node;
+    return this.bytes;
   }
 
   *adjacent(count: number): Iterable<{ key: PinKey; target: PinTarget }> {
@@ -147,6 +218,7 @@ export class PinHost {
     this.pins = new PinManager({
       clock: this.clock,
       budget: this.counter.open(0),
+      placer: new Placer({ files: twoNodes(), home: 0 }),
       ...options,
     });
   }
