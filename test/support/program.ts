@@ -24,6 +24,10 @@ export interface ProgramOptions {
   readonly input?: boolean;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** What starts it, the command's words: limits it before it becomes the program. */
+  readonly under?: readonly string[];
+  /** Flags of Node. */
+  readonly flags?: readonly string[];
 }
 
 /** Runs a TypeScript program of the repository to its end. @param file relative to the repository */
@@ -49,15 +53,16 @@ export class Program implements AsyncDisposable {
   constructor(
     file: string,
     args: readonly string[],
-    { cwd = ROOT, env = {}, input = false }: ProgramOptions = {},
+    { cwd = ROOT, env = {}, input = false, under = [], flags = [] }: ProgramOptions = {},
   ) {
     const bare = {
       PATH: process.env["PATH"] ?? "",
       HOME: process.env["HOME"] ?? "",
       NO_COLOR: "1",
     };
-    const command = ["--conditions=source", join(ROOT, file), ...args];
-    this.child = spawn(process.execPath, command, {
+    const node = [process.execPath, ...flags, "--conditions=source", join(ROOT, file)];
+    const [command, ...words] = [...under, ...node, ...args];
+    this.child = spawn(command as string, words, {
       cwd,
       env: { ...bare, ...env },
       stdio: [input ? "pipe" : "ignore", "pipe", "pipe"],

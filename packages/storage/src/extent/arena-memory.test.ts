@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import {
   CHUNK_BYTES,
+  type LockDenial,
   type MemoryDoor,
   type NumaPolicy,
   type PopulateOptions,
@@ -18,6 +19,8 @@ const PREFERRED: NumaPolicy = { kind: "preferred", nodes: [1] };
 class AskedDoor {
   readonly reserved: RegionOptions[] = [];
   readonly populated: PopulateOptions[] = [];
+  /** What each further lock is answered with; then all are granted. */
+  readonly denials: (LockDenial | undefined)[] = [];
   readonly door: MemoryDoor;
 
   constructor() {
@@ -40,6 +43,7 @@ class AskedDoor {
     return new Proxy(region, {
       get: (target, name) => {
         if (name === "populate") return populate;
+        if (name === "lock") return async () => this.denials.shift();
         const value: unknown = Reflect.get(target, name, target);
         return typeof value === "function" ? (value.bind(target) as unknown) : value;
       },
@@ -106,6 +110,24 @@ describe("the memory of an extent", () => {
       { hugePages: true },
     ]);
     larger.release();
+    memory.release();
+  });
+
+  it("says that what it has grown into is not locked, until it is", async () => {
+    const { arena, denials } = machine();
+    const memory = await ArenaMemory.allocate(arena, 64 * 1024 * 1024, placing());
+    denials.push(undefined, "limit");
+    expect(await memory.lock()).toBeUndefined();
+    expect(memory.unlockedGrowth).toBeUndefined();
+    memory.grown(80 * 1024 * 1024);
+    await expect.poll(() => memory.unlockedGrowth).toBe("limit");
+    memory.grown(90 * 1024 * 1024);
+    await expect.poll(() => memory.unlockedGrowth).toBeUndefined();
+    denials.push("limit");
+    memory.grown(100 * 1024 * 1024);
+    await expect.poll(() => memory.unlockedGrowth).toBe("limit");
+    memory.unlock();
+    expect(memory.unlockedGrowth).toBeUndefined();
     memory.release();
   });
 });

@@ -1,7 +1,8 @@
 /**
  * Resident extents in an arena: a block for each, filled by the native door off the event loop.
  *
- * B1 an extent grows within its block; memory is put behind the part it grows into before it gets there, and locked if the rest is.
+ * B1 an extent grows within its block; memory is put behind the part it grows into before it gets there, and locked if the
+ *    rest is; where that is refused, `unlockedGrowth` says so.
  * B2 one that outgrows a large block is not copied on the event loop: it goes back to its pages, and comes in again with the next pin.
  */
 import { isPinionError, PinionError } from "@pinion/core";
@@ -61,6 +62,8 @@ export class ArenaMemory implements ExtentMemory {
   readonly #placing: ArenaPlacing;
   #wantsLock = false;
   #growing: Promise<void> | undefined;
+  /** Why what it has grown into is not locked, where the rest is. */
+  unlockedGrowth: LockDenial | undefined;
   #grownTo = 0;
 
   private constructor(arena: Arena, block: ArenaBlock, placing: ArenaPlacing) {
@@ -111,6 +114,7 @@ export class ArenaMemory implements ExtentMemory {
 
   async lock(): Promise<LockDenial | undefined> {
     this.#wantsLock = true;
+    this.unlockedGrowth = undefined;
     const denial = await this.#block.lock();
     if (denial !== undefined) this.#wantsLock = false;
     return denial;
@@ -118,6 +122,7 @@ export class ArenaMemory implements ExtentMemory {
 
   unlock(): void {
     this.#wantsLock = false;
+    this.unlockedGrowth = undefined;
     this.#block.unlock();
   }
 
@@ -140,7 +145,7 @@ export class ArenaMemory implements ExtentMemory {
     if (wanted <= committedBytes || this.#growing !== undefined) return;
     this.#growing = this.#commit(wanted)
       .then(async () => {
-        if (this.#wantsLock) await this.#block.lock();
+        if (this.#wantsLock) this.unlockedGrowth = await this.#block.lock();
       })
       .catch((e: unknown) => {
         if (!isPinionError(e, "overloaded")) throw e;

@@ -92,6 +92,10 @@ export class ExtentTarget implements PinTarget {
     return this.#current()?.lock();
   }
 
+  get unlockedGrowth(): LockDenial | undefined {
+    return this.#current()?.unlockedGrowth;
+  }
+
   unlock(): void {
     this.#current()?.unlock();
   }

@@ -50,8 +50,8 @@ export class PinDriver {
   async lockedOutcome(entry: PinEntry): Promise<PinOutcome> {
     await this.#settleLock(entry);
     if (entry.state !== "resident") return degradedAs(entry.wanted ? "evicted" : entry.ended);
-    if (entry.locked) return { kind: "locked" };
-    return { kind: "resident", notLocked: entry.denial ?? "not-asked" };
+    if (entry.isLocked) return { kind: "locked" };
+    return { kind: "resident", notLocked: entry.notLocked ?? "not-asked" };
   }
 
   reclass(entry: PinEntry, priority: PinPriority): void {

@@ -106,6 +106,16 @@ export class PinEntry {
     return this.target.references > 0;
   }
 
+  /** All of it is locked: for whoever asks. */
+  get isLocked(): boolean {
+    return this.locked && this.target.unlockedGrowth === undefined;
+  }
+
+  /** Why it is not. */
+  get notLocked(): LockDenial | undefined {
+    return this.denial ?? (this.locked ? this.target.unlockedGrowth : undefined);
+  }
+
   get idle(): boolean {
     return this.running === undefined && this.leaving === undefined;
   }

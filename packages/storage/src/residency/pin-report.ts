@@ -161,8 +161,9 @@ export function pinStats(entries: Iterable<PinEntry>, parts: ReportParts): PinSt
     if (state === "loading") loadingBytes += bytes;
     if (entry.degraded !== undefined) addTo(degraded, entry.degraded.reason, 1);
     if (state !== "resident") continue;
-    if (entry.locked) lockedBytes[entry.priority] += bytes;
-    else if (entry.denial !== undefined) addTo(notLocked, entry.denial, bytes);
+    const { isLocked, notLocked: denial } = entry;
+    if (isLocked) lockedBytes[entry.priority] += bytes;
+    else if (denial !== undefined) addTo(notLocked, denial, bytes);
     countHuge(entry, huge);
     countLocal(entry, local, parts.home);
     for (const [node, there] of entry.placement?.bytesByNode ?? [])
@@ -233,7 +234,7 @@ export function listPins(
 }
 
 export function listing(entry: PinEntry, nowMs: number, home: number): PinListing {
-  const { key, target, state, priority, bytes, locked, degraded, ask } = entry;
+  const { key, target, state, priority, bytes, degraded, ask } = entry;
   const resident = state === "resident";
   const byNode = entry.placement?.bytesByNode;
   return {
@@ -244,8 +245,8 @@ export function listing(entry: PinEntry, nowMs: number, home: number): PinListin
     askedPriority: ask.priority,
     lifetime: ask.lifetime,
     bytes,
-    locked,
-    notLocked: resident ? entry.denial : undefined,
+    locked: entry.isLocked,
+    notLocked: resident ? entry.notLocked : undefined,
     heat: entry.heat.at(nowMs),
     references: target.references,
     numaNode: mainNode(entry),

@@ -99,6 +99,8 @@ export interface PinTarget {
   load(request: LoadRequest, signal: AbortSignal): Promise<LoadReport>;
   /** Undefined: locked. */
   lock(onFault: boolean): Promise<LockDenial | undefined>;
+  /** Why what it has grown into since `lock` is not locked; undefined: all of it is. */
+  readonly unlockedGrowth?: LockDenial | undefined;
   unlock(): void;
   /** Resident → draining → detached → absent (T2). */
   drop(): Promise<void>;
