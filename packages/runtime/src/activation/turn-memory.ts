@@ -1,4 +1,4 @@
-/** `ctx.memory`: what the actor's extents have got, and hints. Nothing here changes the actor, so readonly turns may use it. */
+/** `ctx.memory`: what the actor's extents have got, and hints. Nothing here but the index changes the actor, so readonly turns may use it. */
 import { PinionError, type ActorType } from "@pinion/core";
 import type {
   ActorMemory,
@@ -6,6 +6,7 @@ import type {
   ExtentMemoryStats,
 } from "../definition/actor-context.ts";
 import type { Turn } from "./turn.ts";
+import { TurnExtentIndex } from "./turn-extent-index.ts";
 
 const NO_EXTENTS: ActorMemoryStats = Object.freeze({
   lengthBytes: 0,
@@ -16,9 +17,15 @@ const NO_EXTENTS: ActorMemoryStats = Object.freeze({
 
 export class TurnMemory implements ActorMemory {
   readonly #turn: Turn;
+  #index: TurnExtentIndex | undefined;
 
   constructor(turn: Turn) {
     this.#turn = turn;
+  }
+
+  get index(): TurnExtentIndex {
+    this.#turn.assertRunning();
+    return (this.#index ??= new TurnExtentIndex(this.#turn));
   }
 
   stats(): ActorMemoryStats {

@@ -138,7 +138,8 @@ async function loadExtents(
   const { shard, actor, type } = activation;
   if (type.extents === undefined) return undefined;
   const later = core.shards.get(shard.id)?.recovered.get(actor);
-  const owner = { store: core.ports.store, shard: shard.id, actor, unwritten: core.unwritten };
+  const { store, clock } = core.ports;
+  const owner = { store, shard: shard.id, actor, unwritten: core.unwritten, clock };
   const { declarations, names, profile } = type.extents;
   const missing = (later?.extents ?? []).filter((delta) => delta.lsn > storedLsn);
   const extents = await ActorExtents.open(owner, declarations, missing);

@@ -11,7 +11,8 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { PinionError, type Clock, type Lsn } from "@pinion/core";
-import type { ActorExtents, FinishedExtents, ExtentsTurn } from "../extent/actor-extents.ts";
+import type { ActorExtents } from "../extent/actor-extents.ts";
+import type { ExtentsTurn, FinishedExtents } from "../extent/extents-turn.ts";
 import type { ExtentResidency, ResidentActor } from "../extent/extent-residency.ts";
 import type { MemoryProfile } from "../residency/pin-types.ts";
 import { abortable } from "./abortable.ts";

@@ -230,11 +230,13 @@ export function decodeExtras(key: Uint8Array, value: Uint8Array): Extras {
 
 export function encodeExtents(key: Uint8Array, extents: readonly StoredExtent[]): Uint8Array {
   const texts = extents.map(({ kind, name }) => [Buffer.from(kind), Buffer.from(name)] as const);
-  const length = texts.reduce((sum, [kind, name]) => sum + 16 + kind.length + name.length, 2);
+  let length = 2;
+  for (const [i, [kind, name]] of texts.entries())
+    length += 18 + kind.length + name.length + (extents[i] as StoredExtent).facts.length;
   const bytes = begin(HEADER_BYTES + length);
   bytes.writeUInt16LE(extents.length, HEADER_BYTES);
   let at = HEADER_BYTES + 2;
-  for (const [i, { volume, lengthBytes, version }] of extents.entries()) {
+  for (const [i, { volume, lengthBytes, version, facts }] of extents.entries()) {
     const [kind, name] = texts[i] as (typeof texts)[number];
     bytes.writeUInt32LE(volume, at);
     bytes.writeDoubleLE(lengthBytes, at + 4);
@@ -245,6 +247,9 @@ export function encodeExtents(key: Uint8Array, extents: readonly StoredExtent[])
       bytes.set(text, at + 1);
       at += 1 + text.length;
     }
+    bytes.writeUInt16LE(facts.length, at);
+    bytes.set(facts, at + 2);
+    at += 2 + facts.length;
   }
   return seal(key, bytes);
 }
@@ -264,7 +269,12 @@ export function decodeExtents(key: Uint8Array, value: Uint8Array): StoredExtent[
     const version = bytes.readUInt16LE(at + 12);
     at += 14;
     const kind = text();
-    return { name: text(), kind, version, lengthBytes, volume };
+    const name = text();
+    const start = at + 2;
+    at = start + bytes.readUInt16LE(at);
+    if (at > bytes.length) throw new Error("an extent's facts end outside of its value");
+    const facts = new Uint8Array(bytes.subarray(start, at));
+    return { name, kind, version, lengthBytes, volume, facts };
   });
   if (at !== bytes.length) throw new Error("bytes after the last extent");
   if (!extents.every((e) => Number.isSafeInteger(e.lengthBytes) && e.lengthBytes >= 0))
