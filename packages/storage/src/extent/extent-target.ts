@@ -6,18 +6,34 @@ import type { Arena } from "./arena.ts";
 import { arenaBytesFor, ArenaMemory } from "./arena-memory.ts";
 import type { ExtentImage } from "./extent-image.ts";
 
+interface Adjacent {
+  readonly key: PinKey;
+  readonly target: PinTarget;
+}
+
 export class ExtentTarget implements PinTarget {
   readonly owner: string;
+  readonly type?: string;
   readonly image: ExtentImage;
   readonly #arena: Arena;
   /** What `load` brought; the image may have grown out of it since. */
   #memory: ArenaMemory | undefined;
   #hugePages = false;
   readonly #breathe: () => Promise<void>;
+  readonly #adjacent: () => Iterable<Adjacent>;
 
-  constructor(owner: string, image: ExtentImage, arena: Arena, clock: Clock) {
+  /** @param adjacent what it is connected with, the strongest first */
+  constructor(
+    owner: { readonly actor: string; readonly type?: string },
+    image: ExtentImage,
+    arena: Arena,
+    clock: Clock,
+    adjacent: () => Iterable<Adjacent>,
+  ) {
     this.#breathe = () => new Promise((resolve) => clock.defer(resolve));
-    this.owner = owner;
+    this.#adjacent = adjacent;
+    this.owner = owner.actor;
+    if (owner.type !== undefined) this.type = owner.type;
     this.image = image;
     this.#arena = arena;
   }
@@ -72,7 +88,13 @@ export class ExtentTarget implements PinTarget {
     return { hugeBytes: this.#hugePages ? undefined : 0, bytesByNode };
   }
 
-  *adjacent(): Iterable<{ readonly key: PinKey; readonly target: PinTarget }> {}
+  *adjacent(count: number): Iterable<Adjacent> {
+    let left = count;
+    for (const each of this.#adjacent()) {
+      if (left-- <= 0) return;
+      yield each;
+    }
+  }
 
   /** The block the image is in now. */
   #current(): ArenaMemory | undefined {

@@ -10,6 +10,7 @@ export {
 } from "./memory-budget.ts";
 export { MemoryGovernor, type GovernorReport } from "./memory-governor.ts";
 export { readMemoryLimits, readUsedBytes, type MemoryLimits } from "./memory-limits.ts";
+export type { BoundedType, TypeUse } from "./pin-groups.ts";
 export { PinManager, type PinManagerOptions } from "./pin-manager.ts";
 export type { AimStats, PinFilter, PinListing, PinStats, PriorityStats } from "./pin-report.ts";
 export {
@@ -27,3 +28,4 @@ export {
   type PinPriority,
   type PinTarget,
 } from "./pin-types.ts";
+export { TypeBudgetTable, type TypeBudget, type TypeBudgetCells } from "./type-budgets.ts";

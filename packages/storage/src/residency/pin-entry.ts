@@ -126,6 +126,15 @@ export class PinEntry {
     this.wanted = true;
   }
 
+  /** Asked for otherwise from now on. @returns whether its memory is wanted elsewhere, or in other pages */
+  askInstead(options: PinOptions): boolean {
+    const before = this.ask;
+    this.ask = askOf(options);
+    return (
+      before.hugePages !== this.ask.hugePages || before.numaPrefer !== this.ask.numaPrefer
+    );
+  }
+
   /** Starts the times of its class anew. */
   renew(nowMs: number): void {
     this.renewedMs = nowMs;
