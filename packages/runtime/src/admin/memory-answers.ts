@@ -59,6 +59,7 @@ export function pinsOf(worker: number, memory: WorkerMemory, query: PinsQuery): 
       usedShare: forecast?.share ?? null,
       timeToCriticalMs: forecast?.timeToCriticalMs ?? null,
     },
+    types: memory.typeUse(),
     pins: found.slice(0, limit).map((pin) => pinRow(worker, pin)),
     more: found.length > limit,
   };

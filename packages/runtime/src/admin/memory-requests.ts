@@ -77,6 +77,15 @@ export interface WorkerPins {
     /** Null: not in sight. */
     readonly timeToCriticalMs: number | null;
   };
+  /** Actor types with a bound of their own. */
+  readonly types: readonly {
+    readonly type: string;
+    readonly limitBytes: number;
+    /** By all workers of the host. */
+    readonly usedBytes: number;
+    /** Extents of this worker, in memory or on their way. */
+    readonly extents: number;
+  }[];
   readonly pins: readonly PinRow[];
   /** There are more than `limit`. */
   readonly more: boolean;

@@ -143,7 +143,7 @@ async function loadExtents(
   const { declarations, names, profile } = type.extents;
   const missing = (later?.extents ?? []).filter((delta) => delta.lsn > storedLsn);
   const extents = await ActorExtents.open(owner, declarations, missing);
-  const resident = { actor, extents, names, profile };
+  const resident = { actor, extents, names, profile, type: type.name };
   try {
     await core.residency.activate(resident);
   } catch (e) {

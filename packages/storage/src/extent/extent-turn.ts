@@ -169,9 +169,11 @@ export class ExtentTurn implements ExtentAccess {
 
   async read(offset: number, byteCount: number): Promise<Uint8Array> {
     this.#check(offset, byteCount);
+    if (this.#image.resident) return this.peek(offset, byteCount) as Uint8Array;
+    const reading = this.#wait(this.#readLater(offset, byteCount));
+    // Behind it, so that what is read ahead does not come first.
     this.#noteRead(offset, byteCount);
-    if (this.#image.resident) return this.#peek(offset, byteCount) as Uint8Array;
-    return this.#wait(this.#readLater(offset, byteCount));
+    return reading;
   }
 
   /** Something was begun and has not ended: what it is part of is not whole. */

@@ -14,6 +14,7 @@ export class TestTarget implements PinTarget {
   readonly key: PinKey;
   bytes: number;
   readonly owner: string;
+  type?: string;
   readonly #clock: Clock;
   /** How long a load takes; undefined: until `finishLoad`. */
   loadMs: number | undefined = 0;
