@@ -48,6 +48,12 @@ export {
 export { connectionsOf, type ConnectedExtent } from "./extent/connections.ts";
 export { growBytesOfKind, type GrowthCap } from "./extent/growth.ts";
 export type { LearnedLink } from "./extent/learned-links.ts";
+export {
+  TurnExtentIndex,
+  type ExtentConnection,
+  type ExtentIndexView,
+  type IndexScope,
+} from "./extent/turn-extent-index.ts";
 export type { ExtentIndex, ExtentQuery } from "./extent/extent-index.ts";
 export type { AccessCounts } from "./extent/extent-usage.ts";
 export type { ExtentAccess } from "./extent/extent-access.ts";

@@ -1,12 +1,12 @@
 /** `ctx.memory`: what the actor's extents have got, and hints. Nothing here but the index changes the actor, so readonly turns may use it. */
 import { PinionError, type ActorType } from "@pinion/core";
+import { TurnExtentIndex } from "@pinion/storage";
 import type {
   ActorMemory,
   ActorMemoryStats,
   ExtentMemoryStats,
 } from "../definition/actor-context.ts";
 import type { Turn } from "./turn.ts";
-import { TurnExtentIndex } from "./turn-extent-index.ts";
 
 const NO_EXTENTS: ActorMemoryStats = Object.freeze({
   lengthBytes: 0,
@@ -25,7 +25,22 @@ export class TurnMemory implements ActorMemory {
 
   get index(): TurnExtentIndex {
     this.#turn.assertRunning();
-    return (this.#index ??= new TurnExtentIndex(this.#turn));
+    return (this.#index ??= this.#newIndex());
+  }
+
+  #newIndex(): TurnExtentIndex {
+    const turn = this.#turn;
+    const { type, extents } = turn.activation;
+    return new TurnExtentIndex({
+      owner: `actor type "${type.name}"`,
+      names: type.extents?.names ?? [],
+      extents,
+      overlay: () => {
+        turn.assertRunning();
+        return extents && turn.openExtents();
+      },
+      mayChange: () => turn.assertMayChange("set anything about an extent"),
+    });
   }
 
   stats(): ActorMemoryStats {

@@ -2,18 +2,7 @@
  * What user code sees as `ctx`: the types. The turn engine implements them (turn.ts); nothing here runs.
  */
 import type { ActorId, ActorType, RemoteMethods } from "@pinion/core";
-import type {
-  AccessCounts,
-  ConnectedExtent,
-  DegradedReason,
-  ExtentAttributes,
-  ExtentFacts,
-  ExtentFlags,
-  ExtentQuery,
-  HotExtentOfActor,
-  LinkKind,
-  StructureHandles,
-} from "@pinion/storage";
+import type { DegradedReason, ExtentIndexView, StructureHandles } from "@pinion/storage";
 
 /** Sends instead of calls: same arguments, nothing to wait for. */
 export type SendMethods<T extends ActorType> = {
@@ -90,42 +79,6 @@ export interface ActorMemoryStats {
   readonly lockedBytes: number;
   /** By name. */
   readonly extents: Readonly<Record<string, ExtentMemoryStats>>;
-}
-
-export interface ExtentConnection {
-  /** Default "next". */
-  readonly kind?: LinkKind;
-  /** Above 0, up to 1, which is the default: how likely one is used with the other. */
-  readonly weight?: number;
-}
-
-/**
- * What is known about the extents that the definition declares, by name. What is set is part of the actor: it counts with the turn's commit, the turn
- * itself sees it at once, and a turn that throws sets nothing. What is measured lives with the activation. All methods throw `invalid-argument` for
- * a name that is not declared; those that set something `readonly-violation` in a readonly method.
- */
-export interface ExtentIndexView {
-  /** As they were set, by this turn or an earlier one. */
-  facts(extent: string): ExtentFacts;
-  /** Sets those that are given: docs/residency.md says what they do. @throws `invalid-argument` */
-  setFlags(extent: string, flags: Partial<ExtentFlags>): void;
-  /** Sets those that are given, undefined removes one: what the extent is found by. @throws `invalid-argument` */
-  setAttributes(extent: string, attributes: Partial<ExtentAttributes>): void;
-  /**
-   * Connects two extents from both ends: what is next for one is previous for the other. Connected before, they get the new weight.
-   * @throws `invalid-argument`, also where one of them has 16 connections already
-   */
-  connect(from: string, to: string, connection?: ExtentConnection): void;
-  /** Ends what `connect` made, from both ends: of one kind, as seen from `from`, or of all. */
-  disconnect(from: string, to: string, kind?: LinkKind): void;
-  /** What was set, together with what was learned from turns that used both; the strongest first. */
-  connected(extent: string): ConnectedExtent[];
-  /** Names of extents with a row group, a partition, or a time bucket; no other extent is looked at. @throws `invalid-argument` */
-  find(query: ExtentQuery): string[];
-  /** The hottest first, of those that turns of this activation have used. */
-  getHotExtents(limit: number): HotExtentOfActor[];
-  /** Since the activation began, by all turns that are over and this one. */
-  accesses(extent: string): AccessCounts;
 }
 
 export interface ActorMemory {

@@ -81,7 +81,8 @@ export class ExtentImage {
     unwritten?: UnwrittenPages,
     facts: ExtentFacts = NO_FACTS,
   ) {
-    this.identity = identity;
+    const { name, kind, version } = identity;
+    this.identity = { name, kind, version };
     this.#facts = facts;
     this.growth = new ExtentGrowth(identity.kind, this.usage);
     this.#unwritten = unwritten;

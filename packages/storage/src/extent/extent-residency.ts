@@ -113,11 +113,11 @@ export class PinnedResidency implements ExtentResidency {
   }
 
   async activate(actor: ResidentActor): Promise<void> {
-    const isHot = (name: string): boolean =>
-      actor.extents.image(name)?.facts.flags.hot ?? false;
+    const isHot = (name: string): boolean => actor.extents.image(name)?.facts.flags.hot ?? false;
     // In this order they get what room there is.
-    const hot = actor.names.filter(isHot).map((name) => this.#pin(actor, name));
-    const others = actor.names.filter((name) => !isHot(name)).map((name) => this.#pin(actor, name));
+    const pin = (name: string) => Promise.resolve(this.#pin(actor, name));
+    const hot = actor.names.filter(isHot).map(pin);
+    const others = actor.names.filter((name) => !isHot(name)).map(pin);
     // Cold extents come in behind the first turns, if there is room.
     await Promise.all(actor.profile === "cold" ? hot : [...hot, ...others]);
   }

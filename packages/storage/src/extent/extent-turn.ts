@@ -52,7 +52,8 @@ export class ExtentTurn implements ExtentAccess {
   readonly #snapshot: ExtentSnapshot | undefined;
   #facts: ExtentFacts;
   #factsChanged = false;
-  readonly #streams = new AccessStreams();
+  /** From the first access on: most turns of an actor use few of its extents. */
+  #streams: AccessStreams | undefined;
   /** Told of the first access. */
   readonly #begun: (() => void) | undefined;
   /** Length when nothing of the turn was in it. */
@@ -60,12 +61,7 @@ export class ExtentTurn implements ExtentAccess {
   /** Pages up to here were brought in ahead. */
   #aheadTo = 0;
 
-  constructor(
-    image: ExtentImage,
-    readonly: boolean,
-    budget: WriteBudget,
-    begun?: (() => void) | undefined,
-  ) {
+  constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget, begun?: () => void) {
     this.#image = image;
     this.#begun = begun;
     this.#facts = image.facts;
@@ -99,7 +95,7 @@ export class ExtentTurn implements ExtentAccess {
 
   /** Bits of `Access`: the kinds of accesses it has made. */
   get accesses(): number {
-    return this.#streams.made;
+    return this.#streams?.made ?? 0;
   }
 
   get facts(): ExtentFacts {
@@ -130,9 +126,7 @@ export class ExtentTurn implements ExtentAccess {
 
   #noteRead(offset: number, byteCount: number): void {
     const image = this.#image;
-    const streams = this.#streams;
-    if (streams.made === 0) this.#begun?.();
-    const kind = streams.read(image.usage, offset, byteCount);
+    const kind = (this.#streams ?? this.#use()).read(image.usage, offset, byteCount);
     if (kind === Access.random || image.resident) return;
     const depth = kind === Access.scan ? AHEAD_PAGES_SCAN : AHEAD_PAGES;
     const page = pagesOf(offset + byteCount);
@@ -144,8 +138,12 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   #noteWrite(): void {
-    if (this.#streams.made === 0) this.#begun?.();
-    this.#streams.wrote(this.#image.usage);
+    (this.#streams ?? this.#use()).wrote(this.#image.usage);
+  }
+
+  #use(): AccessStreams {
+    this.#begun?.();
+    return (this.#streams = new AccessStreams());
   }
 
   #peek(offset: number, byteCount: number): Uint8Array | undefined {

@@ -44,11 +44,7 @@ export class ExtentsTurn {
   extent(name: string): ExtentTurn {
     let turn = this.#turns.get(name);
     if (turn === undefined) {
-      if (this.#ended)
-        throw new PinionError(
-          "view-expired",
-          "the turn of these extents is over, or another one has entered",
-        );
+      this.running();
       const image = this.#of.image(name);
       if (image === undefined)
         throw new PinionError("internal", `assertion failed: there is no extent "${name}"`);
@@ -57,6 +53,15 @@ export class ExtentsTurn {
       this.#turns.set(name, turn);
     }
     return turn;
+  }
+
+  /** @throws `view-expired` once it is over */
+  running(): this {
+    if (!this.#ended) return this;
+    throw new PinionError(
+      "view-expired",
+      "the turn of these extents is over, or another one has entered",
+    );
   }
 
   /** Own changes included. */
