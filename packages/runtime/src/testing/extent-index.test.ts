@@ -71,6 +71,14 @@ const Sensor = defineActor("sensor", {
     find: readonly((ctx, query: ExtentQuery) => ctx.memory.index.find(query)),
     hot: readonly((ctx, limit: number) => ctx.memory.index.getHotExtents(limit)),
     accesses: readonly((ctx, extent: string) => ctx.memory.index.accesses(extent)),
+    async outer(ctx) {
+      const { index } = ctx.memory;
+      index.setAttributes("mar", { rowGroup: 5 });
+      await gate;
+      expect(index.find({ rowGroup: 5 })).toEqual(["jan", "mar"]);
+      index.setAttributes("mar", { rowGroup: 6 });
+      throw new Error("later");
+    },
     writes: readonly((ctx) => ctx.memory.index.setFlags("jan", { hot: false })),
     slowFind: readonly(async (ctx, query: ExtentQuery) => {
       await gate;
@@ -170,6 +178,23 @@ describe("what is known about extents", () => {
     resolve();
     expect(await slow).toEqual(["feb"]);
     expect(await at(host).find({ rowGroup: 1 })).toEqual(["feb", "mar"]);
+  });
+
+  test("is committed early where a reentrant turn enters, which sees it", async () => {
+    await using host = await start();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    gate = promise;
+    // Loaded first: what waits for an actor to load does not enter a turn that waits.
+    await at(host).attributes("jan", {});
+    const outer = at(host).outer();
+    await at(host).attributes("jan", { rowGroup: 5 });
+    resolve();
+    await expect(outer).rejects.toThrow("later");
+    expect(await at(host).find({ rowGroup: 5 })).toEqual(["jan", "mar"]);
+    expect(await at(host).find({ rowGroup: 6 })).toEqual([]);
+    host.crash();
+    await host.restart();
+    expect(await at(host).find({ rowGroup: 5 })).toEqual(["jan", "mar"]);
   });
 
   test("refuses what means nothing, and changes nothing then", async () => {

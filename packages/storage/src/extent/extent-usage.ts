@@ -69,15 +69,18 @@ export class ExtentUsage {
   }
 }
 
+/** Where no stream goes on. */
+const NOWHERE = -GAP_BYTES;
+
 const goesOn = (next: number, offset: number): boolean =>
-  next >= 0 && offset >= next && offset - next < GAP_BYTES;
+  offset >= next && offset - next < GAP_BYTES;
 
 /** The accesses of one turn to one extent. */
 export class AccessStreams {
   /** Where two streams go on, and how much each has read; the first was read last. */
-  #next = -1;
+  #next = NOWHERE;
   #run = 0;
-  #otherNext = -1;
+  #otherNext = NOWHERE;
   #otherRun = 0;
   /** Bits of `Access`. */
   made = 0;

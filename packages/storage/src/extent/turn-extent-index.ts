@@ -33,7 +33,7 @@ export interface ExtentConnection {
 export interface ExtentIndexView {
   /** As they were set, by this turn or an earlier one. */
   facts(extent: string): ExtentFacts;
-  /** Sets those that are given: docs/residency.md says what they do. @throws `invalid-argument` */
+  /** Sets those that are given, undefined leaves one to the defaults again: docs/residency.md says what they do. @throws `invalid-argument` */
   setFlags(extent: string, flags: Partial<ExtentFlags>): void;
   /** Sets those that are given, undefined removes one: what the extent is found by. @throws `invalid-argument` */
   setAttributes(extent: string, attributes: Partial<ExtentAttributes>): void;

@@ -117,6 +117,7 @@ export class PinEntry {
         ...ask,
         priority: higherOf(ask.priority, this.ask.priority),
         lifetime: longer ? ask.lifetime : this.ask.lifetime,
+        prefetchAdjacent: Math.max(ask.prefetchAdjacent, this.ask.prefetchAdjacent),
         ttlMs: Math.max(ask.ttlMs, this.ask.ttlMs),
       };
     } else {
@@ -130,9 +131,7 @@ export class PinEntry {
   askInstead(options: PinOptions): boolean {
     const before = this.ask;
     this.ask = askOf(options);
-    return (
-      before.hugePages !== this.ask.hugePages || before.numaPrefer !== this.ask.numaPrefer
-    );
+    return before.hugePages !== this.ask.hugePages || before.numaPrefer !== this.ask.numaPrefer;
   }
 
   /** Starts the times of its class anew. */
