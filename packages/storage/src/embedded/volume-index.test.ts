@@ -146,6 +146,7 @@ describe("the index of a volume's extents", () => {
         if (rng.chance(0.5)) machine.crash();
         else await store.close();
       }
+      expect(machine.warnings).toEqual([]);
     }
   });
 

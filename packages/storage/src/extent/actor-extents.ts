@@ -13,7 +13,7 @@ import { storedFacts } from "./extent-facts.ts";
 import { ExtentImage } from "./extent-image.ts";
 import { ExtentIndex } from "./extent-index.ts";
 import { fillByPage } from "./extent-pages.ts";
-import { ExtentsTurn } from "./extents-turn.ts";
+import { ExtentsTurn, type UsedExtent } from "./extents-turn.ts";
 import type { ExtentMemory, ExtentMemorySource } from "./extent-memory.ts";
 import { capacityFor, type GrowthCap } from "./growth.ts";
 import { LearnedLinks } from "./learned-links.ts";
@@ -179,11 +179,11 @@ export class ActorExtents {
     this.#index = undefined;
   }
 
-  /** A turn is over that has used these extents. @param made bits of `Access`, for each */
-  used(extents: readonly { readonly image: ExtentImage; readonly made: number }[]): void {
+  /** A turn is over that has used these extents. */
+  used(extents: readonly UsedExtent[]): void {
     if (extents.length === 0) return;
     const nowMs = this.#clock.nowMs();
-    for (const { image, made } of extents) image.usage.used(made, nowMs);
+    for (const { image, accesses } of extents) image.usage.used(accesses, nowMs);
     if (extents.length === 1) return;
     const names = extents.map(({ image }) => image.identity.name);
     this.#learned.usedTogether(names, nowMs);

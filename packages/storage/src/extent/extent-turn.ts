@@ -93,9 +93,9 @@ export class ExtentTurn implements ExtentAccess {
     return this.#generation > 0 || this.#factsChanged;
   }
 
-  /** Bits of `Access`: the kinds of accesses it has made. */
-  get accesses(): number {
-    return this.#streams?.made ?? 0;
+  /** What it has read and written; undefined: nothing yet. */
+  get accesses(): AccessStreams | undefined {
+    return this.#streams;
   }
 
   get facts(): ExtentFacts {
@@ -126,7 +126,7 @@ export class ExtentTurn implements ExtentAccess {
 
   #noteRead(offset: number, byteCount: number): void {
     const image = this.#image;
-    const kind = (this.#streams ?? this.#use()).read(image.usage, offset, byteCount);
+    const kind = (this.#streams ?? this.#use()).read(offset, byteCount);
     if (kind === Access.random || image.resident) return;
     const depth = kind === Access.scan ? AHEAD_PAGES_SCAN : AHEAD_PAGES;
     const page = pagesOf(offset + byteCount);
@@ -138,7 +138,7 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   #noteWrite(): void {
-    (this.#streams ?? this.#use()).wrote(this.#image.usage);
+    (this.#streams ?? this.#use()).write++;
   }
 
   #use(): AccessStreams {

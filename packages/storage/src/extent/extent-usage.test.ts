@@ -10,15 +10,17 @@ describe("accesses of a turn", () => {
   it("are random, sequential and, once much was read in a row, scans", () => {
     const usage = new ExtentUsage();
     const streams = new AccessStreams();
-    expect(streams.read(usage, 0, PAGE)).toBe(Access.random);
-    expect(streams.read(usage, PAGE, PAGE)).toBe(Access.sequential);
-    expect(streams.read(usage, 50 * PAGE, PAGE)).toBe(Access.random);
+    expect(streams.made).toBe(0);
+    expect(streams.read(0, PAGE)).toBe(Access.random);
+    expect(streams.read(PAGE, PAGE)).toBe(Access.sequential);
+    expect(streams.read(50 * PAGE, PAGE)).toBe(Access.random);
     // The first stream goes on beside the other.
-    expect(streams.read(usage, 2 * PAGE, PAGE)).toBe(Access.sequential);
-    expect(streams.read(usage, 9_000 * PAGE, PAGE)).toBe(Access.random);
-    expect(streams.read(usage, 0, SCAN_BYTES)).toBe(Access.scan);
-    expect(streams.read(usage, SCAN_BYTES, 1)).toBe(Access.scan);
-    streams.wrote(usage);
+    expect(streams.read(2 * PAGE, PAGE)).toBe(Access.sequential);
+    expect(streams.read(9_000 * PAGE, PAGE)).toBe(Access.random);
+    expect(streams.read(0, SCAN_BYTES)).toBe(Access.scan);
+    expect(streams.read(SCAN_BYTES, 1)).toBe(Access.scan);
+    streams.write++;
+    usage.used(streams, 0);
     expect(usage.counts).toEqual({ random: 3, sequential: 2, scan: 2, write: 1 });
     expect(streams.made).toBe(15);
   });
@@ -27,9 +29,10 @@ describe("accesses of a turn", () => {
     const usage = new ExtentUsage();
     const streams = new AccessStreams();
     for (let block = 0; block < 100; block++) {
-      streams.read(usage, 4_000_000 + block * 64, 64);
-      streams.read(usage, block * 65_536, 65_536);
+      streams.read(4_000_000 + block * 64, 64);
+      streams.read(block * 65_536, 65_536);
     }
+    usage.used(streams, 0);
     expect(usage.random).toBe(2);
     expect(usage.scan).toBe(97);
     expect(usage.isScanned).toBe(true);
@@ -39,7 +42,8 @@ describe("accesses of a turn", () => {
     const usage = new ExtentUsage();
     const streams = new AccessStreams();
     const rng = seededRng(1);
-    for (let i = 0; i < 10_000; i++) streams.read(usage, rng.below(2 ** 30), 100_000);
+    for (let i = 0; i < 10_000; i++) streams.read(rng.below(2 ** 30), 100_000);
+    usage.used(streams, 0);
     expect(usage.isScanned).toBe(false);
     expect(usage.scan).toBeLessThan(100);
   });
@@ -51,8 +55,14 @@ describe("accesses of a turn", () => {
     expect(heatWeightOf(Access.scan | Access.write)).toBe(1);
     const [scanned, looked] = [new ExtentUsage(), new ExtentUsage()];
     for (let i = 0; i < 3; i++) {
-      scanned.used(Access.scan, 0);
-      looked.used(Access.random, 0);
+      for (const [usage, byteCount] of [
+        [scanned, SCAN_BYTES],
+        [looked, PAGE],
+      ] as const) {
+        const streams = new AccessStreams();
+        streams.read(0, byteCount);
+        usage.used(streams, 0);
+      }
     }
     expect(looked.heat.at(0)).toBeCloseTo(0.75);
     expect(scanned.heat.at(0)).toBeCloseTo(0.75 / 1.75);
@@ -79,7 +89,9 @@ describe("room of an extent", () => {
   it("has the cap of its kind, of scans once it is scanned, and the one that was chosen always", () => {
     const scanned = (kind: string): ExtentGrowth => {
       const usage = new ExtentUsage();
-      new AccessStreams().read(usage, 0, 8 * MIB);
+      const streams = new AccessStreams();
+      streams.read(0, 8 * MIB);
+      usage.used(streams, 0);
       return new ExtentGrowth(kind, usage);
     };
     expect(new ExtentGrowth("column", new ExtentUsage()).bytes).toBe(16 * MIB);

@@ -60,10 +60,15 @@ export class ExtentUsage {
     return this.readBytes >= KNOWN_FROM_BYTES && this.scannedBytes >= SCAN_SHARE * this.readBytes;
   }
 
-  /** A turn is over that made such accesses. */
-  used(made: number, nowMs: number): void {
-    const weight = heatWeightOf(made);
-    if (weight === 0) return;
+  /** A turn is over that made these accesses. */
+  used(accesses: AccessStreams, nowMs: number): void {
+    this.random += accesses.random;
+    this.sequential += accesses.sequential;
+    this.scan += accesses.scan;
+    this.write += accesses.write;
+    this.readBytes += accesses.readBytes;
+    this.scannedBytes += accesses.scannedBytes;
+    const weight = heatWeightOf(accesses.made);
     this.heat.touch(nowMs, weight);
     this.heatTotal += weight;
   }
@@ -82,11 +87,26 @@ export class AccessStreams {
   #run = 0;
   #otherNext = NOWHERE;
   #otherRun = 0;
+  /** Counted here, and in the extent's usage when the turn ends: a turn may make very many. */
+  random = 0;
+  sequential = 0;
+  scan = 0;
+  write = 0;
+  readBytes = 0;
+  scannedBytes = 0;
+
   /** Bits of `Access`. */
-  made = 0;
+  get made(): number {
+    return (
+      (this.random > 0 ? Access.random : 0) |
+      (this.sequential > 0 ? Access.sequential : 0) |
+      (this.scan > 0 ? Access.scan : 0) |
+      (this.write > 0 ? Access.write : 0)
+    );
+  }
 
   /** @returns the kind, a bit of `Access` */
-  read(usage: ExtentUsage, offset: number, byteCount: number): number {
+  read(offset: number, byteCount: number): number {
     let isNext = goesOn(this.#next, offset);
     if (!isNext) {
       isNext = goesOn(this.#otherNext, offset);
@@ -97,22 +117,17 @@ export class AccessStreams {
     }
     this.#next = offset + byteCount;
     this.#run += byteCount;
-    usage.readBytes += byteCount;
-    let kind: number = Access.random;
+    this.readBytes += byteCount;
     if (this.#run >= SCAN_BYTES) {
-      usage.scan++;
-      usage.scannedBytes += byteCount;
-      kind = Access.scan;
-    } else if (isNext) {
-      usage.sequential++;
-      kind = Access.sequential;
-    } else usage.random++;
-    this.made |= kind;
-    return kind;
-  }
-
-  wrote(usage: ExtentUsage): void {
-    usage.write++;
-    this.made |= Access.write;
+      this.scan++;
+      this.scannedBytes += byteCount;
+      return Access.scan;
+    }
+    if (isNext) {
+      this.sequential++;
+      return Access.sequential;
+    }
+    this.random++;
+    return Access.random;
   }
 }

@@ -9,6 +9,7 @@ import { NO_FACTS, type ExtentFacts } from "./extent-facts.ts";
 import type { ExtentImage } from "./extent-image.ts";
 import { ExtentIndex, type ExtentQuery } from "./extent-index.ts";
 import { ExtentTurn } from "./extent-turn.ts";
+import type { AccessStreams } from "./extent-usage.ts";
 import { WriteBudget } from "./write-budget.ts";
 
 /** What a turn sees of the actor's extents. */
@@ -19,7 +20,13 @@ export interface TurnExtents {
   image(name: string): ExtentImage | undefined;
   prefetchConnected(name: string): void;
   factsChanged(): void;
-  used(extents: readonly { readonly image: ExtentImage; readonly made: number }[]): void;
+  used(extents: readonly UsedExtent[]): void;
+}
+
+/** By a turn that is over. */
+export interface UsedExtent {
+  readonly image: ExtentImage;
+  readonly accesses: AccessStreams;
 }
 
 /** The extents of one turn. */
@@ -137,10 +144,11 @@ export class ExtentsTurn {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    const used: { image: ExtentImage; made: number }[] = [];
+    const used: UsedExtent[] = [];
     for (const [name, turn] of this.#turns) {
-      const made = turn.accesses;
-      if (made !== 0) used.push({ image: this.#of.image(name) as ExtentImage, made });
+      const { accesses } = turn;
+      if (accesses !== undefined)
+        used.push({ image: this.#of.image(name) as ExtentImage, accesses });
       turn.end();
     }
     this.#of.used(used);

@@ -50,7 +50,7 @@ export interface ExtentIndexView {
   find(query: ExtentQuery): string[];
   /** The hottest first, of those that turns of this activation have used. */
   getHotExtents(limit: number): HotExtentOfActor[];
-  /** Since the activation began, by all turns that are over and this one. */
+  /** Since the activation began, by turns that are over. */
   accesses(extent: string): AccessCounts;
 }
 
