@@ -15,7 +15,7 @@ export const GROW_BYTES = Object.freeze({
   graphMax: 128 * MIB,
 });
 
-/** An extent of no bytes has none; the first room is this much. */
+/** The first room of an extent in memory. */
 const GRAIN_BYTES = 64 * 1024;
 
 export interface GrowthCap {
