@@ -157,7 +157,9 @@ describe("a host with room for 4 MiB of pins", () => {
       expect((await ask<PinsAnswer>(host, "pins")).workers[0]?.stats.usedBytes).toBe(0);
 
       const text = await runCommand(["extents", "meter/a", "--host", host.adminEndpoint]);
-      expect(text.stdout).toMatch(/on disk only[^]*values +column +1\d\d KiB +0 +– +on disk/);
+      expect(text.stdout).toMatch(
+        /on disk only[^]*values +column +1\d\d KiB +0 +16 MiB +– +– +on disk/,
+      );
       const without = await runCommand(["extents", "plain/x", "--host", host.adminEndpoint]);
       expect(without.code).toBe(1);
       expect(without.stderr).toMatch(/plain\/x has no extents: its type declares none/);

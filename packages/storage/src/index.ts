@@ -24,10 +24,38 @@ export {
   ActorExtents,
   type ExtentDeclarations,
   type ExtentsOwner,
-  type ExtentsTurn,
-  type FinishedExtents,
+  type HotExtentOfActor,
   type LoggedDelta,
 } from "./extent/actor-extents.ts";
+export type { ExtentsTurn, FinishedExtents, TurnExtents } from "./extent/extents-turn.ts";
+export {
+  attributesProblem,
+  flagsProblem,
+  LINK_KINDS,
+  LINKS_MAX,
+  NO_FACTS,
+  OPPOSITE,
+  storedFacts,
+  withLink,
+  withoutLink,
+  type ExtentAttributes,
+  type ExtentFacts,
+  type ExtentFlags,
+  type ExtentLink,
+  type LinkKind,
+  type TimeBucket,
+} from "./extent/extent-facts.ts";
+export { connectionsOf, type ConnectedExtent } from "./extent/connections.ts";
+export { growBytesOfKind, type GrowthCap } from "./extent/growth.ts";
+export type { LearnedLink } from "./extent/learned-links.ts";
+export {
+  TurnExtentIndex,
+  type ExtentConnection,
+  type ExtentIndexView,
+  type IndexScope,
+} from "./extent/turn-extent-index.ts";
+export type { ExtentIndex, ExtentQuery } from "./extent/extent-index.ts";
+export type { AccessCounts } from "./extent/extent-usage.ts";
 export type { ExtentAccess } from "./extent/extent-access.ts";
 export type { ExtentImage } from "./extent/extent-image.ts";
 export { PAGE_BYTES } from "./segment/page-entry.ts";

@@ -10,6 +10,7 @@ import {
   RealDisk,
   SegmentStateStore,
   SimKv,
+  TypeBudgetTable,
   type PinTarget,
   type ResidentActor,
 } from "@pinion/storage";
@@ -79,6 +80,7 @@ export async function runWorker({ worker }: WorkerTask): Promise<void> {
     home,
     migration: "proactive",
     budget: BudgetCounter.create(256 * MIB, 2).shared,
+    typeBudgets: TypeBudgetTable.create(2).shared,
     poolBytes: 8 * MIB,
     types: [],
   });

@@ -14,13 +14,16 @@ import { stateText } from "./pins.ts";
 
 export function extentsCommand(frame: CommandFrame): Command {
   const command = frame.command("extents <actor>", {
-    summary: "show the extents of one actor: what they hold, how long, in memory or not",
-    description: "Looks without bringing the actor into memory.",
+    summary:
+      "show the extents of one actor: what they hold, in memory or not, how they are used and connected",
+    description:
+      "Looks without bringing the actor into memory. Heat and accesses are measured while it is active:\n" +
+      "accesses as random, sequential, scan and write. What flags do: docs/residency.md.",
     examples: [
       ["pinion extents airport/JFK", "all of them"],
       ["pinion extents airport/JFK --json | jq '.extents[].lengthBytes'", "their lengths alone"],
     ],
-    json: '{"id", "activation", "profile", "shard", "worker", "extents": [{"name", "structure", "lengthBytes", "resident", "locked", "degraded", "dirtyPages", "heat", …}]}',
+    json: '{"id", "activation", "profile", "shard", "worker", "extents": [{"name", "structure", "lengthBytes", "resident", "locked", "degraded", "dirtyPages", "heat", "accesses", "flags", "attributes", "connections", "growBytes", …}]}',
   });
   return hostOptions(command, "admin").action(
     async (actor: string, options: CommonOptions & HostChoice) =>
@@ -52,7 +55,9 @@ function describe(report: ActorExtentsReport, output: Output): string {
     { title: "structure" },
     { title: "length", ...right },
     { title: "dirty pages", ...right },
+    { title: "grows by", ...right },
     { title: "heat", ...right },
+    { title: "accesses", ...right },
     { title: "is" },
   ];
   const cells = extents.map((extent) => [
@@ -60,10 +65,47 @@ function describe(report: ActorExtentsReport, output: Output): string {
     extent.structure,
     bytesText(extent.lengthBytes),
     integerText(extent.dirtyPages),
+    bytesText(extent.growBytes),
     extent.heat === null ? "–" : extent.heat.toFixed(2),
+    accessesText(extent),
     placeText(extent, activation, output),
   ]);
-  return `${head}\n\n${textTable(columns, cells, paint)}`;
+  const parts = [head, textTable(columns, cells, paint)];
+  const facts = extents.flatMap((extent): [string, string][] => {
+    const lines = factLines(extent);
+    return lines.length === 0 ? [] : [[extent.name, lines.join("\n")]];
+  });
+  if (facts.length > 0) parts.push(fieldList(facts, paint));
+  return parts.join("\n\n");
+}
+
+/** Random, sequential, scan, write. */
+function accessesText({ accesses }: ExtentRow): string {
+  if (accesses === null) return "–";
+  const { random, sequential, scan, write } = accesses;
+  return `${[random, sequential, scan].map(integerText).join("/")} w ${integerText(write)}`;
+}
+
+function factLines({ flags, attributes, connections }: ExtentRow): string[] {
+  const { hot, prefetch, hugePages, numaNode } = flags;
+  const { rowGroup, partition, timeBucket } = attributes;
+  const set: string[] = [];
+  if (hot) set.push("hot");
+  if (prefetch) set.push("prefetch");
+  if (hugePages !== null) set.push(hugePages ? "huge pages" : "no huge pages");
+  if (numaNode !== null) set.push(`NUMA node ${numaNode}`);
+  const found: string[] = [];
+  if (rowGroup !== null) found.push(`row group ${rowGroup}`);
+  if (partition !== null) found.push(`partition ${partition}`);
+  if (timeBucket !== null) found.push(`time ${timeBucket.fromMs} to ${timeBucket.toMs}`);
+  const lines: string[] = [];
+  if (set.length > 0) lines.push(set.join(", "));
+  if (found.length > 0) lines.push(`found by ${found.join(", ")}`);
+  for (const link of connections) {
+    const kinds = [...link.set, ...(link.learned > 0 ? ["used together"] : [])];
+    lines.push(`${kinds.join(" and ")} ${link.to} (${link.weight.toFixed(2)})`);
+  }
+  return lines;
 }
 
 function placeText(

@@ -118,6 +118,11 @@ function totals({ memory, degraded, workers }: PinsAnswer, output: Output): [str
     }
     for (const [reason, bytes] of Object.entries(stats.notLockedBytes))
       lines.push(paint("yellow", `${bytesText(bytes)} not locked: ${reason}`));
+    for (const { type, limitBytes, usedBytes, extents } of worker.types) {
+      lines.push(
+        `type ${type}: ${integerText(extents)}, on the host ${bytesText(usedBytes)} of a bound of ${bytesText(limitBytes)}`,
+      );
+    }
     fields.push([name, lines.join("\n")]);
     const missing = Object.entries(stats.degraded);
     if (missing.length > 0) {

@@ -1,6 +1,7 @@
 /** What becomes of turns when the log is full or fails, and of calls that are refused before they run. */
 import { describe, expect, test } from "vitest";
-import type { ActorType } from "@pinion/core";
+import { isPinionError, type ActorType } from "@pinion/core";
+import { column } from "@pinion/storage";
 import { defineActor, readonly } from "../definition/define-actor.ts";
 import { WorkerFixture } from "../worker/worker.test.fixture.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -145,6 +146,31 @@ test("a mailbox grows up to its bound, and gives items back from its middle", ()
   for (let i = 0; i < 8; i++) mailbox.push(i);
   mailbox.unshift(9);
   expect(mailbox.shift()).toBe(9);
+});
+
+test.each([
+  [{ pinBytesMax: 65_535 }, "memory.pinBytesMax", "65535"],
+  [{ pinBytesMax: "64 KB" }, "memory.pinBytesMax", "64 KB"],
+  [{ pinBytesMax: NaN }, "memory.pinBytesMax", "NaN"],
+  [{ pinShareMax: 0 }, "memory.pinShareMax", "0"],
+  [{ pinShareMax: 1.01 }, "memory.pinShareMax", "1.01"],
+  [{ pinShareMax: 0.5, extents: {} }, "declares none", "bounds"],
+])("a bound of a type's memory has to be one: %j", (memory, key, value) => {
+  const extents = { a: column("f64") };
+  const definition = defineActor("bad", {
+    state: () => 0,
+    methods: {},
+    memory: { extents, ...memory },
+  });
+  const defaults = { maxTurnMs: 1, mailboxLength: 1, idleDeactivationMs: 1 };
+  const error = expect.toSatisfy(
+    (e) =>
+      isPinionError(e, "invalid-argument") &&
+      e.message.includes(key) &&
+      e.message.includes(value) &&
+      e.message.includes('actor "bad"'),
+  );
+  expect(() => registerType(definition, defaults)).toThrow(error as never);
 });
 
 test.each(["maxTurnMs", "mailboxLength", "idleDeactivationMs"] as const)(

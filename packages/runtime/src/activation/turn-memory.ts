@@ -1,5 +1,6 @@
-/** `ctx.memory`: what the actor's extents have got, and hints. Nothing here changes the actor, so readonly turns may use it. */
+/** `ctx.memory`: what the actor's extents have got, and hints. Nothing here but the index changes the actor, so readonly turns may use it. */
 import { PinionError, type ActorType } from "@pinion/core";
+import { TurnExtentIndex } from "@pinion/storage";
 import type {
   ActorMemory,
   ActorMemoryStats,
@@ -16,9 +17,30 @@ const NO_EXTENTS: ActorMemoryStats = Object.freeze({
 
 export class TurnMemory implements ActorMemory {
   readonly #turn: Turn;
+  #index: TurnExtentIndex | undefined;
 
   constructor(turn: Turn) {
     this.#turn = turn;
+  }
+
+  get index(): TurnExtentIndex {
+    this.#turn.assertRunning();
+    return (this.#index ??= this.#newIndex());
+  }
+
+  #newIndex(): TurnExtentIndex {
+    const turn = this.#turn;
+    const { type, extents } = turn.activation;
+    return new TurnExtentIndex({
+      owner: `actor type "${type.name}"`,
+      names: type.extents?.names ?? [],
+      extents,
+      overlay: () => {
+        turn.assertRunning();
+        return extents && turn.openExtents();
+      },
+      mayChange: () => turn.assertMayChange("set anything about an extent"),
+    });
   }
 
   stats(): ActorMemoryStats {

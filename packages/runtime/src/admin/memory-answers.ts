@@ -1,6 +1,18 @@
 /** Pins, extents and segments of a worker, for the command line (memory-requests.ts). */
 import { formatActorId, parseActorId, PinionError } from "@pinion/core";
-import type { ActorExtents, PinFilter, PinListing, SegmentStateStore } from "@pinion/storage";
+import {
+  connectionsOf,
+  growBytesOfKind,
+  storedFacts,
+  type ActorExtents,
+  type ConnectedExtent,
+  type ExtentFacts,
+  type PinFilter,
+  type PinListing,
+  type SegmentStateStore,
+  type StoredExtent,
+} from "@pinion/storage";
+import type { DeclaredExtents } from "../activation/declared-extents.ts";
 import { unknownType } from "../activation/unknown-name.ts";
 import { extentsOfRecovered } from "../checkpoint/actor-records.ts";
 import type { WorkerMemory } from "../memory/worker-memory.ts";
@@ -56,6 +68,7 @@ export function pinsOf(worker: number, memory: WorkerMemory, query: PinsQuery): 
       usedShare: forecast?.share ?? null,
       timeToCriticalMs: forecast?.timeToCriticalMs ?? null,
     },
+    types: memory.typeUse(),
     pins: found.slice(0, limit).map((pin) => pinRow(worker, pin)),
     more: found.length > limit,
   };
@@ -106,15 +119,18 @@ export async function extentsOf(
     shard: owned.shard.id,
     profile: type.extents?.profile ?? null,
   };
-  const declared: ReadonlySet<string> = new Set(type.extents?.names);
   const actor = actorKeyOfId(id);
   const activation = core.catalog.find(id.type, id.namespace, id.branch, id.key);
   if (activation?.extents !== undefined) {
+    const nowMs = core.ports.clock.nowMs();
     const row = (extents: ActorExtents): ExtentRow[] =>
       [...extents.images].map((image) => {
-        const pin = memory.pinOf(actor, image.identity.name);
+        const { name } = image.identity;
+        const pin = memory.pinOf(actor, name);
         return {
-          ...identityOf(image.identity, declared),
+          ...identityOf(image.identity, type.extents),
+          ...factsOf(image.facts, extents.connected(name)),
+          growBytes: image.growth.bytes,
           lengthBytes: image.lengthBytes,
           resident: image.resident,
           locked: pin?.locked ?? false,
@@ -123,12 +139,13 @@ export async function extentsOf(
           error: pin?.error?.message ?? null,
           priority: pin?.priority ?? null,
           dirtyPages: image.dirtyPages,
-          heat: pin?.heat ?? null,
+          heat: image.usage.heat.at(nowMs),
+          accesses: image.usage.counts,
         };
       });
     return { ...common, activation: activation.state, extents: row(activation.extents) };
   }
-  const extents = await storedRows(core, owned, actor, declared);
+  const extents = await storedRows(core, owned, actor, type.extents);
   if (extents.length === 0 && type.extents === undefined) {
     throw new PinionError(
       "not-found",
@@ -141,19 +158,32 @@ export async function extentsOf(
 
 const identityOf = (
   { name, kind, version }: { readonly name: string; readonly kind: string; version: number },
-  declared: ReadonlySet<string>,
+  declared: DeclaredExtents | undefined,
 ): Pick<ExtentRow, "name" | "structure" | "version" | "declared"> => ({
   name,
   structure: kind,
   version,
-  declared: declared.has(name),
+  declared: declared?.names.includes(name) ?? false,
 });
+
+function factsOf(
+  { flags, attributes }: ExtentFacts,
+  connections: readonly ConnectedExtent[],
+): Pick<ExtentRow, "flags" | "attributes" | "connections"> {
+  const { hot, prefetch, hugePages = null, numaNode = null } = flags;
+  const { rowGroup = null, partition = null, timeBucket = null } = attributes;
+  return {
+    flags: { hot, prefetch, hugePages, numaNode },
+    attributes: { rowGroup, partition, timeBucket },
+    connections,
+  };
+}
 
 async function storedRows(
   core: WorkerCore,
   owned: OwnedShard,
   actor: string,
-  declared: ReadonlySet<string>,
+  declared: DeclaredExtents | undefined,
 ): Promise<ExtentRow[]> {
   const { store } = core.ports;
   const shard = owned.shard.id;
@@ -165,28 +195,36 @@ async function storedRows(
     error: null,
     priority: null,
     heat: null,
+    accesses: null,
   };
+  const row = (
+    extent: Pick<StoredExtent, "name" | "kind" | "version" | "lengthBytes">,
+    facts: ExtentFacts,
+    dirtyPages: number,
+  ): ExtentRow => ({
+    ...identityOf(extent, declared),
+    ...absent,
+    ...factsOf(facts, connectionsOf(facts.links, [])),
+    growBytes:
+      declared?.declarations[extent.name]?.options.growBytes ?? growBytesOfKind(extent.kind),
+    lengthBytes: extent.lengthBytes,
+    dirtyPages,
+  });
   // What the log knows and no checkpoint has yet.
   const later = owned.recovered.get(actor);
   const opened = later && (await extentsOfRecovered(store, shard, actor, later));
   if (opened !== undefined) {
     try {
-      return [...opened.images].map((image) => ({
-        ...identityOf(image.identity, declared),
-        ...absent,
-        lengthBytes: image.lengthBytes,
-        dirtyPages: image.dirtyPages,
-      }));
+      return [...opened.images].map(({ identity, lengthBytes, facts, dirtyPages }) =>
+        row({ ...identity, lengthBytes }, facts, dirtyPages),
+      );
     } finally {
       opened.abandon();
     }
   }
-  return (await store.loadExtents(shard, actor)).map((stored) => ({
-    ...identityOf(stored, declared),
-    ...absent,
-    lengthBytes: stored.lengthBytes,
-    dirtyPages: 0,
-  }));
+  return (await store.loadExtents(shard, actor)).map((stored) =>
+    row(stored, storedFacts(actor, stored.name, stored.facts), 0),
+  );
 }
 
 export async function segmentsOf(worker: number, store: SegmentStateStore): Promise<SegmentsRow[]> {

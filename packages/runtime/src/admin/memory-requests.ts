@@ -1,11 +1,14 @@
 /** What the command line asks about memory, and the answers: plain values, like all of worker-requests.ts. */
 import type {
+  AccessCounts,
   ArenaStats,
+  LinkKind,
   LockDenial,
   MemoryFacts,
   PinListing,
   PinPriority,
   PinStats,
+  TimeBucket,
 } from "@pinion/storage";
 import type { WorkerHomeReport } from "../memory/worker-home.ts";
 
@@ -79,6 +82,15 @@ export interface WorkerPins {
     /** Null: not in sight. */
     readonly timeToCriticalMs: number | null;
   };
+  /** Actor types with a bound of their own. */
+  readonly types: readonly {
+    readonly type: string;
+    readonly limitBytes: number;
+    /** By all workers of the host. */
+    readonly usedBytes: number;
+    /** Extents of this worker, in memory or on their way. */
+    readonly extents: number;
+  }[];
   readonly pins: readonly PinRow[];
   /** There are more than `limit`. */
   readonly more: boolean;
@@ -103,6 +115,30 @@ export interface ExtentRow {
   readonly dirtyPages: number;
   /** 0 … 1; null for one that is only on disk. */
   readonly heat: number | null;
+  /** Of turns since the activation began; null for one that is only on disk. */
+  readonly accesses: AccessCounts | null;
+  readonly flags: {
+    readonly hot: boolean;
+    readonly prefetch: boolean;
+    /** Null: nobody has decided. */
+    readonly hugePages: boolean | null;
+    readonly numaNode: number | null;
+  };
+  readonly attributes: {
+    readonly rowGroup: number | null;
+    readonly partition: number | null;
+    readonly timeBucket: TimeBucket | null;
+  };
+  /** The strongest first. */
+  readonly connections: readonly {
+    readonly to: string;
+    /** Kinds that were set; empty: it was only learned. */
+    readonly set: readonly LinkKind[];
+    readonly weight: number;
+    readonly learned: number;
+  }[];
+  /** Room it gains at a time, at most. */
+  readonly growBytes: number;
 }
 
 export interface ActorExtentsReport {

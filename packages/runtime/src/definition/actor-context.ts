@@ -2,7 +2,7 @@
  * What user code sees as `ctx`: the types. The turn engine implements them (turn.ts); nothing here runs.
  */
 import type { ActorId, ActorType, RemoteMethods } from "@pinion/core";
-import type { DegradedReason, StructureHandles } from "@pinion/storage";
+import type { DegradedReason, ExtentIndexView, StructureHandles } from "@pinion/storage";
 
 /** Sends instead of calls: same arguments, nothing to wait for. */
 export type SendMethods<T extends ActorType> = {
@@ -83,6 +83,8 @@ export interface ActorMemoryStats {
 
 export interface ActorMemory {
   stats(): ActorMemoryStats;
+  /** Flags, connections and attributes of the extents, and what was measured. */
+  readonly index: ExtentIndexView;
   /**
    * These actors are called soon: they are brought in behind this turn, with the extents that their profile keeps in memory. A hint: what cannot be
    * done is not, and nobody is told.

@@ -34,6 +34,13 @@ export interface MemoryOptions<Extents = ExtentOptions> {
    */
   readonly profile?: "hot" | "warm" | "cold";
   /**
+   * Bytes, from 64 KiB, or text such as "512MiB": what extents of all actors of the type together may have pinned on a host. What is beyond it is
+   * degraded, or makes colder extents of the same type go; other types do not notice. Default: only the host's own budget.
+   */
+  readonly pinBytesMax?: number | string;
+  /** The same as a share of the host's pin budget, above 0, up to 1; where both are given the smaller counts. */
+  readonly pinShareMax?: number;
+  /**
    * Data that may be far larger than the JavaScript heap: names of A-Z a-z 0-9 _ - that begin with a letter, at most 256. What an extent holds
    * under its name stays when the definition no longer names it.
    */

@@ -6,7 +6,7 @@
  */
 import { randomSeed, seededRng, systemClock, type Rng } from "@pinion/core";
 import { openEmbeddedCluster, type EmbeddedCluster } from "@pinion/placement";
-import { BudgetCounter, RealDisk } from "@pinion/storage";
+import { BudgetCounter, TypeBudgetTable, RealDisk } from "@pinion/storage";
 import type { Degradation, HostFacts } from "../admin/index.ts";
 import { createLogger, type HostLogger } from "../observability/index.ts";
 import { hostMemory, type HostMemory } from "../memory/host-memory.ts";
@@ -136,6 +136,7 @@ export class HostBase {
     const { hostId, clusterId, incarnation } = this.facts();
     // Its memory went with its thread, however that ended.
     new BudgetCounter(this.memory.shared).reclaim(index);
+    new TypeBudgetTable(this.memory.typesShared).reclaim(index);
     return {
       identity: { clusterId, host: hostId, incarnation, worker: index, hostVersion: VERSION },
       shardMap: {
@@ -153,6 +154,7 @@ export class HostBase {
       logFormat: settings.logFormat,
       board,
       pinBudget: this.memory.shared,
+      typeBudgets: this.memory.typesShared,
       poolBytes: this.memory.poolBytes,
       numa: settings.numa,
       seed: this.rng.uint32(),

@@ -14,6 +14,7 @@ import {
   type ArchiveOptions,
   type SegmentedLog,
 } from "@pinion/storage";
+import { typeBudgetOf } from "../activation/declared-extents.ts";
 import type { TurnMonitor } from "../activation/services.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
 import { Gateway, type Dispatcher, type GatewayIdentity } from "../gateway/index.ts";
@@ -67,8 +68,11 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
     home,
     migration: spec.numa.migration,
     budget: spec.pinBudget,
+    typeBudgets: spec.typeBudgets,
     poolBytes: spec.poolBytes,
-    types: definitions.flatMap(({ name, options }) => (options.memory?.extents ? [name] : [])),
+    types: definitions.flatMap(({ name, options: { memory } }) =>
+      memory?.extents === undefined ? [] : [{ name, budget: typeBudgetOf(name, memory) }],
+    ),
   });
   opened.defer(() => memory.stop());
   const { residency, pool } = memory;

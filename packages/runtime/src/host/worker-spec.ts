@@ -44,6 +44,8 @@ export interface WorkerSpec {
   readonly board: SharedArrayBuffer;
   /** What all workers of the host count their pins in (BudgetCounter). */
   readonly pinBudget: SharedArrayBuffer;
+  /** The same for actor types with bounds of their own (TypeBudgetTable). */
+  readonly typeBudgets: SharedArrayBuffer;
   /** Memory for pages that are not pinned. */
   readonly poolBytes: number;
   readonly numa: NumaSettings;

@@ -8,6 +8,7 @@ import {
   memoryDoor,
   readMemoryLimits,
   resolveMemoryBudgetOptions,
+  TypeBudgetTable,
   type MemoryBudget,
   type MemoryLimits,
 } from "@pinion/storage";
@@ -27,6 +28,8 @@ export interface HostMemory {
   readonly pinBytes: number;
   /** What the workers count in (BudgetCounter). */
   readonly shared: SharedArrayBuffer;
+  /** And for types with bounds of their own (TypeBudgetTable). */
+  readonly typesShared: SharedArrayBuffer;
   /** Of each worker, for pages that are not pinned. */
   readonly poolBytes: number;
 }
@@ -65,6 +68,7 @@ export function hostMemory(
     budget,
     pinBytes,
     shared: BudgetCounter.create(pinBytes, workers).shared,
+    typesShared: TypeBudgetTable.create(workers).shared,
     poolBytes: Math.max(POOL_BYTES_MIN, poolBytes),
   };
 }

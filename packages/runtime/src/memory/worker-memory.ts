@@ -14,6 +14,7 @@ import {
   PinnedResidency,
   readMemoryLimits,
   readUsedBytes,
+  TypeBudgetTable,
   type ActorKey,
   type AdaptiveReport,
   type ArenaStats,
@@ -24,6 +25,8 @@ import {
   type PinFilter,
   type PinListing,
   type PinStats,
+  type TypeBudget,
+  type TypeUse,
 } from "@pinion/storage";
 import { observeMemory } from "./memory-metrics.ts";
 import type { WorkerHome, WorkerHomeReport } from "./worker-home.ts";
@@ -40,8 +43,10 @@ export interface WorkerMemoryOptions {
   readonly budget: SharedArrayBuffer;
   /** For pages that are not pinned. */
   readonly poolBytes: number;
-  /** Actor types that declare extents: each has metrics of its own. */
-  readonly types: readonly string[];
+  /** As of `budget`, for types that have a bound. */
+  readonly typeBudgets: SharedArrayBuffer;
+  /** Actor types that declare extents: each has metrics of its own, and a bound if its definition says so. */
+  readonly types: readonly { readonly name: string; readonly budget: TypeBudget | undefined }[];
 }
 
 /** What `pinion pins` and the admin port show of a worker's memory. */
@@ -75,10 +80,14 @@ export class WorkerMemory {
     const door = memoryDoor();
     const limits = readMemoryLimits();
     this.#arena = new Arena(door);
+    const table = new TypeBudgetTable(options.typeBudgets);
     this.#pins = new PinManager({
       clock,
       budget: new BudgetCounter(budget).open(worker),
       placer: home.placer,
+      types: types.flatMap(({ name, budget: bound }) =>
+        bound === undefined ? [] : [{ type: name, budget: bound, cells: table.open(name, worker) }],
+      ),
     });
     this.residency = new WorkerResidency(
       new PinnedResidency(clock, this.#pins, this.#arena),
@@ -105,7 +114,8 @@ export class WorkerMemory {
         majorFaults: () => door.facts().majorFaults,
       },
     });
-    observeMemory(telemetry, clock, types, home.report.nodes, {
+    const names = types.map(({ name }) => name);
+    observeMemory(telemetry, clock, names, home.report.nodes, {
       pins: () => this.#pins.stats(),
       arena: () => this.#arena.stats(),
       pressure: () => this.#governor.report(),
@@ -130,6 +140,11 @@ export class WorkerMemory {
       adaptive: this.#adaptive.report(),
       pool: this.pool.stats(),
     };
+  }
+
+  /** Of types that have a bound. */
+  typeUse(): TypeUse[] {
+    return this.#pins.typeUse();
   }
 
   pinList(filter: PinFilter): PinListing[] {

@@ -138,11 +138,12 @@ async function loadExtents(
   const { shard, actor, type } = activation;
   if (type.extents === undefined) return undefined;
   const later = core.shards.get(shard.id)?.recovered.get(actor);
-  const owner = { store: core.ports.store, shard: shard.id, actor, unwritten: core.unwritten };
+  const { store, clock } = core.ports;
+  const owner = { store, shard: shard.id, actor, unwritten: core.unwritten, clock };
   const { declarations, names, profile } = type.extents;
   const missing = (later?.extents ?? []).filter((delta) => delta.lsn > storedLsn);
   const extents = await ActorExtents.open(owner, declarations, missing);
-  const resident = { actor, extents, names, profile };
+  const resident = { actor, extents, names, profile, type: type.name };
   try {
     await core.residency.activate(resident);
   } catch (e) {

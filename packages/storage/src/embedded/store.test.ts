@@ -13,7 +13,7 @@ const COUNTER = { values: column("f64") };
 const BYTES: StructureDefinition<ExtentAccess> = {
   kind: "blob",
   version: 1,
-  options: { growBytes: 65_536 },
+  options: { growBytes: 65_536, growChosen: false },
   open: (extent) => extent,
 };
 

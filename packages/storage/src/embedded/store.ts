@@ -196,7 +196,8 @@ export class Store {
     // Before the store is asked: a checkpoint that ends meanwhile forgets these, and applying them once more changes nothing.
     const later = pending.get(name);
     const lastLsn = later?.lsn ?? (await state.load(SHARD, name))?.lsn ?? NO_LSN;
-    const owner = { store: state, shard: SHARD, actor: name, unwritten: this.#unwritten };
+    const { clock } = settings;
+    const owner = { store: state, shard: SHARD, actor: name, unwritten: this.#unwritten, clock };
     const extents = await ActorExtents.open(owner, declarations, later?.deltas ?? []);
     const volume = new Volume(name, declarations, profile, extents, lastLsn, {
       log,

@@ -12,9 +12,11 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { PinionError, type Clock, type Lsn } from "@pinion/core";
-import type { ActorExtents, FinishedExtents, ExtentsTurn } from "../extent/actor-extents.ts";
+import type { ActorExtents } from "../extent/actor-extents.ts";
+import type { ExtentsTurn, FinishedExtents } from "../extent/extents-turn.ts";
 import type { ExtentResidency, ResidentActor } from "../extent/extent-residency.ts";
 import type { UnwrittenPages } from "../extent/unwritten-pages.ts";
+import { TurnExtentIndex, type ExtentIndexView } from "../extent/turn-extent-index.ts";
 import type { MemoryProfile } from "../residency/pin-types.ts";
 import { abortable } from "./abortable.ts";
 import {
@@ -44,6 +46,12 @@ export interface VolumePorts {
   /** Drains it, and lets its memory go. */
   release(volume: OpenVolume): Promise<void>;
 }
+
+/** What an update or a read does, with a handle for each structure, and what is known about the extents they are in. */
+export type VolumeWork<D, T> = (
+  handles: StructureHandles<D>,
+  index: ExtentIndexView,
+) => T | Promise<T>;
 
 /** What a store knows of a volume whatever it holds. */
 export interface OpenVolume {
@@ -110,17 +118,14 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   }
 
   /**
-   * Changes the volume: `work` gets a handle for each declared structure, good until it returns.
+   * Changes the volume: `work` gets a handle for each declared structure, and the index of their extents, good until it returns.
    * @returns what `work` returned, once everything it changed, and everything it has seen, is durable
    * @throws what `work` throws (nothing has changed then); `overloaded`, `disk-full` (nothing has changed; later it may work: the log or
    *   a checkpoint has no room);
    *   `log-closed` after a failure of the store: the update may or may not be found at the next start;
    *   `write-set-too-large`, `corruption`, `io-error`, `invalid-argument`, the signal's reason: nothing has changed
    */
-  async update<T>(
-    work: (handles: StructureHandles<D>) => T | Promise<T>,
-    options: TurnOptions = {},
-  ): Promise<T> {
+  async update<T>(work: VolumeWork<D, T>, options: TurnOptions = {}): Promise<T> {
     const { signal } = options;
     refuseInsideUpdate("an update");
     this.#checkOpen();
@@ -146,10 +151,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     }
   }
 
-  async #turn<T>(
-    work: (handles: StructureHandles<D>) => T | Promise<T>,
-    signal: AbortSignal | undefined,
-  ): Promise<T> {
+  async #turn<T>(work: VolumeWork<D, T>, signal: AbortSignal | undefined): Promise<T> {
     signal?.throwIfAborted();
     this.#ports.log.checkOpen();
     this.#ports.residency.used(this.resident);
@@ -157,7 +159,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     const handles = new this.#Handles((name) => turn.extent(name));
     const context = { volume: this.name, over: false };
     try {
-      const running = updating.run(context, async () => work(handles));
+      const running = updating.run(context, async () => work(handles, this.#index(turn)));
       const result = await abortable(running, signal);
       await this.#checkAwaited(turn);
       const finished = turn.finish();
@@ -185,6 +187,16 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     );
   }
 
+  #index(turn: ExtentsTurn): TurnExtentIndex {
+    return new TurnExtentIndex({
+      owner: `volume "${this.name}"`,
+      names: this.resident.names,
+      extents: this.extents,
+      overlay: () => turn.running(),
+      mayChange: () => {},
+    });
+  }
+
   async #commit(finished: FinishedExtents, signal: AbortSignal | undefined): Promise<void> {
     const payload = encodeStoreRecord({ volume: this.name, delta: finished.delta });
     const publish = (at: Lsn): void => {
@@ -201,10 +213,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
    * @throws what `work` throws; `view-expired` (call again) when more was changed under it than is kept for it; `overloaded`, `log-closed`,
    *   `corruption` naming volume, extent and page, `io-error`, the signal's reason
    */
-  async read<T>(
-    work: (handles: StructureHandles<D>) => T | Promise<T>,
-    options: TurnOptions = {},
-  ): Promise<T> {
+  async read<T>(work: VolumeWork<D, T>, options: TurnOptions = {}): Promise<T> {
     const { signal } = options;
     const { log, residency, waitingMax } = this.#ports;
     signal?.throwIfAborted();
@@ -224,7 +233,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     const handles = new this.#Handles((name) => turn.extent(name));
     let result: T;
     try {
-      result = await abortable((async () => work(handles))(), signal);
+      result = await abortable((async () => work(handles, this.#index(turn)))(), signal);
     } finally {
       turn.end();
       this.#reads--;

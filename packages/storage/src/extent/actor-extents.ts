@@ -5,18 +5,24 @@
  * A2 extents that the definition does not name any more are kept: they come back with their names.
  * A3 an extent opens only as what it was stored as.
  */
-import { PinionError, type Lsn, type ShardId } from "@pinion/core";
+import { PinionError, systemClock, type Clock, type Lsn, type ShardId } from "@pinion/core";
 import type { ActorKey, ExtentChange, StateStore } from "../state/state-store.ts";
-import { decodeDeltas, encodeDeltas, type ExtentDelta } from "./extent-delta.ts";
+import { decodeDeltas } from "./extent-delta.ts";
+import { connectionsOf, type ConnectedExtent } from "./connections.ts";
+import { storedFacts } from "./extent-facts.ts";
 import { ExtentImage } from "./extent-image.ts";
-import { fillByPage, PAGE_BYTES, pageOf } from "./extent-pages.ts";
-import { ExtentTurn, WriteBudget, writeSetTooLarge } from "./extent-turn.ts";
+import { ExtentIndex } from "./extent-index.ts";
+import { fillByPage } from "./extent-pages.ts";
+import { ExtentsTurn, type UsedExtent } from "./extents-turn.ts";
+import type { ExtentMemory, ExtentMemorySource } from "./extent-memory.ts";
+import { capacityFor, type GrowthCap } from "./growth.ts";
+import { LearnedLinks } from "./learned-links.ts";
+import { applyLogged } from "./logged-changes.ts";
 import type { UnwrittenPages } from "./unwritten-pages.ts";
-import { capacityFor, type ExtentMemory, type ExtentMemorySource } from "./extent-memory.ts";
 
-/** Extents by name, as a definition declares them: what structure each holds, and the version of its format that is written. */
+/** Extents by name, as a definition declares them: what structure each holds, the version of its format that is written, and how it grows. */
 export type ExtentDeclarations = Readonly<
-  Record<string, { readonly kind: string; readonly version: number }>
+  Record<string, { readonly kind: string; readonly version: number; readonly options?: GrowthCap }>
 >;
 
 export interface ExtentsOwner {
@@ -25,6 +31,8 @@ export interface ExtentsOwner {
   readonly actor: ActorKey;
   /** Told of what waits for a checkpoint. */
   readonly unwritten?: UnwrittenPages;
+  /** For heat. */
+  readonly clock?: Clock;
 }
 
 /** A turn's changes as the log has them. */
@@ -33,13 +41,30 @@ export interface LoggedDelta {
   readonly bytes: Uint8Array;
 }
 
+export interface HotExtentOfActor {
+  readonly name: string;
+  /** 0 … 1 (residency/heat.ts). */
+  readonly heat: number;
+}
+
+/** Extents that one flagged `prefetch` brings in. */
+export const CONNECTED_MAX = 8;
+/** Of each of them, while it is not in memory as a whole: 64 KiB. */
+const CONNECTED_PAGES = 16;
+
 export class ActorExtents {
   readonly #owner: ExtentsOwner;
   readonly #images = new Map<string, ExtentImage>();
   #frozen: ExtentImage[] = [];
+  /** What turns can reach, and find. */
+  #declared: ReadonlySet<string> = new Set();
+  #index: ExtentIndex | undefined;
+  readonly #learned = new LearnedLinks();
+  readonly #clock: Clock;
 
   private constructor(owner: ExtentsOwner) {
     this.#owner = owner;
+    this.#clock = owner.clock ?? systemClock;
   }
 
   /**
@@ -66,15 +91,22 @@ export class ActorExtents {
     const { store, shard, actor, unwritten } = this.#owner;
     for (const stored of await store.loadExtents(shard, actor)) {
       const pages = await store.extentPages(shard, stored);
-      const image = new ExtentImage(stored, stored.lengthBytes, pages, unwritten);
+      const facts = storedFacts(actor, stored.name, stored.facts);
+      const image = new ExtentImage(stored, stored.lengthBytes, pages, unwritten, facts);
       this.#images.set(stored.name, image);
       await image.open();
     }
     for (const { bytes } of later) {
-      for (const delta of decodeDeltas(bytes)) await applyLogged(this.#imageOf(delta), delta);
+      for (const delta of decodeDeltas(bytes)) {
+        const image = this.#imageOf(delta);
+        await applyLogged(image, delta);
+        if (delta.facts !== undefined) image.setFacts(storedFacts(actor, delta.name, delta.facts));
+      }
     }
-    for (const [name, { kind, version }] of Object.entries(declared)) {
+    this.#declared = new Set(Object.keys(declared));
+    for (const [name, { kind, version, options }] of Object.entries(declared)) {
       const image = this.#imageOf({ name, kind, version });
+      if (options !== undefined) image.growth.cap = options;
       if (image.identity.kind === kind) continue;
       throw new PinionError(
         "invalid-argument",
@@ -118,7 +150,7 @@ export class ActorExtents {
     for (const name of names) {
       const image = this.#images.get(name);
       if (image === undefined || image.resident) continue;
-      const memory = source.allocate(capacityFor(image.lengthBytes));
+      const memory = source.allocate(capacityFor(image.lengthBytes, image.growth.bytes));
       if (memory === undefined) missed.push(name);
       else await loadInto(image, memory);
     }
@@ -126,7 +158,60 @@ export class ActorExtents {
   }
 
   begin(readonly: boolean): ExtentsTurn {
-    return new ExtentsTurn(this.#images, readonly);
+    return new ExtentsTurn(this, readonly);
+  }
+
+  // ---------------------------------------------------------------- index
+
+  get declared(): ReadonlySet<string> {
+    return this.#declared;
+  }
+
+  /** Of the facts as committed turns have left them. */
+  get index(): ExtentIndex {
+    return (this.#index ??= new ExtentIndex(
+      [...this.#declared].map((name) => [name, (this.#images.get(name) as ExtentImage).facts]),
+    ));
+  }
+
+  /** A turn that has changed facts has committed. */
+  factsChanged(): void {
+    this.#index = undefined;
+  }
+
+  /** A turn is over that has used these extents. */
+  used(extents: readonly UsedExtent[]): void {
+    if (extents.length === 0) return;
+    const nowMs = this.#clock.nowMs();
+    for (const { image, accesses } of extents) image.usage.used(accesses, nowMs);
+    if (extents.length === 1) return;
+    const names = extents.map(({ image }) => image.identity.name);
+    this.#learned.usedTogether(names, nowMs);
+  }
+
+  /** The hottest first, of those that were used at all. */
+  hottest(limit: number): HotExtentOfActor[] {
+    const nowMs = this.#clock.nowMs();
+    return [...this.#images.values()]
+      .filter(({ identity, usage }) => this.#declared.has(identity.name) && usage.heatTotal > 0)
+      .sort((a, b) => b.usage.heat.rank - a.usage.heat.rank)
+      .slice(0, limit)
+      .map(({ identity, usage }) => ({ name: identity.name, heat: usage.heat.at(nowMs) }));
+  }
+
+  /**
+   * What an extent is connected with: as was set, and as was learned; the strongest first.
+   * @param links as were set; default: as committed turns have left them
+   */
+  connected(name: string, links = this.#images.get(name)?.facts.links ?? []): ConnectedExtent[] {
+    const learned = this.#learned.linksOf(name, this.#clock.nowMs());
+    return connectionsOf(links, learned).filter(({ to }) => this.#images.has(to));
+  }
+
+  /** A turn has begun to use an extent that is flagged so: the beginnings of what it is connected with come in, where the whole is not. */
+  prefetchConnected(name: string): void {
+    for (const { to } of this.connected(name).slice(0, CONNECTED_MAX))
+      this.#images.get(to)?.prefetch(0, CONNECTED_PAGES);
   }
 
   // ---------------------------------------------------------------- checkpoint
@@ -179,91 +264,6 @@ export class ActorExtents {
   }
 }
 
-/** The extents of one turn. */
-export class ExtentsTurn {
-  readonly #images: ReadonlyMap<string, ExtentImage>;
-  readonly #readonly: boolean;
-  readonly #budget = new WriteBudget();
-  readonly #turns = new Map<string, ExtentTurn>();
-  #ended = false;
-
-  constructor(images: ReadonlyMap<string, ExtentImage>, readonly: boolean) {
-    this.#images = images;
-    this.#readonly = readonly;
-    // As of one moment: a readonly turn sees all of them at the same commit.
-    if (readonly) for (const name of images.keys()) this.extent(name);
-  }
-
-  extent(name: string): ExtentTurn {
-    let turn = this.#turns.get(name);
-    if (turn === undefined) {
-      if (this.#ended)
-        throw new PinionError(
-          "view-expired",
-          "the turn of these extents is over, or another one has entered",
-        );
-      const image = this.#images.get(name);
-      if (image === undefined)
-        throw new PinionError("internal", `assertion failed: there is no extent "${name}"`);
-      turn = new ExtentTurn(image, this.#readonly, this.#budget);
-      this.#turns.set(name, turn);
-    }
-    return turn;
-  }
-
-  /** A change of it is under way, or was refused: what there is now is not whole and must not be committed. */
-  get isBroken(): boolean {
-    return this.#budget.refused || this.#isWaiting;
-  }
-
-  /** Reads and writes so far that had to wait. */
-  get waitsBegun(): number {
-    let begun = 0;
-    for (const turn of this.#turns.values()) begun += turn.waitsBegun;
-    return begun;
-  }
-
-  get #isWaiting(): boolean {
-    for (const turn of this.#turns.values()) if (turn.isWaiting) return true;
-    return false;
-  }
-
-  /** What the turn has changed; undefined when nothing. @throws `write-set-too-large`, `invalid-argument` where it `isBroken` */
-  finish(): FinishedExtents | undefined {
-    if (this.#budget.refused) throw writeSetTooLarge();
-    if (this.#isWaiting) {
-      throw new PinionError(
-        "invalid-argument",
-        "a turn returned before what it had begun with its extents was done: is an await missing?",
-      );
-    }
-    const changed: { turn: ExtentTurn; delta: ExtentDelta }[] = [];
-    for (const turn of this.#turns.values()) {
-      const delta = turn.delta();
-      if (delta !== undefined) changed.push({ turn, delta });
-    }
-    if (changed.length === 0) return undefined;
-    return {
-      delta: encodeDeltas(changed.map(({ delta }) => delta)),
-      publish: () => {
-        for (const { turn, delta } of changed) turn.commit(delta);
-      },
-    };
-  }
-
-  end(): void {
-    this.#ended = true;
-    for (const turn of this.#turns.values()) turn.end();
-  }
-}
-
-export interface FinishedExtents {
-  /** For the commit record. */
-  readonly delta: Uint8Array;
-  /** Makes the changes the actor's present, once the record is in the log (A1). */
-  publish(): void;
-}
-
 async function loadInto(image: ExtentImage, memory: ExtentMemory): Promise<void> {
   let kept = false;
   try {
@@ -271,37 +271,4 @@ async function loadInto(image: ExtentImage, memory: ExtentMemory): Promise<void>
   } finally {
     if (!kept) memory.release();
   }
-}
-
-/** A turn's changes from the log, on an image that is not resident. */
-async function applyLogged(image: ExtentImage, delta: ExtentDelta): Promise<void> {
-  const { minLengthBytes, lengthBytes } = delta;
-  const { ranges } = delta;
-  const pages = new Map<number, Uint8Array>();
-  const bring = async (page: number): Promise<Uint8Array> => {
-    let bytes = pages.get(page);
-    if (bytes === undefined) {
-      const start = page * PAGE_BYTES;
-      bytes =
-        start >= minLengthBytes ? new Uint8Array(PAGE_BYTES) : (await image.readPage(page)).slice();
-      if (start + PAGE_BYTES > minLengthBytes) bytes.fill(0, Math.max(0, minLengthBytes - start));
-      pages.set(page, bytes);
-    }
-    return bytes;
-  };
-  if (minLengthBytes < image.lengthBytes && minLengthBytes % PAGE_BYTES !== 0)
-    await bring(pageOf(minLengthBytes));
-  for (const { offset, parts } of ranges) {
-    const bytes = parts[0] as Uint8Array; // what was decoded is in one piece
-    for (let page = pageOf(offset); page * PAGE_BYTES < offset + bytes.length; page++) {
-      const content = await bring(page);
-      const start = page * PAGE_BYTES;
-      const from = Math.max(0, start - offset);
-      content.set(
-        bytes.subarray(from, Math.min(bytes.length, start + PAGE_BYTES - offset)),
-        Math.max(0, offset - start),
-      );
-    }
-  }
-  image.apply(minLengthBytes, lengthBytes, ranges, (page) => pages.get(page) as Uint8Array);
 }

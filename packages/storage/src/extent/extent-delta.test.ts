@@ -27,6 +27,7 @@ function deltaOf(rng: Rng): ExtentDelta {
     lengthBytes,
     minLengthBytes: rng.pick([...NUMBERS.filter((n) => n <= lengthBytes), lengthBytes]),
     ranges,
+    ...(rng.chance(0.3) && { facts: bytesOf(rng, rng.below(300)) }),
   };
 }
 

@@ -4,15 +4,16 @@
  *
  * | field | content |
  * |---|---|
- * | version | u8, 1 |
+ * | version | u8, 2 |
  * | count | of extents |
  * | for each | u8 length and name, u8 length and kind, version of its format, length in bytes, the shortest it was in between, count of ranges |
  * | for each range | offset behind the end of the range before, length, the bytes |
+ * | behind the ranges | 0, or 1 more than the length of the extent's new facts, and these (extent-facts.ts) |
  */
 import { isUtf8 } from "node:buffer";
 import { PinionError } from "@pinion/core";
 
-const VERSION = 1;
+const VERSION = 2;
 
 export interface DeltaRange {
   readonly offset: number;
@@ -30,6 +31,8 @@ export interface ExtentDelta {
   readonly minLengthBytes: number;
   /** In order, apart from each other, and within the length. */
   readonly ranges: readonly DeltaRange[];
+  /** As `encodeFacts` writes them; undefined: they stay. */
+  readonly facts?: Uint8Array;
 }
 
 function varintBytes(value: number): number {
@@ -51,6 +54,8 @@ export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
       length += varintBytes(offset - end) + varintBytes(byteCount) + byteCount;
       end = offset + byteCount;
     }
+    const { facts } = delta;
+    length += facts === undefined ? 1 : varintBytes(facts.length + 1) + facts.length;
   }
   const out = new Uint8Array(length);
   let at = 0;
@@ -81,6 +86,11 @@ export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
       }
       end = offset + byteCount;
     }
+    varint(delta.facts === undefined ? 0 : delta.facts.length + 1);
+    if (delta.facts !== undefined) {
+      out.set(delta.facts, at);
+      at += delta.facts.length;
+    }
   }
   return out;
 }
@@ -88,7 +98,7 @@ export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
 const malformed = (what: string): PinionError =>
   new PinionError("corruption", `the changes of a turn's extents are malformed: ${what}`);
 
-/** @returns deltas whose ranges are views of `bytes` @throws `corruption` for anything that `encodeDeltas` does not write */
+/** @returns deltas whose ranges and facts are views of `bytes` @throws `corruption` for anything that `encodeDeltas` does not write */
 export function decodeDeltas(bytes: Uint8Array): ExtentDelta[] {
   let at = 0;
   const u8 = (): number => {
@@ -137,7 +147,9 @@ export function decodeDeltas(bytes: Uint8Array): ExtentDelta[] {
       if (end > lengthBytes) throw malformed("a range behind the end of its extent");
       ranges.push({ offset, byteCount: content.length, parts: [content] });
     }
-    deltas.push({ name, kind, version, lengthBytes, minLengthBytes, ranges });
+    const delta = { name, kind, version, lengthBytes, minLengthBytes, ranges };
+    const factsLength = varint();
+    deltas.push(factsLength === 0 ? delta : { ...delta, facts: raw(factsLength - 1) });
   }
   if (at !== bytes.length) throw malformed("bytes behind the last");
   return deltas;

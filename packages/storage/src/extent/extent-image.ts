@@ -17,11 +17,14 @@
 import { assert } from "@pinion/core";
 import type { ExtentChange, ExtentPages } from "../state/state-store.ts";
 import type { DeltaRange } from "./extent-delta.ts";
-import { capacityFor, type ExtentMemory } from "./extent-memory.ts";
+import { encodeFacts, NO_FACTS, type ExtentFacts } from "./extent-facts.ts";
+import type { ExtentMemory } from "./extent-memory.ts";
 import { PAGE_BYTES, pageOf, pagesOf, ZERO_PAGE, type FillPages } from "./extent-pages.ts";
-import { ExtentSnapshot } from "./extent-snapshot.ts";
+import { OpenSnapshots, type ExtentSnapshot } from "./extent-snapshot.ts";
 import { ChangedPages, COPIED_AT_ONCE } from "./changed-pages.ts";
 import { ExtentLoading } from "./extent-loading.ts";
+import { ExtentUsage } from "./extent-usage.ts";
+import { capacityFor, ExtentGrowth } from "./growth.ts";
 import { References } from "./references.ts";
 import { CLEAN_PAGES_MAX, CleanPages } from "./clean-pages.ts";
 import { NOTHING_UNWRITTEN, type UnwrittenPages } from "./unwritten-pages.ts";
@@ -52,28 +55,36 @@ export class ExtentImage {
   #reported = NOTHING_UNWRITTEN;
   readonly #checkpointed: (() => void)[] = [];
   #cutPage = Infinity;
-  /** Something besides pages has changed: the length. */
+  /** Something besides pages has changed: the length, or the facts. */
   #changed = false;
   readonly #clean = new CleanPages();
   #loading: ExtentLoading | undefined;
   #gone = false;
+  #facts: ExtentFacts;
   /** Turns that may look at its memory. */
   readonly references = new References();
-  readonly #snapshots = new Set<ExtentSnapshot>();
+  readonly usage = new ExtentUsage();
+  readonly growth: ExtentGrowth;
+  readonly #snapshots = new OpenSnapshots();
   /** Grows with every change: what was read before it may be old. */
   #epoch = 0;
 
   /**
    * @param stored its pages on disk; undefined for a new extent. The image's from now on.
    * @param unwritten told of what waits for a checkpoint
+   * @param facts as stored
    */
   constructor(
     identity: ExtentIdentity,
     lengthBytes: number,
     stored: ExtentPages | undefined,
     unwritten?: UnwrittenPages,
+    facts: ExtentFacts = NO_FACTS,
   ) {
-    this.identity = identity;
+    const { name, kind, version } = identity;
+    this.identity = { name, kind, version };
+    this.#facts = facts;
+    this.growth = new ExtentGrowth(identity.kind, this.usage);
     this.#unwritten = unwritten;
     this.#length = lengthBytes;
     this.#stored = stored;
@@ -81,6 +92,17 @@ export class ExtentImage {
 
   get lengthBytes(): number {
     return this.#length;
+  }
+
+  /** Another object after each change. */
+  get facts(): ExtentFacts {
+    return this.#facts;
+  }
+
+  /** Of a turn that has committed, or from the log. */
+  setFacts(facts: ExtentFacts): void {
+    this.#facts = facts;
+    this.#changed = true;
   }
 
   get resident(): boolean {
@@ -169,20 +191,11 @@ export class ExtentImage {
 
   /** Ends with `closeSnapshot`. */
   snapshot(): ExtentSnapshot {
-    const snapshot = new ExtentSnapshot(this.#length);
-    this.#snapshots.add(snapshot);
-    return snapshot;
+    return this.#snapshots.add(this.#length);
   }
 
   closeSnapshot(snapshot: ExtentSnapshot): void {
-    this.#snapshots.delete(snapshot);
-  }
-
-  /** E6. */
-  #keepForSnapshots(page: number): void {
-    if (this.#snapshots.size === 0) return;
-    const bytes = this.#memory === undefined ? this.peekPage(page) : this.#copyOf(page);
-    for (const snapshot of this.#snapshots) snapshot.keep(page, bytes);
+    this.#snapshots.remove(snapshot);
   }
 
   /** Grows with every change of the extent. */
@@ -367,7 +380,9 @@ export class ExtentImage {
 
   /** The page is about to change: from now on it is dirty. */
   #touch(page: number, pageAfter: (page: number) => Uint8Array): void {
-    this.#keepForSnapshots(page);
+    this.#snapshots.keep(page, () =>
+      this.#memory === undefined ? this.peekPage(page) : this.#copyOf(page),
+    ); // E6
     this.#clean.delete(page);
     if (this.#memory === undefined) {
       this.#dirty.set(page, pageAfter(page));
@@ -392,8 +407,7 @@ export class ExtentImage {
 
   #cut(lengthBytes: number, pageAfter: (page: number) => Uint8Array): void {
     const cutPage = pagesOf(lengthBytes);
-    for (const snapshot of this.#snapshots)
-      snapshot.lostFrom = Math.min(snapshot.lostFrom, cutPage);
+    this.#snapshots.cut(cutPage);
     this.#cutPage = Math.min(this.#cutPage, cutPage);
     for (const page of this.#frozen?.pages.keys() ?? []) if (page >= cutPage) this.#preserve(page);
     this.#dirty.cut(cutPage);
@@ -405,7 +419,7 @@ export class ExtentImage {
   /** To a larger piece of memory; where there is none, to pages of its own. */
   #grow(lengthBytes: number): void {
     const old = this.#memory as ExtentMemory;
-    const larger = old.larger(capacityFor(lengthBytes));
+    const larger = old.larger(capacityFor(lengthBytes, this.growth.bytes));
     if (larger === undefined) this.demote();
     else {
       larger.bytes.set(old.bytes.subarray(0, this.#length));
@@ -435,6 +449,7 @@ export class ExtentImage {
     return {
       ...this.identity,
       lengthBytes: frozen.lengthBytes,
+      facts: encodeFacts(this.#facts),
       pageCount: frozen.pages.size,
       ...(frozen.cutPage === Infinity ? {} : { pagesMax: frozen.cutPage }),
       pages: this.#frozenPages(frozen),

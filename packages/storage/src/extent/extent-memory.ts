@@ -16,16 +16,6 @@ export interface ExtentMemorySource {
   allocate(byteCount: number): ExtentMemory | undefined;
 }
 
-const GRAIN_BYTES = 64 * 1024;
-
-/** Capacity for a length: a power of two up to 2 MiB, so that small extents stay small; a quarter more beyond. */
-export function capacityFor(lengthBytes: number): number {
-  let capacity = GRAIN_BYTES;
-  while (capacity < lengthBytes && capacity < 2 ** 21) capacity *= 2;
-  if (capacity >= lengthBytes) return capacity;
-  return Math.ceil((lengthBytes * 1.25) / 2 ** 21) * 2 ** 21;
-}
-
 /** Buffers outside the JavaScript heap, bounded in sum. */
 export class BufferMemory implements ExtentMemorySource {
   readonly #bytesMax: number;

@@ -8,18 +8,20 @@ import type { Clock } from "@pinion/core";
 import type { ActorKey } from "../state/state-store.ts";
 import {
   PRIORITY_OF_PROFILE,
+  raised,
   type MemoryProfile,
   type PinKey,
+  type PinOptions,
   type PinOutcome,
-  type PinPriority,
   type PinTarget,
 } from "../residency/pin-types.ts";
+import type { Heat } from "../residency/heat.ts";
 import type { HotExtent } from "../residency/adaptive-controller.ts";
-import { Heat } from "../residency/heat.ts";
 import type { PinManager } from "../residency/pin-manager.ts";
 import type { PinListing } from "../residency/pin-report.ts";
-import type { ActorExtents } from "./actor-extents.ts";
+import { CONNECTED_MAX, type ActorExtents } from "./actor-extents.ts";
 import type { Arena } from "./arena.ts";
+import type { ExtentFacts } from "./extent-facts.ts";
 import type { ExtentMemorySource } from "./extent-memory.ts";
 import { ExtentTarget } from "./extent-target.ts";
 
@@ -29,6 +31,8 @@ export interface ResidentActor {
   readonly extents: ActorExtents;
   readonly names: readonly string[];
   readonly profile: MemoryProfile;
+  /** Its type, where that may have a bound of its own. */
+  readonly type?: string;
 }
 
 export interface ExtentResidency {
@@ -64,15 +68,34 @@ const RETRY_MS = 1_000;
 
 interface Pinned {
   readonly key: PinKey;
-  readonly priority: PinPriority;
   readonly target: ExtentTarget;
-  readonly heat: Heat;
+  /** What it was asked for with, and the facts that this follows from. */
+  options: PinOptions;
+  facts: ExtentFacts;
+  /** Its memory is not where, or not in the pages, that it was asked for since. */
+  moves: boolean;
+  /** Of its usage, what the pins know. */
+  heatTotal: number;
   /** As the budget knows. */
   bytes: number;
   retryAtMs: number;
 }
 
+/** What flags ask for, besides the profile. */
+function optionsOf({ flags }: ExtentFacts, profile: MemoryProfile): PinOptions {
+  const { hot, prefetch, hugePages, numaNode } = flags;
+  const priority = PRIORITY_OF_PROFILE[profile];
+  return {
+    priority: hot ? raised(priority) : priority,
+    ...(prefetch && { prefetchAdjacent: CONNECTED_MAX }),
+    ...(hugePages !== undefined && { hugePages }),
+    ...(numaNode !== undefined && { numaPrefer: numaNode }),
+  };
+}
+
 const keyOf = (actor: ActorKey, name: string): PinKey => `${actor}#${name}`;
+
+const heatOf = ({ target }: Pinned): Heat => target.image.usage.heat;
 
 export class PinnedResidency implements ExtentResidency {
   readonly pins: PinManager;
@@ -90,22 +113,31 @@ export class PinnedResidency implements ExtentResidency {
   }
 
   async activate(actor: ResidentActor): Promise<void> {
-    const pinned = actor.names.map((name) => Promise.resolve(this.#pin(actor, name)));
+    const isHot = (name: string): boolean => actor.extents.image(name)?.facts.flags.hot ?? false;
+    // In this order they get what room there is.
+    const pin = (name: string) => Promise.resolve(this.#pin(actor, name));
+    const hot = actor.names.filter(isHot).map(pin);
+    const others = actor.names.filter((name) => !isHot(name)).map(pin);
     // Cold extents come in behind the first turns, if there is room.
-    if (actor.profile !== "cold") await Promise.all(pinned);
+    await Promise.all(actor.profile === "cold" ? hot : [...hot, ...others]);
   }
 
-  #pin({ actor, extents, profile }: ResidentActor, name: string): Promise<PinOutcome> | undefined {
+  #pin(actor: ResidentActor, name: string): Promise<PinOutcome> | undefined {
+    const { extents, profile } = actor;
     const image = extents.image(name);
     if (image === undefined) return undefined;
-    const key = keyOf(actor, name);
-    const target = new ExtentTarget(actor, image, profile, this.arena, this.#clock);
-    const priority = PRIORITY_OF_PROFILE[profile];
+    const key = keyOf(actor.actor, name);
+    const target = new ExtentTarget(actor, image, profile, this.arena, this.#clock, () =>
+      this.#connected(actor, name),
+    );
+    const options = optionsOf(image.facts, profile);
     const pinned: Pinned = {
       key,
-      priority,
       target,
-      heat: new Heat(),
+      options,
+      facts: image.facts,
+      moves: false,
+      heatTotal: image.usage.heatTotal,
       bytes: target.bytes,
       retryAtMs: this.#clock.nowMs() + RETRY_MS,
     };
@@ -113,17 +145,31 @@ export class PinnedResidency implements ExtentResidency {
     const ofActor = this.#ofActor.get(extents);
     if (ofActor === undefined) this.#ofActor.set(extents, [pinned]);
     else ofActor.push(pinned);
-    return this.pins.pin(key, target, { priority });
+    return this.pins.pin(key, target, options);
+  }
+
+  *#connected(
+    { actor, extents }: ResidentActor,
+    name: string,
+  ): Iterable<{ readonly key: PinKey; readonly target: PinTarget }> {
+    for (const { to } of extents.connected(name)) {
+      const pinned = this.#pinned.get(keyOf(actor, to));
+      if (pinned !== undefined) yield pinned;
+    }
   }
 
   used(actor: ResidentActor): void {
     const nowMs = this.#clock.nowMs();
     for (const pinned of this.#ofActor.get(actor.extents) ?? []) {
-      const { key, priority } = pinned;
-      pinned.heat.touch(nowMs);
-      if (this.pins.renew(key)) {
-        if (pinned.target.image.resident) {
-          this.#resize(pinned);
+      const { key, target } = pinned;
+      const { facts, usage } = target.image;
+      const heat = usage.heatTotal - pinned.heatTotal;
+      pinned.heatTotal = usage.heatTotal;
+      if (facts !== pinned.facts) this.#askInstead(pinned, facts, actor.profile);
+      if (this.pins.renew(key, heat)) {
+        if (target.image.resident) {
+          if (pinned.moves) pinned.moves = this.pins.relocate(key) === undefined;
+          else this.#resize(pinned);
           continue;
         }
         // It has outgrown its memory (arena-memory.ts, B2): into a larger block, now.
@@ -133,8 +179,15 @@ export class PinnedResidency implements ExtentResidency {
       // It had to go, and may come back when there is room.
       if (nowMs < pinned.retryAtMs) continue;
       pinned.retryAtMs = nowMs + RETRY_MS;
-      void this.pins.pin(key, pinned.target, { priority });
+      void this.pins.pin(key, target, pinned.options);
     }
+  }
+
+  /** A turn has set other flags, or connections. */
+  #askInstead(pinned: Pinned, facts: ExtentFacts, profile: MemoryProfile): void {
+    pinned.facts = facts;
+    pinned.options = optionsOf(facts, profile);
+    if (this.pins.askInstead(pinned.key, pinned.options)) pinned.moves = true;
   }
 
   /** It has grown, or shrunk: the budget hears of it. */
@@ -165,9 +218,9 @@ export class PinnedResidency implements ExtentResidency {
   hottest(limit: number): HotExtent[] {
     const nowMs = this.#clock.nowMs();
     return [...this.#pinned]
-      .sort(([, a], [, b]) => b.heat.rank - a.heat.rank)
+      .sort(([, a], [, b]) => heatOf(b).rank - heatOf(a).rank)
       .slice(0, limit)
-      .map(([key, { target, heat }]) => ({ key, target, heat: heat.at(nowMs) }));
+      .map(([key, pinned]) => ({ key, target: pinned.target, heat: heatOf(pinned).at(nowMs) }));
   }
 
   deactivate({ extents }: ResidentActor): void {

@@ -4,6 +4,33 @@ import { PAGE_BYTES } from "./extent-pages.ts";
 /** What open snapshots of an image keep, each. */
 const SNAPSHOT_BYTES_MAX = 16 * 1024 * 1024;
 
+/** Those of one image. */
+export class OpenSnapshots {
+  readonly #open = new Set<ExtentSnapshot>();
+
+  add(lengthBytes: number): ExtentSnapshot {
+    const snapshot = new ExtentSnapshot(lengthBytes);
+    this.#open.add(snapshot);
+    return snapshot;
+  }
+
+  remove(snapshot: ExtentSnapshot): void {
+    this.#open.delete(snapshot);
+  }
+
+  /** A page is about to change. @param bytesOf it as it is, asked for once and only if somebody keeps it */
+  keep(page: number, bytesOf: () => Uint8Array | undefined): void {
+    if (this.#open.size === 0) return;
+    const bytes = bytesOf();
+    for (const snapshot of this.#open) snapshot.keep(page, bytes);
+  }
+
+  /** Pages from here on are about to be cut off. */
+  cut(page: number): void {
+    for (const snapshot of this.#open) snapshot.lostFrom = Math.min(snapshot.lostFrom, page);
+  }
+}
+
 /** An extent as a readonly turn sees it: pages that were changed since, as they were. */
 export class ExtentSnapshot {
   readonly lengthBytes: number;

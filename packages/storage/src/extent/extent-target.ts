@@ -22,27 +22,39 @@ const MOVED_AT_ONCE = 16 * 1024 * 1024;
 /** Too much is under way: another time. */
 function unlessOverloaded(e: unknown): undefined {
   if (!isPinionError(e, "overloaded")) throw e;
+  return undefined;
+}
+
+interface Adjacent {
+  readonly key: PinKey;
+  readonly target: PinTarget;
 }
 
 export class ExtentTarget implements PinTarget {
   readonly owner: string;
+  readonly type?: string;
   readonly image: ExtentImage;
   readonly #arena: Arena;
   /** What `load` brought; the image may have grown out of it since. */
   #memory: ArenaMemory | undefined;
   readonly #profile: MemoryProfile;
   readonly #breathe: () => Promise<void>;
+  readonly #adjacent: () => Iterable<Adjacent>;
 
+  /** @param adjacent what it is connected with, the strongest first */
   constructor(
-    owner: string,
+    owner: { readonly actor: string; readonly type?: string },
     image: ExtentImage,
     profile: MemoryProfile,
     arena: Arena,
     clock: Clock,
+    adjacent: () => Iterable<Adjacent>,
   ) {
     this.#profile = profile;
     this.#breathe = () => new Promise((resolve) => clock.defer(resolve));
-    this.owner = owner;
+    this.#adjacent = adjacent;
+    this.owner = owner.actor;
+    if (owner.type !== undefined) this.type = owner.type;
     this.image = image;
     this.#arena = arena;
   }
@@ -124,7 +136,13 @@ export class ExtentTarget implements PinTarget {
     return there ?? 0;
   }
 
-  *adjacent(): Iterable<{ readonly key: PinKey; readonly target: PinTarget }> {}
+  *adjacent(count: number): Iterable<Adjacent> {
+    let left = count;
+    for (const each of this.#adjacent()) {
+      if (left-- <= 0) return;
+      yield each;
+    }
+  }
 
   /** The block the image is in now. */
   #current(): ArenaMemory | undefined {

@@ -8,17 +8,20 @@
  * W3 all shadows of a turn together are bounded by `WRITE_SET_BYTES_MAX`.
  * W4 a readonly turn reads as of its beginning, whatever is committed while it waits; what cannot be had as it was throws `view-expired`.
  * W5 after `end` every use throws `view-expired`.
+ * W6 facts follow the same rules as bytes: W1, W4 and W5.
  */
 import { assert, PinionError } from "@pinion/core";
 import type { DeltaRange, ExtentDelta } from "./extent-delta.ts";
 import type { ExtentAccess } from "./extent-access.ts";
+import { encodeFacts, type ExtentFacts } from "./extent-facts.ts";
 import type { ExtentImage } from "./extent-image.ts";
 import { PAGE_BYTES, pageOf, pagesOf, ZERO_PAGE } from "./extent-pages.ts";
 import type { ExtentSnapshot } from "./extent-snapshot.ts";
+import { Access, AccessStreams } from "./extent-usage.ts";
+import { growthTooLarge } from "./growth.ts";
+import { WRITE_SET_BYTES_MAX, type WriteBudget } from "./write-budget.ts";
+import { coalesced } from "./write-ranges.ts";
 
-export const WRITE_SET_BYTES_MAX = 16 * 1024 * 1024;
-/** Ranges that lie closer are written as one: that costs less than a range's own numbers. */
-const RANGE_GAP_BYTES = 8;
 /** Writes are coalesced when so many have come, so that their list stays short. */
 const RANGES_COALESCED_AT = 4_096;
 
@@ -26,34 +29,10 @@ const RANGES_COALESCED_AT = 4_096;
 const SLAB_PAGES_MAX = 64;
 /** Pages of one read that are asked for together: 1 MiB. */
 const READ_AT_ONCE = 256;
+/** Pages that are brought in ahead of one who reads in order, and of a scan. */
+const AHEAD_PAGES = 8;
+const AHEAD_PAGES_SCAN = 32;
 const NO_BYTES = new Uint8Array(0);
-
-/** What all extents of one turn may write together. */
-export class WriteBudget {
-  #left = WRITE_SET_BYTES_MAX;
-  #refused = false;
-
-  /** A write was refused, whoever has caught that. */
-  get refused(): boolean {
-    return this.#refused;
-  }
-
-  /** @throws `write-set-too-large` */
-  take(bytes: number): void {
-    if (bytes > this.#left) {
-      this.#refused = true;
-      throw writeSetTooLarge();
-    }
-    this.#left -= bytes;
-  }
-}
-
-export const writeSetTooLarge = (): PinionError =>
-  new PinionError(
-    "write-set-too-large",
-    `a turn changes at most ${WRITE_SET_BYTES_MAX} bytes of pages in extents: spread the work over several calls`,
-    { details: { limit: WRITE_SET_BYTES_MAX } },
-  );
 
 export class ExtentTurn implements ExtentAccess {
   readonly readonly: boolean;
@@ -71,14 +50,26 @@ export class ExtentTurn implements ExtentAccess {
   #waits = 0;
   #waitsBegun = 0;
   readonly #snapshot: ExtentSnapshot | undefined;
+  #facts: ExtentFacts;
+  #factsChanged = false;
+  /** From the first access on: most turns of an actor use few of its extents. */
+  #streams: AccessStreams | undefined;
+  /** Told of the first access. */
+  readonly #begun: (() => void) | undefined;
+  /** Length when nothing of the turn was in it. */
+  #lengthBefore: number;
+  /** Pages up to here were brought in ahead. */
+  #aheadTo = 0;
 
-  constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget) {
+  constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget, begun?: () => void) {
     this.#image = image;
+    this.#begun = begun;
+    this.#facts = image.facts;
     this.#snapshot = readonly ? image.snapshot() : undefined;
     image.references.add();
     this.readonly = readonly;
     this.#budget = budget;
-    this.#length = this.#minLength = image.lengthBytes;
+    this.#length = this.#minLength = this.#lengthBefore = image.lengthBytes;
   }
 
   get lengthBytes(): number {
@@ -99,13 +90,63 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   get changed(): boolean {
-    return this.#generation > 0;
+    return this.#generation > 0 || this.#factsChanged;
+  }
+
+  /** What it has read and written; undefined: nothing yet. */
+  get accesses(): AccessStreams | undefined {
+    return this.#streams;
+  }
+
+  get facts(): ExtentFacts {
+    this.#alive();
+    return this.#facts;
+  }
+
+  get factsChanged(): boolean {
+    return this.#factsChanged;
+  }
+
+  /** @throws `readonly-violation` */
+  setFacts(facts: ExtentFacts): void {
+    this.#writable();
+    if (facts === this.#facts) return;
+    this.#facts = facts;
+    this.#factsChanged = true;
   }
 
   // ---------------------------------------------------------------- reading
 
   peek(offset: number, byteCount: number): Uint8Array | undefined {
     this.#check(offset, byteCount);
+    const bytes = this.#peek(offset, byteCount);
+    if (bytes !== undefined) this.#noteRead(offset, byteCount);
+    return bytes;
+  }
+
+  #noteRead(offset: number, byteCount: number): void {
+    const image = this.#image;
+    const kind = (this.#streams ?? this.#use()).read(offset, byteCount);
+    if (kind === Access.random || image.resident) return;
+    const depth = kind === Access.scan ? AHEAD_PAGES_SCAN : AHEAD_PAGES;
+    const page = pagesOf(offset + byteCount);
+    const isAhead = page <= this.#aheadTo && page + depth >= this.#aheadTo;
+    // Half of it is still to come.
+    if (isAhead && page + depth / 2 < this.#aheadTo) return;
+    image.prefetch(isAhead ? this.#aheadTo : page, page + depth);
+    this.#aheadTo = page + depth;
+  }
+
+  #noteWrite(): void {
+    (this.#streams ?? this.#use()).write++;
+  }
+
+  #use(): AccessStreams {
+    this.#begun?.();
+    return (this.#streams = new AccessStreams());
+  }
+
+  #peek(offset: number, byteCount: number): Uint8Array | undefined {
     const { memory } = this.#image;
     const end = offset + byteCount;
     if (memory !== undefined && end <= memory.length && !this.#overlaps(offset, end))
@@ -127,7 +168,10 @@ export class ExtentTurn implements ExtentAccess {
   async read(offset: number, byteCount: number): Promise<Uint8Array> {
     this.#check(offset, byteCount);
     if (this.#image.resident) return this.peek(offset, byteCount) as Uint8Array;
-    return this.#wait(this.#readLater(offset, byteCount));
+    const reading = this.#wait(this.#readLater(offset, byteCount));
+    // Behind it, so that what is read ahead does not come first.
+    this.#noteRead(offset, byteCount);
+    return reading;
   }
 
   /** Something was begun and has not ended: what it is part of is not whole. */
@@ -210,6 +254,8 @@ export class ExtentTurn implements ExtentAccess {
     if (!(Number.isSafeInteger(offset) && offset >= 0))
       throw new PinionError("invalid-argument", `a write at offset ${offset}`);
     if (bytes.length === 0) return undefined;
+    this.#checkRoom(offset + bytes.length);
+    this.#noteWrite();
     const missing = this.#missing(offset, offset + bytes.length);
     if (missing !== undefined) return this.#wait(this.#writeLater(offset, bytes.slice(), missing));
     this.#write(offset, bytes);
@@ -219,7 +265,9 @@ export class ExtentTurn implements ExtentAccess {
   append(bytes: Uint8Array): number {
     this.#writable();
     const at = this.#length;
-    if (bytes.length > 0) this.#write(at, bytes);
+    if (bytes.length === 0) return at;
+    this.#noteWrite();
+    this.#write(at, bytes);
     return at;
   }
 
@@ -227,6 +275,8 @@ export class ExtentTurn implements ExtentAccess {
     this.#writable();
     if (!(Number.isSafeInteger(lengthBytes) && lengthBytes >= 0))
       throw new PinionError("invalid-argument", `an extent of ${lengthBytes} bytes`);
+    this.#checkRoom(lengthBytes);
+    this.#noteWrite();
     if (lengthBytes >= this.#length) {
       this.#generation++;
       this.#length = lengthBytes;
@@ -242,6 +292,15 @@ export class ExtentTurn implements ExtentAccess {
     }
     this.#cut(lengthBytes);
     return undefined;
+  }
+
+  /** What a turn writes is bounded (W3); room that it does not write is by the extent's cap. @throws `write-set-too-large` */
+  #checkRoom(lengthBytes: number): void {
+    const more = lengthBytes - this.#lengthBefore;
+    if (more <= WRITE_SET_BYTES_MAX) return;
+    const { growth, identity } = this.#image;
+    if (more - WRITE_SET_BYTES_MAX > growth.bytes)
+      throw this.#budget.refuse(growthTooLarge(identity, growth.bytes, more));
   }
 
   /** The first page that a write needs, and that is not in memory. */
@@ -349,6 +408,7 @@ export class ExtentTurn implements ExtentAccess {
       lengthBytes: this.#length,
       minLengthBytes: this.#minLength,
       ranges,
+      ...(this.#factsChanged && { facts: encodeFacts(this.#facts) }),
     };
   }
 
@@ -360,9 +420,11 @@ export class ExtentTurn implements ExtentAccess {
       delta.ranges,
       (page) => this.#shadows.get(page) as Uint8Array,
     );
+    if (this.#factsChanged) this.#image.setFacts(this.#facts);
+    this.#factsChanged = false;
     this.#shadows.clear();
     this.#ranges = [];
-    this.#minLength = this.#length;
+    this.#minLength = this.#lengthBefore = this.#length;
     this.#generation = 0;
   }
 
@@ -406,26 +468,3 @@ function copyPart(page: number, content: Uint8Array, offset: number, range: Uint
   const to = Math.min(start + PAGE_BYTES, offset + range.length);
   range.set(content.subarray(from - start, to - start), from - offset);
 }
-
-/** In order, apart from each other, cut at `lengthBytes`. */
-function coalesced(ranges: readonly number[], lengthBytes: number): number[] {
-  const pairs: [number, number][] = [];
-  for (let i = 0; i < ranges.length; i += 2) {
-    const end = Math.min(ranges[i + 1] as number, lengthBytes);
-    if ((ranges[i] as number) < end) pairs.push([ranges[i] as number, end]);
-  }
-  pairs.sort(([a], [b]) => a - b);
-  const merged: number[] = [];
-  for (const [from, to] of pairs) {
-    const last = merged.length - 1;
-    const before = merged[last];
-    // A gap is read from the shadow of a page that both are in, so it must not leave it.
-    if (before !== undefined && from <= before + RANGE_GAP_BYTES && sharePage(before, from))
-      merged[last] = Math.max(before, to);
-    else merged.push(from, to);
-  }
-  return merged;
-}
-
-const sharePage = (end: number, from: number): boolean =>
-  from <= end || pageOf(end - 1) === pageOf(from);

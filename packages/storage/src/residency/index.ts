@@ -21,6 +21,7 @@ export {
 } from "./numa-topology.ts";
 export type { PageUse } from "./page-size.ts";
 export { Placer, type PlacerOptions, type Placing, type PlacingRequest } from "./placer.ts";
+export type { BoundedType, TypeUse } from "./pin-groups.ts";
 export { PinManager, type PinManagerOptions } from "./pin-manager.ts";
 export type { AimStats, PinFilter, PinListing, PinStats, PriorityStats } from "./pin-report.ts";
 export {
@@ -40,3 +41,4 @@ export {
   type PinPriority,
   type PinTarget,
 } from "./pin-types.ts";
+export { TypeBudgetTable, type TypeBudget, type TypeBudgetCells } from "./type-budgets.ts";

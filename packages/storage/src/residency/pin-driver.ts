@@ -8,6 +8,7 @@
 import { isPinionError, type Clock, type PinionError } from "@pinion/core";
 import type { PinClaims } from "./pin-claims.ts";
 import type { PinEntry } from "./pin-entry.ts";
+import type { PinGroups } from "./pin-groups.ts";
 import type { PinLedger } from "./pin-ledger.ts";
 import type { PinHistory } from "./pin-report.ts";
 import type { Placer } from "./placer.ts";
@@ -23,6 +24,7 @@ export interface PinDriverParts {
   readonly clock: Clock;
   readonly ledger: PinLedger;
   readonly claims: PinClaims;
+  readonly groups: PinGroups;
   readonly history: PinHistory;
   readonly placer: Placer;
   readonly drainWaitMs: number;
@@ -75,7 +77,7 @@ export class PinDriver {
   /** A resident entry goes although somebody wants it. */
   evict(entry: PinEntry, reason: EvictionReason): void {
     this.leave(entry, reason);
-    this.#degrade(entry, "evicted");
+    this.#degrade(entry, reason === "type-budget" ? reason : "evicted");
   }
 
   /** Resident → draining. */
@@ -101,19 +103,33 @@ export class PinDriver {
 
   /** `again`: it was let go and asked for once more in the meantime. */
   async #attempt(entry: PinEntry): Promise<PinOutcome | "resident" | "again"> {
-    const { claims, ledger, held } = this.#parts;
+    const { claims, groups, held } = this.#parts;
     if (entry.leaving !== undefined && !(await this.#gone(entry.leaving))) {
       return this.#give(entry, "draining");
     }
     if (!entry.wanted) return this.#give(entry, entry.ended);
     if (held()) return this.#give(entry, "pressure");
     entry.target = entry.wantedTarget;
+    const tooMuch = await groups.admit(entry);
+    if (tooMuch !== undefined || !entry.wanted) {
+      groups.leave(entry);
+      return this.#give(entry, entry.wanted ? (tooMuch ?? "type-budget") : entry.ended);
+    }
     const refusal = await claims.claim(entry);
     if (!entry.wanted || refusal === "cancelled") {
-      if (refusal === undefined) claims.freed(ledger.clear(entry));
+      const bytes = this.#clear(entry);
+      if (refusal === undefined) claims.freed(bytes);
       return entry.wanted ? "again" : this.#give(entry, entry.ended);
     }
-    return refusal === undefined ? this.#load(entry) : this.#give(entry, refusal);
+    if (refusal === undefined) return this.#load(entry);
+    groups.leave(entry);
+    return this.#give(entry, refusal);
+  }
+
+  /** @returns what was reserved for it in the budget, for the caller to give back */
+  #clear(entry: PinEntry): number {
+    this.#parts.groups.leave(entry);
+    return this.#parts.ledger.clear(entry);
   }
 
   async #load(entry: PinEntry): Promise<PinOutcome | "resident" | "again"> {
@@ -137,7 +153,7 @@ export class PinDriver {
     placing.settle();
     entry.abort = undefined;
     if (typeof failure === "object") {
-      const bytes = ledger.clear(entry);
+      const bytes = this.#clear(entry);
       ledger.becameAbsent(entry);
       claims.freed(bytes);
       if (!entry.wanted) return this.#give(entry, entry.ended);
@@ -187,7 +203,7 @@ export class PinDriver {
     entry.locked = false;
     entry.denial = undefined;
     await target.drop();
-    const bytes = ledger.clear(entry);
+    const bytes = this.#clear(entry);
     ledger.becameAbsent(entry);
     entry.leaving = undefined;
     claims.freed(bytes);

@@ -133,6 +133,7 @@ export class PinEntry {
         ...ask,
         priority: higherOf(ask.priority, this.ask.priority),
         lifetime: longer ? ask.lifetime : this.ask.lifetime,
+        prefetchAdjacent: Math.max(ask.prefetchAdjacent, this.ask.prefetchAdjacent),
         ttlMs: Math.max(ask.ttlMs, this.ask.ttlMs),
       };
     } else {
@@ -140,6 +141,13 @@ export class PinEntry {
     }
     this.wantedTarget = target;
     this.wanted = true;
+  }
+
+  /** Asked for otherwise from now on. @returns whether its memory is wanted elsewhere, or in other pages */
+  askInstead(options: PinOptions): boolean {
+    const before = this.ask;
+    this.ask = askOf(options);
+    return before.hugePages !== this.ask.hugePages || before.numaPrefer !== this.ask.numaPrefer;
   }
 
   /** Starts the times of its class anew. */

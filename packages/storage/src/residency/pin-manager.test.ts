@@ -89,6 +89,33 @@ describe("pin", () => {
     });
   });
 
+  it("brings neighbours back that somebody wants and that had to go, but makes nobody go for them", async () => {
+    const host = new PinHost(2 * MIB);
+    const [target, neighbour, other] = [host.target("a"), host.target("n"), host.target("x")];
+    target.neighbours = [neighbour];
+    const ask = { priority: "query-critical", prefetchAdjacent: 8 } as const;
+    const bring = async (): Promise<void> => {
+      host.pins.evict("a", "pressure");
+      await host.clock.advance(0);
+      // Somebody who wants no neighbours does not take them from who does.
+      expect(await host.pins.pin("a", target, { priority: "query-critical" })).toEqual(LOCKED);
+      await host.clock.advance(0);
+    };
+    expect(await host.pins.pin("n", neighbour, { priority: "query-critical" })).toEqual(LOCKED);
+    expect(await host.pins.pin("a", target, ask)).toEqual(LOCKED);
+    host.pins.evict("n", "pressure");
+    await host.clock.advance(0);
+    await bring();
+    expect(neighbour.state).toBe("resident");
+    host.pins.evict("n", "pressure");
+    await host.clock.advance(0);
+    expect(await host.pins.pin("x", other, { priority: "background" })).toEqual(LOCKED);
+    await bring();
+    expect(neighbour.state).toBe("absent");
+    expect(other.drops).toBe(0);
+    expect(host.faults).toEqual([]);
+  });
+
   it("brings neighbours in while there is room, and lets them go after a while", async () => {
     const host = new PinHost(3 * MIB);
     host.pins.start();

@@ -15,6 +15,7 @@ import { ExpiryWheel } from "./expiry-wheel.ts";
 import { PinClaims } from "./pin-claims.ts";
 import { degradedAs, PinDriver } from "./pin-driver.ts";
 import { PinEntry } from "./pin-entry.ts";
+import { PinGroups, type BoundedType, type TypeUse } from "./pin-groups.ts";
 import { PinLedger } from "./pin-ledger.ts";
 import { shedding } from "./pin-policy.ts";
 import { PlacementSampler } from "./placement-sampler.ts";
@@ -45,6 +46,8 @@ export interface PinManagerOptions {
   readonly budget: PinBudget;
   /** Says where memory is wanted. Default: wherever, as on a machine with one node. */
   readonly placer?: Placer;
+  /** Actor types with a bound of their own. */
+  readonly types?: readonly BoundedType[];
   /** How long a pin waits for turns to let go of what makes room for it. Default 1,000 ms. */
   readonly drainWaitMs?: number;
   /** How often ends of pins are looked for; also how long an unused ephemeral pin lives. Default 1,000 ms. */
@@ -64,6 +67,7 @@ export class PinManager {
   readonly #ledger = new PinLedger();
   readonly #history = new PinHistory();
   readonly #claims: PinClaims;
+  readonly #groups: PinGroups;
   readonly #driver: PinDriver;
   readonly #wheel: ExpiryWheel<PinEntry>;
   #gcTimer: Timer | undefined;
@@ -87,10 +91,18 @@ export class PinManager {
       drainWaitMs,
       evict: (victim) => this.#driver.evict(victim, "budget"),
     });
+    this.#groups = new PinGroups({
+      clock: this.#clock,
+      budget: this.#budget,
+      types: options.types ?? [],
+      drainWaitMs,
+      evict: (victim) => this.#driver.evict(victim, "type-budget"),
+    });
     this.#driver = new PinDriver({
       clock: this.#clock,
       ledger: this.#ledger,
       claims: this.#claims,
+      groups: this.#groups,
       history: this.#history,
       placer: this.#placer,
       drainWaitMs,
@@ -148,18 +160,34 @@ export class PinManager {
 
   /**
    * It was used: its times start anew, and where it sank it rises to what was asked for.
+   * @param accesses for its heat: 0 where only its actor was used
    * @returns false when it is not in memory; pin it again to try again
    */
-  renew(key: PinKey): boolean {
+  renew(key: PinKey, accesses = 1): boolean {
     const entry = this.#entries.get(key);
     if (entry === undefined || !entry.wanted) return false;
     const nowMs = this.#clock.nowMs();
-    entry.heat.touch(nowMs);
+    if (accesses > 0) entry.heat.touch(nowMs, accesses);
     const rises = entry.priority !== entry.ask.priority;
     if (rises) this.#driver.reclass(entry, entry.ask.priority);
     entry.renew(nowMs);
     if (rises) this.#watch(entry);
     return entry.state === "resident";
+  }
+
+  /**
+   * Replaces what was asked for. Class, times and neighbours count at once; where its memory is and in which pages when it comes in the next time.
+   * @returns whether that would be otherwise than now: `relocate` does it
+   */
+  askInstead(key: PinKey, options: PinOptions): boolean {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || !entry.wanted) return false;
+    const moves = entry.askInstead(options);
+    this.#driver.reclass(entry, entry.ask.priority);
+    entry.renew(this.#clock.nowMs());
+    this.#watch(entry);
+    if (entry.state === "resident") this.#prefetch(entry);
+    return moves && entry.state === "resident";
   }
 
   /** Moves it to another class, up or down, also while it loads. @returns false when it is not known */
@@ -292,6 +320,7 @@ export class PinManager {
   resize(key: PinKey, byteCount: number): boolean {
     const entry = this.#entries.get(key);
     if (entry?.state !== "resident") return false;
+    if (!this.#groups.resize(entry, byteCount)) return false;
     const more = byteCount - entry.bytes;
     if (more <= 0) {
       this.#ledger.take(entry, more);
@@ -300,7 +329,10 @@ export class PinManager {
     }
     const taken = this.#budget.reserveUpTo(more);
     if (taken === more) this.#ledger.take(entry, more);
-    else this.#claims.freed(taken);
+    else {
+      this.#claims.freed(taken);
+      this.#groups.resize(entry, entry.bytes);
+    }
     return taken === more;
   }
 
@@ -347,6 +379,11 @@ export class PinManager {
     this.#history.movedBytes += after - before;
   }
 
+  /** Of actor types with a bound of their own. */
+  typeUse(): TypeUse[] {
+    return this.#groups.stats();
+  }
+
   stats(): PinStats {
     return pinStats(this.#entries.values(), {
       budget: this.#budget,
@@ -391,12 +428,23 @@ export class PinManager {
     this.#wheel.put(entry, entry.dueMs(this.#gcIntervalMs));
   }
 
+  /** There is room for it without anybody going: neighbours must not push each other out. */
+  #isFree(entry: PinEntry): boolean {
+    const { usedBytes, limitBytes } = this.#budget;
+    return usedBytes + entry.target.bytes <= limitBytes && this.#groups.hasRoom(entry);
+  }
+
   #prefetch(entry: PinEntry): void {
     const count = Math.min(entry.ask.prefetchAdjacent, PREFETCH_MAX);
     if (count === 0) return;
     for (const { key, target } of entry.target.adjacent(count)) {
-      if (this.#entries.has(key)) continue;
-      void this.pin(key, target, { priority: "none", lifetime: "session", ttlMs: PREFETCH_TTL_MS });
+      const known = this.#entries.get(key);
+      if (known === undefined) {
+        const ask = { priority: "none", lifetime: "session", ttlMs: PREFETCH_TTL_MS } as const;
+        void this.pin(key, target, ask);
+      } else if (known.wanted && known.state === "absent" && known.idle && this.#isFree(known)) {
+        void this.#driver.bringIn(known);
+      }
     }
   }
 }

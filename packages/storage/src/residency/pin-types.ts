@@ -36,6 +36,11 @@ export function higherOf(a: PinPriority, b: PinPriority): PinPriority {
   return rankOf(a) <= rankOf(b) ? a : b;
 }
 
+/** The next class up; the first stays. */
+export function raised(priority: PinPriority): PinPriority {
+  return PIN_PRIORITIES[Math.max(rankOf(priority) - 1, 0)] as PinPriority;
+}
+
 /** The next class down; `none` stays. */
 export function sunk(priority: PinPriority): PinPriority {
   return PIN_PRIORITIES[Math.min(rankOf(priority) + 1, PIN_PRIORITIES.length - 1)] as PinPriority;
@@ -93,6 +98,8 @@ export interface PinTarget {
   /** How it is read, for the nodes and pages it is put on. */
   readonly dataKind: DataKind;
   readonly pageUse: PageUse;
+  /** Its actor type, where that may have a bound of its own. */
+  readonly type?: string;
   /** Turns, native operations and reader threads that may be looking at it now. */
   readonly references: number;
   /** Absent → resident. Rejects with `io-error`, `corruption`, `overloaded`, or anything once `signal` has aborted. */
@@ -116,12 +123,13 @@ export interface PinTarget {
 }
 
 /**
- * Why an extent is not resident although it was asked for. `budget`: no room, and nothing that had to make room for it; `too-large`: larger than
- * the whole budget; `pressure`: memory is short on this host; `draining`: turns held what had to make room for too long; `evicted`: it was, and had to go; `no-memory`,
+ * Why an extent is not resident although it was asked for. `budget`: no room, and nothing that had to make room for it; `type-budget`: its actor
+ * type has as much as its own bound allows; `too-large`: larger than the whole budget; `pressure`: memory is short on this host; `draining`: turns held what had to make room for too long; `evicted`: it was, and had to go; `no-memory`,
  * `io-error`, `corruption`: its load failed; `unpinned`, `expired`, `stopped`: nobody wanted it any more before it was in.
  */
 export type DegradedReason =
   | "budget"
+  | "type-budget"
   | "too-large"
   | "pressure"
   | "draining"
@@ -147,6 +155,7 @@ export type PinOutcome =
 /** Why a resident extent went. */
 export type EvictionReason =
   | "budget"
+  | "type-budget"
   | "pressure"
   | "adaptive"
   | "rebalance"
@@ -156,6 +165,7 @@ export type EvictionReason =
 
 export const EVICTION_REASONS: readonly EvictionReason[] = Object.freeze([
   "budget",
+  "type-budget",
   "pressure",
   "adaptive",
   "rebalance",

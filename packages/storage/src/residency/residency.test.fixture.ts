@@ -74,6 +74,7 @@ export class TestTarget implements PinTarget {
   measurements = 0;
   /** What the next load did not get. */
   report: LoadReport = {};
+  type?: string;
   readonly #clock: Clock;
   /** How long a load takes; undefined: until `finishLoad`. */
   loadMs: number | undefined = 0;

@@ -3,7 +3,7 @@
  *
  * | table | key | value |
  * |---|---|---|
- * | state-extents | u16 shard, actor | as all values of the state store begin, then u16 count and for each extent: u32 volume, f64 bytes, u16 version of its format, u8 length and kind, u8 length and name |
+ * | state-extents | u16 shard, actor | as all values of the state store begin, then u16 count and for each extent: u32 volume, f64 bytes, u16 version of its format, u8 length and kind, u8 length and name, u16 length and facts |
  * | state-meta | "volumes" u16 shard | the number of the next new volume, u32 |
  *
  * E1 a volume belongs to one extent for ever: numbers are not given out twice.
@@ -95,8 +95,8 @@ export class ExtentTable {
         if (known === undefined) next ??= await this.#nextVolume(metaKey);
         const volume = known?.volume ?? (next as number);
         if (known === undefined) next = volume + 1;
-        const { name, kind, version, lengthBytes, pageCount, pages, pagesMax } = change;
-        extents.set(name, { name, kind, version, lengthBytes, volume });
+        const { name, kind, version, lengthBytes, facts, pageCount, pages, pagesMax } = change;
+        extents.set(name, { name, kind, version, lengthBytes, volume, facts });
         volumes.push({ volume, pageCount, pages, ...(pagesMax === undefined ? {} : { pagesMax }) });
       }
       writes.push({ table: Table.extents, key, value: encodeExtents(key, [...extents.values()]) });

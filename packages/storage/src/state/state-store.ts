@@ -41,6 +41,8 @@ export interface StoredExtent {
   readonly lengthBytes: number;
   /** Where its pages are, in its shard. */
   readonly volume: number;
+  /** As `encodeFacts` has written them (extent/extent-facts.ts); empty: none. */
+  readonly facts: Uint8Array;
 }
 
 /** The stored pages of one extent, always the newest checkpointed ones. */
@@ -62,6 +64,8 @@ export interface ExtentChange {
   readonly kind: string;
   readonly version: number;
   readonly lengthBytes: number;
+  /** As of `StoredExtent`: all there are, not those that are new. */
+  readonly facts: Uint8Array;
   /** About how many pages there are. */
   readonly pageCount: number;
   /** Pages from here on are gone before `pages` are written: the extent was shorter in between. */

@@ -12,6 +12,18 @@ const REMINDERS = [
   { name: "größer", dueMs: 0.5, body: new Uint8Array(0) },
 ];
 
+const EXTENTS = [
+  {
+    name: "delays",
+    kind: "column",
+    version: 2,
+    lengthBytes: 2 ** 33,
+    volume: 17,
+    facts: Uint8Array.of(1, 1, 0),
+  },
+  { name: "a", kind: "map", version: 1, lengthBytes: 0, volume: 16, facts: new Uint8Array(0) },
+];
+
 describe("keys of the state store", () => {
   it("are frozen", () => {
     expect(hex(KEY)).toBe("0005636f756e7465722f766973697473");
@@ -107,6 +119,12 @@ describe("values of the state store", () => {
       values.encodeExtras(KEY, { hasLarge: true, reminders: REMINDERS }),
       (value) => values.decodeExtras(KEY, value),
     ],
+    [
+      "extents",
+      "7ef01067010100000200110000000000000000000042020006636f6c756d6e0664656c61797303000101001000000000000000000000000100036d617001610000",
+      values.encodeExtents(KEY, EXTENTS),
+      (value) => values.decodeExtents(KEY, value),
+    ],
   ];
 
   it.each(encoded)("are frozen: %s", (_, vector, value) => {
@@ -114,8 +132,8 @@ describe("values of the state store", () => {
   });
 
   it("are read back as they were", () => {
-    const [one, none, large, blob, applied, format, extras] = encoded.map(([, , value, decode]) =>
-      decode(value),
+    const [one, none, large, blob, applied, format, extras, extents] = encoded.map(
+      ([, , value, decode]) => decode(value),
     );
     expect(one).toEqual({
       lsn: 77,
@@ -142,6 +160,7 @@ describe("values of the state store", () => {
     expect(applied).toBe(2 ** 53 - 1);
     expect(format).toBe(1);
     expect(extras).toEqual({ hasLarge: true, reminders: REMINDERS });
+    expect(extents).toEqual(EXTENTS);
   });
 
   it("are refused with any bit flipped, cut short anywhere, extended, or under another key", () => {
@@ -164,6 +183,15 @@ describe("values of the state store", () => {
       expect(attempt(Buffer.concat([value, Buffer.alloc(1)]))).toBe("corruption");
     }
     expect(() => values.decodeActor(other, values.encodeActor(KEY, actor))).toThrow("checksum");
+  });
+
+  it("are refused where extents are from before they had facts", () => {
+    const value = Buffer.from(values.encodeExtents(KEY, []));
+    value[5] = 0;
+    const resealed = resealedBy(value);
+    expect(() => values.decoding("x", {}, () => values.decodeExtents(KEY, resealed))).toThrow(
+      expect.objectContaining({ code: "corruption" }),
+    );
   });
 
   it("are refused by a version that is too old for them", () => {

@@ -15,7 +15,7 @@
  * | 20 | 4 | bytes of the state |
  * | 24 | … | the state, unless it is large |
  *
- * Large state, fact: bytes from 8 on. Applied LSN: 8 bytes at 8. Format: 4 bytes at 8. Superblock: u64 sequence at 8, u32 segment, u32 page.
+ * Extents (flags: 1, always): extent-table.ts. Large state, fact: bytes from 8 on. Applied LSN: 8 bytes at 8. Format: 4 bytes at 8. Superblock: u64 sequence at 8, u32 segment, u32 page.
  *
  * Extras (flags: 1 = there is a large state): u32 count of reminders at 8, then for each f64 due ms, u32 bytes of the body, u16 bytes of the name, name, body.
  */
@@ -31,6 +31,8 @@ const REMINDER_HEADER_BYTES = 14;
 const HAS_STATE = 1;
 const IS_LARGE = 2;
 const HAS_LARGE = 1;
+/** Extents without are of an encoding from before there were facts. */
+const HAS_FACTS = 1;
 
 /** A state beyond this is kept apart, so that listing actors does not read it. LMDB keeps nodes up to 2 KiB in its leaves. */
 export const INLINE_STATE_BYTES_MAX = 1_536;
@@ -230,11 +232,13 @@ export function decodeExtras(key: Uint8Array, value: Uint8Array): Extras {
 
 export function encodeExtents(key: Uint8Array, extents: readonly StoredExtent[]): Uint8Array {
   const texts = extents.map(({ kind, name }) => [Buffer.from(kind), Buffer.from(name)] as const);
-  const length = texts.reduce((sum, [kind, name]) => sum + 16 + kind.length + name.length, 2);
-  const bytes = begin(HEADER_BYTES + length);
+  let length = 2;
+  for (const [i, [kind, name]] of texts.entries())
+    length += 18 + kind.length + name.length + (extents[i] as StoredExtent).facts.length;
+  const bytes = begin(HEADER_BYTES + length, HAS_FACTS);
   bytes.writeUInt16LE(extents.length, HEADER_BYTES);
   let at = HEADER_BYTES + 2;
-  for (const [i, { volume, lengthBytes, version }] of extents.entries()) {
+  for (const [i, { volume, lengthBytes, version, facts }] of extents.entries()) {
     const [kind, name] = texts[i] as (typeof texts)[number];
     bytes.writeUInt32LE(volume, at);
     bytes.writeDoubleLE(lengthBytes, at + 4);
@@ -245,12 +249,16 @@ export function encodeExtents(key: Uint8Array, extents: readonly StoredExtent[])
       bytes.set(text, at + 1);
       at += 1 + text.length;
     }
+    bytes.writeUInt16LE(facts.length, at);
+    bytes.set(facts, at + 2);
+    at += 2 + facts.length;
   }
   return seal(key, bytes);
 }
 
 export function decodeExtents(key: Uint8Array, value: Uint8Array): StoredExtent[] {
   const bytes = unseal(key, value, HEADER_BYTES + 2);
+  if (bytes[5] !== HAS_FACTS) throw new Error(`extents with flags ${bytes[5]}`);
   let at = HEADER_BYTES + 2;
   const text = (): string => {
     const start = at + 1;
@@ -264,7 +272,12 @@ export function decodeExtents(key: Uint8Array, value: Uint8Array): StoredExtent[
     const version = bytes.readUInt16LE(at + 12);
     at += 14;
     const kind = text();
-    return { name: text(), kind, version, lengthBytes, volume };
+    const name = text();
+    const start = at + 2;
+    at = start + bytes.readUInt16LE(at);
+    if (at > bytes.length) throw new Error("an extent's facts end outside of its value");
+    const facts = new Uint8Array(bytes.subarray(start, at));
+    return { name, kind, version, lengthBytes, volume, facts };
   });
   if (at !== bytes.length) throw new Error("bytes after the last extent");
   if (!extents.every((e) => Number.isSafeInteger(e.lengthBytes) && e.lengthBytes >= 0))

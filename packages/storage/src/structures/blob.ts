@@ -9,6 +9,7 @@
  */
 import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { GROW_BYTES } from "../extent/growth.ts";
 import { BlobChunks, type ChunkRef } from "./blob-chunks.ts";
 import { BlobIndex } from "./blob-index.ts";
 import { BLOB_VERSION, BlobLayout } from "./blob-layout.ts";
@@ -16,7 +17,6 @@ import { BlobRecords, FINISHED, UNFINISHED, type BlobRecord } from "./blob-recor
 import { BlobWriter, type BlobParts } from "./blob-writer.ts";
 import {
   drive,
-  GROW_BYTES,
   resolveGrow,
   Writes,
   type MaybePromise,
@@ -51,11 +51,11 @@ const RECLAIMED_EACH = 64;
 
 /** @throws `config-invalid` */
 export function blob(options: BlobOptions = {}): StructureDefinition<BlobHandle> {
-  const growBytes = resolveGrow(options.grow, GROW_BYTES.default);
+  const cap = resolveGrow(options.grow, GROW_BYTES.default);
   return Object.freeze({
     kind: "blob",
     version: BLOB_VERSION,
-    options: Object.freeze({ growBytes }),
+    options: Object.freeze({ ...cap }),
     open: (extent: ExtentAccess) => new BlobHandle(extent),
   });
 }

@@ -247,6 +247,7 @@ describe("a column", () => {
     await expectCode(() => column("f16" as "f64"), "config-invalid");
     expect(column("i32").options).toEqual({
       growBytes: 16 * 2 ** 20,
+      growChosen: false,
       type: "i32",
       encoding: "auto",
     });

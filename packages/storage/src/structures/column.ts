@@ -4,12 +4,13 @@
  */
 import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { GROW_BYTES } from "../extent/growth.ts";
 import { NumberColumn, type NumberColumnType } from "./column-aggregates.ts";
 import { Column, type ColumnSettings } from "./column-handle.ts";
 import type { ScanKernels } from "./column-kernels.ts";
 import { COLUMN_VERSION } from "./column-layout.ts";
 import { STORED_TYPES, type ColumnType } from "./column-types.ts";
-import { GROW_BYTES, resolveGrow, type StructureDefinition } from "./structure.ts";
+import { resolveGrow, type StructureDefinition } from "./structure.ts";
 
 export interface ColumnOptions {
   /**
@@ -43,7 +44,7 @@ export function column<T extends ColumnType>(
   if (encoding !== "auto" && encoding !== "plain")
     throw unknown("encoding", encoding, ["auto", "plain"]);
   if (use !== "hot" && use !== "scan") throw unknown("use", use, ["hot", "scan"]);
-  const growBytes = resolveGrow(grow, use === "hot" ? GROW_BYTES.hotColumn : GROW_BYTES.scan);
+  const cap = resolveGrow(grow, use === "hot" ? GROW_BYTES.hotColumn : GROW_BYTES.scan);
   const settings: ColumnSettings = {
     stored: STORED_TYPES[type],
     encode: encoding === "auto",
@@ -52,7 +53,7 @@ export function column<T extends ColumnType>(
   return Object.freeze({
     kind: "column",
     version: COLUMN_VERSION,
-    options: Object.freeze({ growBytes, type, encoding }),
+    options: Object.freeze({ ...cap, type, encoding }),
     open: (extent: ExtentAccess) =>
       (type === "string"
         ? new Column<"string">(extent, settings)

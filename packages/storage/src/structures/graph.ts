@@ -9,6 +9,7 @@
  */
 import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { GROW_BYTES } from "../extent/growth.ts";
 import { search, type BfsOptions, type BfsResult, type Portal } from "./graph-bfs.ts";
 import { GraphEdges } from "./graph-edges.ts";
 import {
@@ -36,12 +37,7 @@ import type { TreeFormat } from "./map-header.ts";
 import { KEY_BYTES_MAX, PAGE_BYTES, u32, type Bytes } from "./map-node.ts";
 import { PageStore } from "./map-pages.ts";
 import { verifyTree, type TreeReport } from "./map-verify.ts";
-import {
-  damagedStructure,
-  GROW_BYTES,
-  resolveGrow,
-  type StructureDefinition,
-} from "./structure.ts";
+import { damagedStructure, resolveGrow, type StructureDefinition } from "./structure.ts";
 
 const VERSION = 1;
 /** storage.md: a quarter; below this many it is not worth the writes. */
@@ -123,14 +119,14 @@ export function graph(options: GraphOptions = {}): StructureDefinition<GraphHand
   const fields: GraphFields = { weights, labels };
   const flags = (weights ? WITH_WEIGHTS : 0) | (labels ? WITH_LABELS : 0);
   const format: TreeFormat = { kind: "graph", version: VERSION, flavour: [flags, 0] };
-  const growBytes = resolveGrow(options.grow, GROW_BYTES.default, {
+  const cap = resolveGrow(options.grow, GROW_BYTES.default, {
     min: GROW_BYTES.graphMin,
     max: GROW_BYTES.graphMax,
   });
   return {
     kind: "graph",
     version: VERSION,
-    options: Object.freeze({ growBytes, weights, labels }),
+    options: Object.freeze({ ...cap, weights, labels }),
     open: (extent) => new Graph(extent, format, fields),
   };
 }

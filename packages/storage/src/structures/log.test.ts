@@ -151,7 +151,7 @@ describe("a log", () => {
   });
 
   it("says what it does not take", async () => {
-    expect(log({ grow: "1MiB" }).options).toEqual({ growBytes: 2 ** 20 });
+    expect(log({ grow: "1MiB" }).options).toEqual({ growBytes: 2 ** 20, growChosen: true });
     await expectCode(() => log({ grow: "1 MiBs" }), "config-invalid");
     const turns = new Turns(log(), true);
     await expectCode(() => turns.handle.append(1, NaN), "invalid-argument");

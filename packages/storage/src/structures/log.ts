@@ -4,6 +4,7 @@
  */
 import { decodeValue, encodeValue, isPinionError, messageOf, PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { GROW_BYTES } from "../extent/growth.ts";
 import {
   BLOCK_HEADER_BYTES,
   ENTRY_HEADER_BYTES,
@@ -15,7 +16,6 @@ import {
 import {
   dataViewOf,
   drive,
-  GROW_BYTES,
   resolveGrow,
   Writes,
   zeroBytes,
@@ -61,11 +61,11 @@ export interface TimeQuery {
 export function log<T = unknown>(
   options: LogStructureOptions = {},
 ): StructureDefinition<LogHandle<T>> {
-  const growBytes = resolveGrow(options.grow, GROW_BYTES.default);
+  const cap = resolveGrow(options.grow, GROW_BYTES.default);
   return Object.freeze({
     kind: "log",
     version: LOG_VERSION,
-    options: Object.freeze({ growBytes }),
+    options: Object.freeze({ ...cap }),
     open: (extent: ExtentAccess) => new LogHandle<T>(extent),
   });
 }

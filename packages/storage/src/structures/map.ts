@@ -17,6 +17,7 @@ import {
   writeValue,
 } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { GROW_BYTES } from "../extent/growth.ts";
 import { LeafWalk, storedValue, type KeyRange } from "./map-cursor.ts";
 import { ENTRIES, type TreeFormat } from "./map-header.ts";
 import {
@@ -31,12 +32,7 @@ import { copyOf, keyAt, type Bytes } from "./map-node.ts";
 import { PageStore } from "./map-pages.ts";
 import { MapTree } from "./map-tree.ts";
 import { verifyTree, type TreeReport } from "./map-verify.ts";
-import {
-  damagedStructure,
-  GROW_BYTES,
-  resolveGrow,
-  type StructureDefinition,
-} from "./structure.ts";
+import { damagedStructure, resolveGrow, type StructureDefinition } from "./structure.ts";
 
 const VERSION = 1;
 const SCRATCH_BYTES_KEPT = 1024 * 1024;
@@ -146,7 +142,7 @@ export function map<Kind extends MapKeyKind>(options: {
     kind: "map",
     version: VERSION,
     options: Object.freeze({
-      growBytes: resolveGrow(options.grow, GROW_BYTES.default),
+      ...resolveGrow(options.grow, GROW_BYTES.default),
       key,
       value,
     }),

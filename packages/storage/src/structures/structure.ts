@@ -16,6 +16,7 @@
  */
 import { parseQuantity, PinionError, QUANTITY_FORMS } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import type { GrowthCap } from "../extent/growth.ts";
 
 /** What `memory.extents` of an actor type (and the standalone store) hold: a declaration by value. */
 export interface StructureDefinition<Handle> {
@@ -29,9 +30,7 @@ export interface StructureDefinition<Handle> {
   open(extent: ExtentAccess): Handle;
 }
 
-export interface StructureOptions {
-  /** Room doubles as the extent grows, but by no more than this at a time. */
-  readonly growBytes: number;
+export interface StructureOptions extends GrowthCap {
   readonly [name: string]: string | number | boolean;
 }
 
@@ -139,31 +138,20 @@ export type StructureKind = keyof typeof KINDS;
 export const STRUCTURE_HEADER_BYTES = 8;
 const MAGIC = 0x54534e50; // "PNST"
 
-const MIB = 2 ** 20;
 const PAGE_BYTES = 4096;
-
-/** How much room an extent gains at a time, at most. */
-export const GROW_BYTES = Object.freeze({
-  default: 64 * MIB,
-  /** Columns that live in memory: more of them fit side by side. */
-  hotColumn: 16 * MIB,
-  /** Read from end to end: long runs. */
-  scan: 256 * MIB,
-  /** Partitions of a graph may be from 4 to 128 MiB. */
-  graphMin: 4 * MIB,
-  graphMax: 128 * MIB,
-});
+/** 64 KiB … 1 GiB. */
+const GROW_BOUNDS = { min: 64 * 1024, max: 2 ** 30 };
 
 /**
- * @param grow bytes, or text such as "16MiB"; undefined: `defaultBytes`
+ * @param grow bytes, or text such as "16MiB"; undefined: `defaultBytes`, until it is measured that more would do good
  * @param bounds in bytes; 64 KiB … 1 GiB by default, in whole pages of 4 KiB
  * @throws `config-invalid`
  */
 export function resolveGrow(
   grow: string | number | undefined,
   defaultBytes: number,
-  bounds: { readonly min: number; readonly max: number } = { min: 64 * 1024, max: 1024 * MIB },
-): number {
+  bounds: { readonly min: number; readonly max: number } = GROW_BOUNDS,
+): GrowthCap {
   const bytes =
     grow === undefined
       ? defaultBytes
@@ -179,7 +167,7 @@ export function resolveGrow(
       { details: { grow: bytes, ...bounds } },
     );
   }
-  return bytes;
+  return { growBytes: bytes, growChosen: grow !== undefined };
 }
 
 /** A whole number below 2^53 as u64. */
