@@ -36,6 +36,7 @@
 
 #include "crc32c.h"
 #include "memory.h"
+#include "parts.h"
 
 uint32_t checksum(uint32_t seed, const uint8_t *bytes, size_t length) { return crc32c(seed, bytes, length); }
 
@@ -414,6 +415,6 @@ NAPI_MODULE_INIT() {
       {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_default, NULL},
   };
   CHECK(napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties));
-  if (!memory_init(env, exports)) napi_throw_error(env, "ENOMEM", "pinion: out of memory");
+  if (!memory_init(env, exports) || !scan_init(env, exports)) napi_throw_error(env, "ENOMEM", "pinion: out of memory");
   return exports;
 }

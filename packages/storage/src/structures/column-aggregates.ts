@@ -30,14 +30,22 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
 
   *#sum(query: RowQuery<T>): Steps<ColumnValues[T]> {
     const cursor = yield* this.openCursor(query);
-    let sum = this.kernels.sum(this.stored.make(0));
-    for (let piece; (piece = yield* cursor.next()) !== undefined;) {
+    const { kernels } = this;
+    const { rows, zero } = this.stored;
+    let sum = zero;
+    for (;;) {
+      const run = yield* cursor.nextRun();
+      if (run !== undefined) {
+        sum = kernels.sum(run, rows, sum);
+        continue;
+      }
+      const piece = yield* cursor.next();
+      if (piece === undefined) return sum as ColumnValues[T];
       const { block, count } = piece;
       const whole = count === block.rows;
-      const part = whole ? block.sum(this.kernels) : this.kernels.sum(valuesOf(piece));
+      const part = whole ? block.sum(kernels) : kernels.sum(valuesOf(piece), rows, zero);
       sum = (sum as number) + (part as number); // or both are bigints
     }
-    return sum as ColumnValues[T];
   }
 
   /** Undefined when nothing matches. Does not look at blocks that cannot hold it. */
@@ -91,7 +99,7 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
     let all: Moments = { count: 0, sum: 0, mean: 0, squares: 0 };
     for (let values; (values = yield* nextValues(cursor)) !== undefined;) {
       const count = values.length;
-      const sum = Number(this.kernels.sum(values));
+      const sum = Number(this.kernels.sum(values, count, this.stored.zero));
       const mean = sum / count;
       let squares = -0; // as in column-kernels.ts, K1
       for (let i = 0; i < count; i++) {

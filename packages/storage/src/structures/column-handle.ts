@@ -10,15 +10,17 @@
  */
 import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { scanKernels } from "./addon-kernels.ts";
 import { ColumnDictionary } from "./column-dictionary.ts";
-import { encodeBlock, PLAIN } from "./column-encoding.ts";
-import { javascriptKernels, type ScanKernels } from "./column-kernels.ts";
+import { encodeBlock } from "./column-encoding.ts";
+import type { ScanKernels } from "./column-kernels.ts";
 import { ColumnLayout, type BlockEntry } from "./column-layout.ts";
 import { Predicate, type ColumnFilter } from "./column-predicate.ts";
 import { ColumnCursor, ColumnReader } from "./column-reader.ts";
 import { scanColumn, type ColumnBatch, type ScanQuery } from "./column-scan.ts";
 import {
   bytesOf,
+  PLAIN,
   type ColumnArrays,
   type ColumnType,
   type ColumnValues,
@@ -57,7 +59,7 @@ export class Column<T extends ColumnType> {
 
   constructor(
     extent: ExtentAccess,
-    { stored, encode, kernels = javascriptKernels }: ColumnSettings,
+    { stored, encode, kernels = scanKernels() }: ColumnSettings,
   ) {
     this.#extent = extent;
     this.stored = stored;
