@@ -54,29 +54,22 @@ export class AddonKernels implements ScanKernels {
   }
 
   sum(values: ScannedArray, blockRows: number, before: StoredValue): StoredValue {
-    if (values.length < NATIVE_FROM_VALUES) return javascriptKernels.sum(values, blockRows, before);
-    checkScanned(values);
+    if (!isLong(values)) return javascriptKernels.sum(values, blockRows, before);
     checkBlockRows(blockRows);
     if (typeof before === "number") return this.#addon.sum(values, blockRows, before, this.#plain);
     return before + (this.#addon.sum(values, blockRows, 0, this.#plain) as bigint);
   }
 
   min(values: ScannedArray): StoredValue {
-    if (values.length < NATIVE_FROM_VALUES) return javascriptKernels.min(values);
-    checkScanned(values);
-    return this.#addon.min(values, this.#plain);
+    return isLong(values) ? this.#addon.min(values, this.#plain) : javascriptKernels.min(values);
   }
 
   max(values: ScannedArray): StoredValue {
-    if (values.length < NATIVE_FROM_VALUES) return javascriptKernels.max(values);
-    checkScanned(values);
-    return this.#addon.max(values, this.#plain);
+    return isLong(values) ? this.#addon.max(values, this.#plain) : javascriptKernels.max(values);
   }
 
   countInRange(values: ScannedArray, low: StoredValue, high: StoredValue): number {
-    if (values.length < NATIVE_FROM_VALUES)
-      return javascriptKernels.countInRange(values, low, high);
-    checkScanned(values);
+    if (!isLong(values)) return javascriptKernels.countInRange(values, low, high);
     const range = rangeOf(values, low, high);
     if (range === undefined) return 0;
     return this.#addon.count(values, range[0], range[1], this.#plain);
@@ -88,14 +81,18 @@ export class AddonKernels implements ScanKernels {
     high: StoredValue,
     out: Uint32Array,
   ): number {
-    if (values.length < NATIVE_FROM_VALUES)
-      return javascriptKernels.selectInRange(values, low, high, out);
-    checkScanned(values);
+    if (!isLong(values)) return javascriptKernels.selectInRange(values, low, high, out);
     checkRoom(values, out);
     const range = rangeOf(values, low, high);
     if (range === undefined) return 0;
     return this.#addon.select(values, range[0], range[1], out, this.#plain);
   }
+}
+
+/** Long enough to be worth a call. */
+function isLong(values: ScannedArray): boolean {
+  checkScanned(values);
+  return values.length >= NATIVE_FROM_VALUES;
 }
 
 let kernels: ScanKernels | undefined;

@@ -12,7 +12,7 @@
  * p is 1, 2 or 4 bytes. 2 and 3 only where all values are below 2^53, so that they need no bigints. Equal values are those of equal
  * bits. Padded to a multiple of 8.
  */
-import { selectFrom, type Predicate } from "./column-predicate.ts";
+import { countFrom, selectFrom, type Predicate } from "./column-predicate.ts";
 import type { ScanKernels } from "./column-kernels.ts";
 import {
   bytesOf,
@@ -270,6 +270,24 @@ export class BlockReader {
       return kernels.selectInRange(packed, low, high, out);
     }
     return selectFrom(this.values(), predicate, kernels, out);
+  }
+
+  /** How many rows match. */
+  count(predicate: Predicate, kernels: ScanKernels): number {
+    if (this.encoding === RUNS && this.#values === undefined) {
+      const { values, ends } = this.#runs();
+      let count = 0;
+      for (let run = 0; run < ends.length; run++) {
+        if (predicate.matches(values[run]!)) count += ends[run]! - (run === 0 ? 0 : ends[run - 1]!);
+      }
+      return count;
+    }
+    if (this.encoding === PACKED && this.#values === undefined && predicate.members === undefined) {
+      const { base, packed } = this.#packed();
+      const [low, high] = predicate.relativeTo(base);
+      return kernels.countInRange(packed, low, high);
+    }
+    return countFrom(this.values(), predicate, kernels);
   }
 
   #runs(): { readonly values: StoredArray; readonly ends: Uint32Array } {

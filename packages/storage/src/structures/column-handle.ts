@@ -57,10 +57,7 @@ export class Column<T extends ColumnType> {
   protected readonly stored: StoredType;
   protected readonly kernels: ScanKernels;
 
-  constructor(
-    extent: ExtentAccess,
-    { stored, encode, kernels = scanKernels() }: ColumnSettings,
-  ) {
+  constructor(extent: ExtentAccess, { stored, encode, kernels = scanKernels() }: ColumnSettings) {
     this.#extent = extent;
     this.stored = stored;
     this.#encode = encode;
@@ -176,10 +173,7 @@ export class Column<T extends ColumnType> {
   }
 
   *#count(query: RowQuery<T>): Steps<number> {
-    const cursor = yield* this.openCursor(query);
-    let count = 0;
-    for (let piece; (piece = yield* cursor.next()) !== undefined;) count += piece.count;
-    return count;
+    return yield* (yield* this.openCursor(query)).count();
   }
 
   /** For scans and sums. @internal */

@@ -248,7 +248,8 @@ export class ColumnLayout {
     for (; blocks < most; blocks++) {
       const entry = blocks * ENTRY_BYTES;
       const follows = getU64(view, entry) === offset + blocks * BLOCK_BYTES;
-      const isPlain = view.getUint32(entry + 8, true) === BLOCK_BYTES && view.getUint8(entry + 12) === PLAIN;
+      const isPlain =
+        view.getUint32(entry + 8, true) === BLOCK_BYTES && view.getUint8(entry + 12) === PLAIN;
       if (!follows || !isPlain) break;
     }
     const fits = offset + blocks * BLOCK_BYTES <= this.#tailOffset;

@@ -111,6 +111,7 @@ export class ColumnCursor {
   readonly #picked: Uint32Array;
   readonly #to: number;
   #row: number;
+  #counts = false;
 
   /** Rows `from` to `to`, which there are. */
   constructor(
@@ -151,6 +152,8 @@ export class ColumnCursor {
       const piece = { block, firstRow, from, to };
       if (this.#predicate === undefined || (entry && this.#predicate.matchesAll(entry)))
         return { ...piece, picked: undefined, count: to - from };
+      if (this.#counts && to - from === block.rows)
+        return { ...piece, picked: undefined, count: block.count(this.#predicate, this.#kernels) };
       const picked = this.#pick(block, this.#predicate, from, to);
       if (picked.length > 0) return { ...piece, picked, count: picked.length };
     }
@@ -173,6 +176,14 @@ export class ColumnCursor {
     if (run === undefined) return undefined;
     this.#row += run.blocks * stored.rows;
     return stored.over(yield* fetchBytes(extent, run.offset, run.blocks * BLOCK_BYTES));
+  }
+
+  /** How many rows are left. */
+  *count(): Steps<number> {
+    this.#counts = true;
+    let count = 0;
+    for (let piece; (piece = yield* this.next()) !== undefined;) count += piece.count;
+    return count;
   }
 
   #skips(entry: BlockEntry): boolean {
