@@ -2,7 +2,7 @@
 import { seededRng } from "@pinion/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type * as AddonKernels from "../../packages/storage/src/structures/addon-kernels.ts";
+import type * as AddonKernels from "../../packages/storage/src/structures/addon-scan-kernels.ts";
 import type * as Kernels from "../../packages/storage/src/structures/column-kernels.ts";
 import type * as Door from "../../packages/storage/src/memory/open-native-door.ts";
 import { buildAddon } from "../support/build-addon.ts";
@@ -12,7 +12,7 @@ const inside = (name: string): string =>
 const hasAddon = buildAddon();
 const { javascriptKernels } = (await import(inside("structures/column-kernels"))) as typeof Kernels;
 const { AddonKernels: OverAddon, scanKernels } = (await import(
-  inside("structures/addon-kernels")
+  inside("structures/addon-scan-kernels")
 )) as typeof AddonKernels;
 const { loadAddon } = (await import(inside("memory/open-native-door"))) as typeof Door;
 

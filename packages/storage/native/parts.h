@@ -8,5 +8,7 @@
 
 /* scan.c */
 bool scan_init(napi_env env, napi_value exports);
+/* chunks.c */
+bool chunks_init(napi_env env, napi_value exports);
 
 #endif

@@ -1,4 +1,4 @@
-// cflags: -std=gnu11 -O2 -shared -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Werror=implicit-function-declaration
+// cflags: -std=gnu11 -O3 -shared -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Werror=implicit-function-declaration
 /*
  * The addon behind memory/addon-door.ts: the system calls Node does not offer, each in one trip off the event loop.
  *
@@ -415,6 +415,7 @@ NAPI_MODULE_INIT() {
       {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_default, NULL},
   };
   CHECK(napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties));
-  if (!memory_init(env, exports) || !scan_init(env, exports)) napi_throw_error(env, "ENOMEM", "pinion: out of memory");
+  if (!memory_init(env, exports) || !scan_init(env, exports) || !chunks_init(env, exports))
+    napi_throw_error(env, "ENOMEM", "pinion: out of memory");
   return exports;
 }

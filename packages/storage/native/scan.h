@@ -1,5 +1,5 @@
 /*
- * The inner loops of column scans: what structures/native-kernels.ts calls. Their twin in JavaScript is structures/column-kernels.ts, whose K1 to K3
+ * The inner loops of column scans: what structures/addon-scan-kernels.ts calls. Their twin in JavaScript is structures/column-kernels.ts, whose K1 to K3
  * hold here to the bit.
  *
  * scan.c        what JavaScript calls

@@ -1,4 +1,4 @@
-/** What native/scan.c exports; structures/addon-kernels.ts says what it is for. It checks types, lengths and ranges, and throws a TypeError. */
+/** What native/scan.c exports; structures/addon-scan-kernels.ts says what it is for. It checks types, lengths and ranges, and throws a TypeError. */
 
 type Numbers =
   | Float64Array

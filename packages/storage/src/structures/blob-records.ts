@@ -103,7 +103,7 @@ export class BlobRecords {
 
   #keyOf(name: string): HashKey {
     if (name !== this.#keyed) {
-      this.#key = keyOf(hash("sha256", checkName(name), "binary"));
+      this.#key = keyOf(dataViewOf(hash("sha256", checkName(name), "buffer")), 0);
       this.#keyed = name;
     }
     return this.#key;

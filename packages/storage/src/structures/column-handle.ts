@@ -10,7 +10,7 @@
  */
 import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
-import { scanKernels } from "./addon-kernels.ts";
+import { scanKernels } from "./addon-scan-kernels.ts";
 import { ColumnDictionary } from "./column-dictionary.ts";
 import { encodeBlock } from "./column-encoding.ts";
 import type { ScanKernels } from "./column-kernels.ts";

@@ -1,5 +1,5 @@
 /**
- * The inner loops of a scan, as a seam: these in JavaScript, and the addon's (addon-kernels.ts), which give the same bits.
+ * The inner loops of a scan, as a seam: these in JavaScript, and the addon's (addon-scan-kernels.ts), which give the same bits.
  *
  * K1 values are added in blocks, whose sums are added one after the other to what came before. The sum of a block of floating point values is
  *    eight sums, of every eighth value each, added as ((0+4) + (2+6)) + ((1+5) + (3+7)): a fixed order that vector instructions can follow. The

@@ -1,0 +1,79 @@
+/**
+ * Chunks on their way into a blob store: copied side by side, each behind room for the header it gets there (blob-chunks.ts), so that they
+ * can be hashed off the event loop whatever becomes of the memory they came in, and each is then written at once.
+ *
+ * State: a few batches that are not in use, for each thread.
+ *
+ * G1 a batch is given back once nothing works on it any more; one that is dropped with work under way is left to the garbage collector, which
+ *    that work keeps away until its end.
+ */
+import { assert } from "@pinion/core";
+import {
+  CHUNK_BYTES_MAX,
+  CHUNKS_AT_ONCE,
+  PLACE_WORDS,
+  type ChunkKernels,
+} from "./chunk-kernels.ts";
+
+export const CHUNK_HEADER_BYTES = 48;
+export const CHUNK_HASH_AT = 16;
+/** Some twenty chunks: hashed in about 100 µs, several times what handing them over costs. */
+const BATCH_BYTES = 256 * 1024;
+const FREE_BATCHES_MAX = 4;
+
+const free: ChunkBatch[] = [];
+
+export class ChunkBatch {
+  readonly bytes = new Uint8Array(BATCH_BYTES);
+  readonly view = new DataView(this.bytes.buffer);
+  readonly #places = new Uint32Array(CHUNKS_AT_ONCE * PLACE_WORDS);
+  #count = 0;
+  #used = 0;
+
+  /** An empty one. */
+  static take(): ChunkBatch {
+    return free.pop() ?? new ChunkBatch();
+  }
+
+  /** G1. */
+  giveBack(): void {
+    this.#count = 0;
+    this.#used = 0;
+    if (free.length < FREE_BATCHES_MAX) free.push(this);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Copies a chunk. @returns false: there is no room */
+  add(chunk: Uint8Array): boolean {
+    const from = this.#used + CHUNK_HEADER_BYTES;
+    assert(chunk.length <= CHUNK_BYTES_MAX, `a chunk of ${chunk.length} bytes`);
+    if (from + chunk.length > BATCH_BYTES || this.#count === CHUNKS_AT_ONCE) return false;
+    this.bytes.set(chunk, from);
+    const place = this.#count * PLACE_WORDS;
+    this.#places[place] = this.#used + CHUNK_HASH_AT;
+    this.#places[place + 1] = from;
+    this.#places[place + 2] = chunk.length;
+    this.#used = Math.ceil((from + chunk.length) / 8) * 8;
+    this.#count++;
+    return true;
+  }
+
+  /** Where the header of a chunk is; its bytes follow. */
+  offsetOf(index: number): number {
+    return this.#places[index * PLACE_WORDS + 1]! - CHUNK_HEADER_BYTES;
+  }
+
+  lengthOf(index: number): number {
+    return this.#places[index * PLACE_WORDS + 2]!;
+  }
+
+  /** Puts the hashes into the headers; a promise where that is done off the event loop. @param later it may */
+  hash(kernels: ChunkKernels, later: boolean): Promise<void> | undefined {
+    const hashing = later ? kernels.hashLater(this.bytes, this.#places, this.#count) : undefined;
+    if (hashing === undefined) kernels.hash(this.bytes, this.#places, this.#count);
+    return hashing;
+  }
+}
