@@ -34,7 +34,7 @@ static bool array_at(napi_env env, napi_value value, napi_typedarray_type wanted
   bool is_array = false;
   return napi_is_typedarray(env, value, &is_array) == napi_ok && is_array &&
          napi_get_typedarray_info(env, value, &type, length, bytes, NULL, NULL) == napi_ok && type == wanted &&
-         *bytes != NULL;
+         (*bytes != NULL || *length == 0);
 }
 
 /* cut(bytes, start, end, scanned) → the end of the chunk that begins at `start`, −1: `end` comes first */

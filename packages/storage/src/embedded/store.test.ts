@@ -1,6 +1,7 @@
 import { isPinionError } from "@pinion/core";
 import { describe, expect, it } from "vitest";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { blob } from "../structures/blob.ts";
 import { column } from "../structures/column.ts";
 import { map } from "../structures/map.ts";
 import type { StructureDefinition } from "../structures/structure.ts";
@@ -175,6 +176,24 @@ describe("updates", () => {
     expect(await cold.read(({ table }) => table.size())).toBe(100);
     await cold.update(({ table }) => table.set(50.5, text));
     expect(await cold.read(({ table }) => table.verify())).toMatchObject({});
+  });
+
+  it("that return while a blob is still cut and hashed change nothing", async () => {
+    const machine = new StoreMachine();
+    await using store = await machine.open({ logSegmentBytes: 8 * 2 ** 20 });
+    const bytes = new Uint8Array(2_000_000).map((_, i) => Math.imul(i, 0x9e3779b1) >>> 24);
+    const volume = await store.open("a", { files: blob() });
+    for (let i = 0; i < 5; i++) {
+      const careless = volume.update(({ files }) => {
+        void files.put("b", bytes).catch(() => {});
+      });
+      expect(await codeOf(careless)).toBe("invalid-argument");
+      expect(await volume.read(({ files }) => files.stat("b"))).toBeUndefined();
+    }
+    await volume.update(({ files }) => files.put("b", bytes));
+    expect(await volume.read(({ files }) => files.stat("b"))).toMatchObject({
+      byteCount: bytes.length,
+    });
   });
 });
 
