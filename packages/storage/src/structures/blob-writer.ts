@@ -66,7 +66,10 @@ export class BlobWriter {
     return this.#byteCount;
   }
 
-  /** Adds bytes. They are not kept. @throws `write-set-too-large`: then the turn cannot commit; write less in each */
+  /**
+   * Adds bytes, which must stay as they are until this is done.
+   * @throws `write-set-too-large`, also for what was written before: then the turn cannot commit; write less in each
+   */
   write(part: Uint8Array): MaybePromise<void> {
     return this.#run(this.#write(part));
   }

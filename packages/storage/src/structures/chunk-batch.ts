@@ -2,7 +2,7 @@
  * Chunks on their way into a blob store: copied side by side, each behind room for the header it gets there (blob-chunks.ts), so that they
  * can be hashed off the event loop whatever becomes of the memory they came in, and each is then written at once.
  *
- * State: a few batches that are not in use, for each thread.
+ * State: for each thread how many there are, and a few that are not in use.
  *
  * G1 a batch is given back once nothing works on it any more; one that is dropped with work under way is left to the garbage collector, which
  *    that work keeps away until its end.
@@ -20,8 +20,12 @@ export const CHUNK_HASH_AT = 16;
 /** Some twenty chunks: hashed in about 100 µs, several times what handing them over costs. */
 const BATCH_BYTES = 256 * 1024;
 const FREE_BATCHES_MAX = 4;
+/** 16 MiB that writers may keep while they wait for what they are to write. */
+const KEPT_BATCHES_MAX = 64;
 
 const free: ChunkBatch[] = [];
+let existing = 0;
+const collected = new FinalizationRegistry<void>(() => existing--);
 
 export class ChunkBatch {
   readonly bytes = new Uint8Array(BATCH_BYTES);
@@ -29,6 +33,16 @@ export class ChunkBatch {
   readonly #places = new Uint32Array(CHUNKS_AT_ONCE * PLACE_WORDS);
   #count = 0;
   #used = 0;
+
+  private constructor() {
+    existing++;
+    collected.register(this, undefined);
+  }
+
+  /** More than writers should keep between operations. */
+  static get areMany(): boolean {
+    return existing - free.length > KEPT_BATCHES_MAX;
+  }
 
   /** An empty one. */
   static take(): ChunkBatch {

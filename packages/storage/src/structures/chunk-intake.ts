@@ -1,10 +1,11 @@
 /**
- * From parts of a stream to chunks that are hashed, in order. Of a long part the hashes are computed off the event loop, batch by batch,
- * while the batches before are stored and those behind are cut.
+ * From parts of a stream to chunks that are hashed, in order. Chunks are collected in batches; full ones are hashed off the event loop, while
+ * those before are stored and those behind are cut, also across parts. What is left at the end is hashed at once.
  *
- * State: the chunk that goes on in the next part; within an operation batches that wait for their hashes.
+ * State: the chunk that goes on in the next part; the batch that is filled, and those that wait for their hashes.
  *
  * N1 a part is read until `take` has ended, on the event loop only; what other threads read are copies.
+ * N2 between operations an intake keeps no more than `HASHING_MAX` + 1 batches, and none while a thread has many (`ChunkBatch.areMany`).
  */
 import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
@@ -13,9 +14,7 @@ import { ChunkBatch } from "./chunk-batch.ts";
 import type { ChunkKernels } from "./chunk-kernels.ts";
 import type { Steps } from "./structure.ts";
 
-/** A shorter part is hashed at once: to hand it over and wait takes longer. */
-const LATER_FROM_BYTES = 128 * 1024;
-/** Being hashed or waiting for it, besides the one that is filled. */
+/** Being hashed or waiting for it: while one is stored the other is worked on. */
 const HASHING_MAX = 2;
 
 /** Where chunks go. */
@@ -31,6 +30,8 @@ export class ChunkIntake {
   readonly #extent: ExtentAccess;
   readonly #chunker: CdcChunker;
   readonly #store: StoreChunk;
+  readonly #hashing: Hashing[] = [];
+  #filling: ChunkBatch | undefined;
 
   constructor(kernels: ChunkKernels, extent: ExtentAccess, store: StoreChunk) {
     this.#kernels = kernels;
@@ -40,24 +41,21 @@ export class ChunkIntake {
   }
 
   /**
-   * Stores the chunks that end in this part.
+   * Takes a part in. What cannot be written may come out later, at the latest with `finish`.
    * @param last it is the last one: what is left of it is a chunk, too
    * @throws `invalid-argument` when its memory is taken away meanwhile
    */
   *take(part: Uint8Array, last: boolean): Steps<void> {
     const { length } = part;
-    const later = length >= LATER_FROM_BYTES;
-    const hashing: Hashing[] = [];
-    let batch: ChunkBatch | undefined;
     this.#chunker.push(part, last);
     for (let chunk; (chunk = this.#chunker.next()) !== undefined;) {
-      batch ??= ChunkBatch.take();
-      if (batch.add(chunk)) continue;
-      hashing.push({ batch, done: batch.hash(this.#kernels, later) });
-      batch = ChunkBatch.take();
-      batch.add(chunk);
-      if (hashing.length <= HASHING_MAX) continue;
-      yield* this.#storeBatch(hashing.shift()!);
+      const filling = (this.#filling ??= ChunkBatch.take());
+      if (filling.add(chunk)) continue;
+      this.#hashing.push({ batch: filling, done: filling.hash(this.#kernels, true) });
+      this.#filling = ChunkBatch.take();
+      this.#filling.add(chunk);
+      if (this.#hashing.length <= HASHING_MAX) continue;
+      yield* this.#storeNext();
       if (part.length !== length) {
         throw new PinionError(
           "invalid-argument",
@@ -65,20 +63,29 @@ export class ChunkIntake {
         );
       }
     }
-    if (batch !== undefined) hashing.push({ batch, done: batch.hash(this.#kernels, later) });
-    for (let next; (next = hashing.shift()) !== undefined;) yield* this.#storeBatch(next);
+    if (!last && ChunkBatch.areMany) yield* this.#drain();
   }
 
-  /** The stream ends here: stores what is left of it. */
+  /** The stream ends here: stores all that is left of it. */
   *finish(): Steps<void> {
     const rest = this.#chunker.finish();
-    if (rest === undefined) return;
-    const batch = ChunkBatch.take();
-    batch.add(rest);
-    yield* this.#storeBatch({ batch, done: batch.hash(this.#kernels, false) });
+    if (rest !== undefined && !(this.#filling ??= ChunkBatch.take()).add(rest)) {
+      yield* this.#drain();
+      this.#filling = ChunkBatch.take();
+      this.#filling.add(rest);
+    }
+    yield* this.#drain();
   }
 
-  *#storeBatch({ batch, done }: Hashing): Steps<void> {
+  *#drain(): Steps<void> {
+    const batch = this.#filling;
+    this.#filling = undefined;
+    if (batch !== undefined) this.#hashing.push({ batch, done: batch.hash(this.#kernels, false) });
+    while (this.#hashing.length > 0) yield* this.#storeNext();
+  }
+
+  *#storeNext(): Steps<void> {
+    const { batch, done } = this.#hashing.shift()!;
     if (done !== undefined) yield this.#extent.waitFor(done);
     for (let i = 0; i < batch.count; i++) yield* this.#store(batch, i);
     batch.giveBack();
