@@ -78,7 +78,12 @@ export class BlobHandle {
     this.#extent = extent;
     this.#layout = layout;
     this.#chunks = new BlobChunks(layout, new BlobIndex(layout, "chunkRoot"));
-    this.#records = new BlobRecords(layout, new BlobIndex(layout, "nameRoot"), this.#chunks);
+    this.#records = new BlobRecords(
+      layout,
+      new BlobIndex(layout, "nameRoot"),
+      this.#chunks,
+      kernels,
+    );
     const writes = new Writes("blob", () => layout.forget());
     const end = (): Steps<void> => this.#end(RECLAIMED_EACH);
     this.#parts = { layout, chunks: this.#chunks, records: this.#records, writes, kernels, end };
