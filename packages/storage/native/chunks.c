@@ -4,6 +4,9 @@
  * Hashes come where the caller wants them in the same memory. `hashLater` computes them on a thread of libuv's pool: the memory is kept alive until
  * then, and nobody may take it away (structures/chunk-batch.ts owns it).
  *
+ * I1 the first word of that memory is a ticket. Who raises it by one from the value that was given hashes, and nobody else touches anything: the
+ *    event loop may have been faster, and the memory be in use for something else since. Once the hashes are there it is one more.
+ *
  * Whatever the arguments are, an answer or an error: no place is read or written that is not in the memory as it is at the call.
  */
 #include "parts.h"
@@ -57,16 +60,19 @@ struct work {
   napi_async_work work;
   napi_deferred deferred;
   napi_ref memory;
+  uint32_t *ticket;
+  uint32_t given;
   size_t count;
   struct message messages[CHUNKS_AT_ONCE];
 };
 
-/* (memory: Uint8Array, places: Uint32Array, count) */
-static bool messages_at(napi_env env, napi_callback_info info, napi_value *argv, struct message *messages, size_t *count) {
-  size_t argc = 3, length, words;
+/* (memory: Uint8Array, places: Uint32Array, count) of `argc` arguments */
+static bool messages_at(napi_env env, napi_callback_info info, size_t argc, napi_value *argv, struct message *messages, size_t *count) {
+  const size_t wanted_arguments = argc;
+  size_t length, words;
   void *memory = NULL, *at = NULL;
   uint32_t wanted;
-  if (napi_get_cb_info(env, info, &argc, argv, NULL, NULL) != napi_ok || argc < 3 || !hashes ||
+  if (napi_get_cb_info(env, info, &argc, argv, NULL, NULL) != napi_ok || argc < wanted_arguments || !hashes ||
       !array_at(env, argv[0], napi_uint8_array, &memory, &length) ||
       !array_at(env, argv[1], napi_uint32_array, &at, &words) || napi_get_value_uint32(env, argv[2], &wanted) != napi_ok ||
       wanted > CHUNKS_AT_ONCE || words / PLACE_WORDS < wanted) {
@@ -91,14 +97,18 @@ static napi_value chunks_hash(napi_env env, napi_callback_info info) {
   napi_value argv[3];
   struct message messages[CHUNKS_AT_ONCE];
   size_t count;
-  if (messages_at(env, info, argv, messages, &count)) sha256_all(messages, count);
+  if (messages_at(env, info, 3, argv, messages, &count)) sha256_all(messages, count);
   return NULL;
 }
 
 static void run(napi_env env, void *data) {
   (void)env;
   struct work *work = data;
+  uint32_t given = work->given;
+  /* I1 */
+  if (!__atomic_compare_exchange_n(work->ticket, &given, given + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return;
   sha256_all(work->messages, work->count);
+  __atomic_store_n(work->ticket, work->given + 2, __ATOMIC_RELEASE);
 }
 
 /* On the event loop; also when the environment ends before the work has begun. */
@@ -111,17 +121,35 @@ static void finish(napi_env env, napi_status status, void *data) {
   free(work);
 }
 
-/* hashLater(memory, places, count) → a promise; `places` may be used for something else at once */
+/* I1: what `memory` begins with is `value`, and no hash goes there */
+static bool ticket_at(napi_env env, napi_value memory, napi_value value, struct work *work) {
+  size_t length;
+  void *bytes = NULL;
+  if (!array_at(env, memory, napi_uint8_array, &bytes, &length) || length < sizeof(uint32_t) ||
+      (uintptr_t)bytes % sizeof(uint32_t) != 0 || napi_get_value_uint32(env, value, &work->given) != napi_ok)
+    return false;
+  for (size_t i = 0; i < work->count; i++) {
+    if (work->messages[i].hash < (uint8_t *)bytes + sizeof(uint32_t)) return false;
+  }
+  work->ticket = bytes;
+  return true;
+}
+
+/* hashLater(memory, places, count, ticket) → a promise; `places` may be used for something else at once */
 static napi_value chunks_hash_later(napi_env env, napi_callback_info info) {
-  napi_value argv[3], promise = NULL, name;
+  napi_value argv[4], promise = NULL, name;
   struct work *work = calloc(1, sizeof *work);
   if (work == NULL) {
     napi_throw_error(env, "ENOMEM", "pinion: out of memory");
     return NULL;
   }
-  if (!messages_at(env, info, argv, work->messages, &work->count)) {
+  if (!messages_at(env, info, 4, argv, work->messages, &work->count)) {
     free(work);
     return NULL;
+  }
+  if (!ticket_at(env, argv[0], argv[3], work)) {
+    free(work);
+    return refuse(env, "pinion: no ticket at the beginning of the memory");
   }
   if (napi_create_string_utf8(env, "pinion:hash", NAPI_AUTO_LENGTH, &name) == napi_ok &&
       napi_create_reference(env, argv[0], 1, &work->memory) == napi_ok) {

@@ -7,6 +7,6 @@ export interface ChunkAddon {
   /** @returns the end of the chunk that begins at `start`; −1: `end` comes first */
   cut(bytes: Uint8Array, start: number, end: number, scanned: number): number;
   hash(memory: Uint8Array, places: Uint32Array, count: number): void;
-  /** The same off the event loop. `memory` must not be detached until then. */
-  hashLater(memory: Uint8Array, places: Uint32Array, count: number): Promise<void>;
+  /** The same off the event loop, if `memory` begins with the ticket by then. `memory` must not be detached until it has ended. */
+  hashLater(memory: Uint8Array, places: Uint32Array, count: number, ticket: number): Promise<void>;
 }

@@ -4,6 +4,7 @@ import { loadAddon } from "../memory/open-native-door.ts";
 import {
   checkCut,
   checkPlaces,
+  checkTicket,
   javascriptChunkKernels,
   type ChunkKernels,
 } from "./chunk-kernels.ts";
@@ -27,10 +28,16 @@ export class AddonChunkKernels implements ChunkKernels {
     this.#addon.hash(memory, places, count);
   }
 
-  hashLater(memory: Uint8Array, places: Uint32Array, count: number): Promise<void> | undefined {
+  hashLater(
+    memory: Uint8Array,
+    places: Uint32Array,
+    count: number,
+    ticket: number,
+  ): Promise<void> | undefined {
     if (!this.#addon.hasHashes) return undefined;
     checkPlaces(memory, places, count);
-    return this.#addon.hashLater(memory, places, count);
+    checkTicket(memory, places, count);
+    return this.#addon.hashLater(memory, places, count, ticket);
   }
 }
 

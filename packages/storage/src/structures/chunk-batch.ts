@@ -4,19 +4,28 @@
  *
  * State: for each thread how many there are, and a few that are not in use.
  *
- * G1 a batch is given back once nothing works on it any more; one that is dropped with work under way is left to the garbage collector, which
- *    that work keeps away until its end.
+ * G1 a batch is given back once its hashes are there; one that is dropped before is left to the garbage collector, which work under way keeps
+ *    away until its end.
+ * G2 the event loop does not wait for work that no thread has begun: it takes the ticket back, and hashes itself. On a machine that is busy
+ *    with other things that is most of it. No ticket is ever given twice, so work that comes too late touches nothing.
  */
 import { assert } from "@pinion/core";
 import {
   CHUNK_BYTES_MAX,
   CHUNKS_AT_ONCE,
   PLACE_WORDS,
+  TICKET_BYTES,
   type ChunkKernels,
 } from "./chunk-kernels.ts";
 
 export const CHUNK_HEADER_BYTES = 48;
 export const CHUNK_HASH_AT = 16;
+/** What a ticket is modulo 4: the hashes are to be computed, are being computed by somebody, are there. */
+const OPEN = 0;
+const DONE = 2;
+const TICKET_STATES = 4;
+/** Behind the ticket. */
+const FIRST_AT = 2 * TICKET_BYTES;
 /** Some twenty chunks: hashed in about 100 µs, several times what handing them over costs. */
 const BATCH_BYTES = 256 * 1024;
 const FREE_BATCHES_MAX = 4;
@@ -30,9 +39,10 @@ const collected = new FinalizationRegistry<void>(() => existing--);
 export class ChunkBatch {
   readonly bytes = new Uint8Array(BATCH_BYTES);
   readonly view = new DataView(this.bytes.buffer);
+  readonly #ticket = new Int32Array(this.bytes.buffer, 0, 1);
   readonly #places = new Uint32Array(CHUNKS_AT_ONCE * PLACE_WORDS);
   #count = 0;
-  #used = 0;
+  #used = FIRST_AT;
 
   private constructor() {
     existing++;
@@ -51,8 +61,9 @@ export class ChunkBatch {
 
   /** G1. */
   giveBack(): void {
+    this.#ticket[0] = (this.#ticket[0]! | (TICKET_STATES - 1)) + 1;
     this.#count = 0;
-    this.#used = 0;
+    this.#used = FIRST_AT;
     if (free.length < FREE_BATCHES_MAX) free.push(this);
   }
 
@@ -84,10 +95,27 @@ export class ChunkBatch {
     return this.#places[index * PLACE_WORDS + 2]!;
   }
 
-  /** Puts the hashes into the headers; a promise where that is done off the event loop. @param later it may */
-  hash(kernels: ChunkKernels, later: boolean): Promise<void> | undefined {
-    const hashing = later ? kernels.hashLater(this.bytes, this.#places, this.#count) : undefined;
-    if (hashing === undefined) kernels.hash(this.bytes, this.#places, this.#count);
-    return hashing;
+  /** Puts the hashes into the headers. */
+  hash(kernels: ChunkKernels): void {
+    kernels.hash(this.bytes, this.#places, this.#count);
+  }
+
+  /** The same off the event loop; undefined: it was not possible, they are there. */
+  hashLater(kernels: ChunkKernels): Promise<void> | undefined {
+    const ticket = this.#ticket[0]!;
+    const done = kernels.hashLater(this.bytes, this.#places, this.#count, ticket >>> 0);
+    if (done === undefined) this.hash(kernels);
+    return done;
+  }
+
+  /** For who needs the hashes now and would wait for `done` (G2). @returns whether they are there */
+  hashNow(kernels: ChunkKernels): boolean {
+    const ticket = Atomics.load(this.#ticket, 0);
+    const state = ticket & (TICKET_STATES - 1);
+    if (state === DONE) return true;
+    if (state !== OPEN || Atomics.compareExchange(this.#ticket, 0, ticket, ticket + 1) !== ticket)
+      return false;
+    this.hash(kernels);
+    return true;
   }
 }

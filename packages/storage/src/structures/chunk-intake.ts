@@ -51,7 +51,7 @@ export class ChunkIntake {
     for (let chunk; (chunk = this.#chunker.next()) !== undefined;) {
       const filling = (this.#filling ??= ChunkBatch.take());
       if (filling.add(chunk)) continue;
-      this.#hashing.push({ batch: filling, done: filling.hash(this.#kernels, true) });
+      this.#hashing.push({ batch: filling, done: filling.hashLater(this.#kernels) });
       this.#filling = ChunkBatch.take();
       this.#filling.add(chunk);
       if (this.#hashing.length <= HASHING_MAX) continue;
@@ -80,13 +80,16 @@ export class ChunkIntake {
   *#drain(): Steps<void> {
     const batch = this.#filling;
     this.#filling = undefined;
-    if (batch !== undefined) this.#hashing.push({ batch, done: batch.hash(this.#kernels, false) });
+    if (batch !== undefined) {
+      batch.hash(this.#kernels); // while others are at those before
+      this.#hashing.push({ batch, done: undefined });
+    }
     while (this.#hashing.length > 0) yield* this.#storeNext();
   }
 
   *#storeNext(): Steps<void> {
     const { batch, done } = this.#hashing.shift()!;
-    if (done !== undefined) yield this.#extent.waitFor(done);
+    if (done !== undefined && !batch.hashNow(this.#kernels)) yield this.#extent.waitFor(done);
     for (let i = 0; i < batch.count; i++) yield* this.#store(batch, i);
     batch.giveBack();
   }

@@ -17,6 +17,8 @@ export const CHUNK_BYTES_MIN = 8 * 1024;
 const CHUNK_BYTES_NORMAL = 12 * 1024;
 export const CHUNK_BYTES_MAX = 64 * 1024;
 export const HASH_BYTES = 32;
+/** What memory begins with that is hashed off the event loop. */
+export const TICKET_BYTES = 4;
 /** Chunks that are hashed by one call. */
 export const CHUNKS_AT_ONCE = 64;
 /** Of a chunk in `places`: where its hash goes, where it begins, its length. */
@@ -71,10 +73,16 @@ export interface ChunkKernels {
   /** Puts the hashes of the first `count` chunks at `places` where they belong, in the same memory. */
   hash(memory: Uint8Array, places: Uint32Array, count: number): void;
   /**
-   * The same off the event loop; undefined: not possible, or not faster. `places` may be used again at once; the bytes must stay as they are,
-   * and the memory must not be detached, until it is done.
+   * The same off the event loop; undefined: not possible. The first word of `memory` is a ticket: who raises it by one from `ticket` hashes, and
+   * raises it again when the hashes are there. The event loop may be first, and need not wait then. `places` may be used again at once; otherwise the bytes must stay as they are, and the
+   * memory must not be detached, until it is done.
    */
-  hashLater(memory: Uint8Array, places: Uint32Array, count: number): Promise<void> | undefined;
+  hashLater(
+    memory: Uint8Array,
+    places: Uint32Array,
+    count: number,
+    ticket: number,
+  ): Promise<void> | undefined;
 }
 
 /** C3. */
@@ -106,6 +114,13 @@ export function checkPlaces(memory: Uint8Array, places: Uint32Array, count: numb
       places[i]! + HASH_BYTES <= memory.length && places[i + 1]! + places[i + 2]! <= memory.length;
     assert(isInside, "a chunk that is not in the memory");
   }
+}
+
+/** C3. */
+export function checkTicket(memory: Uint8Array, places: Uint32Array, count: number): void {
+  assert(memory.byteOffset % 4 === 0, "a ticket that is no word");
+  for (let i = 0; i < count * PLACE_WORDS; i += PLACE_WORDS)
+    assert(places[i]! >= TICKET_BYTES, "a hash in place of a ticket");
 }
 
 export const javascriptChunkKernels: ChunkKernels = Object.freeze({
