@@ -1,6 +1,7 @@
 // cflags: -std=gnu11 -O3 -shared -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Werror=implicit-function-declaration
 /*
- * The addon behind memory/addon-door.ts: the system calls Node does not offer, each in one trip off the event loop.
+ * The addon behind memory/addon-door.ts: the system calls Node does not offer, each in one trip off the event loop. Its other parts: memory
+ * outside the heap (memory.h), scans of columns (scan.h), chunks of blobs (chunks.c).
  *
  * Two lanes, each a thread with a queue: the log lane flushes, the bulk lane does everything that may take long. An idle lane
  * sleeps at once: spinning a while first gained nothing and took the processor from others
