@@ -127,9 +127,13 @@ async function codeOf(work: Promise<unknown>): Promise<unknown> {
 }
 
 describe.skipIf(!hasAddon)("blobs", () => {
-  it("are cut by the addon where it is built", () => {
+  it("are cut by the addon where it is built", async () => {
     expect(chunkKernels()).toBeInstanceOf(AddonChunkKernels);
     expect(chunkKernels()).toBe(chunkKernels());
+    const cut = vi.spyOn(chunkKernels(), "cut");
+    await new Handle(new MemoryExtent()).put("b", fuzzed(1, 300_000));
+    expect(cut).toHaveBeenCalled();
+    vi.restoreAllMocks();
   });
 });
 

@@ -1,8 +1,10 @@
 /** What the inner loops of scans do, whoever runs them: the addon with vector instructions and without, and JavaScript. */
 import { seededRng } from "@pinion/core";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import type * as Memory from "../../packages/storage/src/extent/memory-extent.ts";
 import type * as AddonKernels from "../../packages/storage/src/structures/addon-scan-kernels.ts";
+import type * as Columns from "../../packages/storage/src/structures/column.ts";
 import type * as Kernels from "../../packages/storage/src/structures/column-kernels.ts";
 import type * as Door from "../../packages/storage/src/memory/open-native-door.ts";
 import { buildAddon } from "../support/build-addon.ts";
@@ -14,6 +16,8 @@ const { javascriptKernels } = (await import(inside("structures/column-kernels"))
 const { AddonKernels: OverAddon, scanKernels } = (await import(
   inside("structures/addon-scan-kernels")
 )) as typeof AddonKernels;
+const { column } = (await import(inside("structures/column"))) as typeof Columns;
+const { MemoryExtent } = (await import(inside("extent/memory-extent"))) as typeof Memory;
 const { loadAddon } = (await import(inside("memory/open-native-door"))) as typeof Door;
 
 type ScanKernels = Kernels.ScanKernels;
@@ -122,6 +126,20 @@ describe.skipIf(!hasAddon)("columns", () => {
   it("are scanned by the addon where it is built", () => {
     expect(scanKernels()).toBeInstanceOf(OverAddon);
     expect(scanKernels()).toBe(scanKernels());
+    const sum = vi.spyOn(scanKernels(), "sum");
+    const count = vi.spyOn(scanKernels(), "countInRange");
+    const handle = column("f64", { encoding: "plain" }).open(new MemoryExtent());
+    void handle.appendMany(Float64Array.from({ length: 8192 * 40 }, (_, i) => i));
+    expect(handle.sum()).toBe((8192 * 40 * (8192 * 40 - 1)) / 2);
+    expect(handle.count({ filter: { min: 100, max: 199 } })).toBe(100);
+    // Sixteen blocks lie in the first run of a column.
+    expect(sum.mock.calls.map(([values]) => values.length)).toEqual([
+      8192 * 16,
+      8192 * 16,
+      8192 * 8,
+    ]);
+    expect(count).toHaveBeenCalledOnce();
+    vi.restoreAllMocks();
   });
 });
 
