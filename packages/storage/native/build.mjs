@@ -51,7 +51,7 @@ function headers() {
 
 function fallback(why) {
   console.log(
-    `pinion: ${why}; the portable fallback will be used (same results, slower disk writes)`,
+    `pinion: ${why}; the portable fallback will be used (same results; slower disk writes, scans and blobs)`,
   );
 }
 

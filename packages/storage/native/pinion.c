@@ -1,6 +1,7 @@
-// cflags: -std=gnu11 -O2 -shared -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Werror=implicit-function-declaration
+// cflags: -std=gnu11 -O3 -shared -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Werror=implicit-function-declaration
 /*
- * The addon behind memory/addon-door.ts: the system calls Node does not offer, each in one trip off the event loop.
+ * The addon behind memory/addon-door.ts: the system calls Node does not offer, each in one trip off the event loop. Its other parts: memory
+ * outside the heap (memory.h), scans of columns (scan.h), chunks of blobs (chunks.c).
  *
  * Two lanes, each a thread with a queue: the log lane flushes, the bulk lane does everything that may take long. An idle lane
  * sleeps at once: spinning a while first gained nothing and took the processor from others
@@ -36,6 +37,7 @@
 
 #include "crc32c.h"
 #include "memory.h"
+#include "parts.h"
 
 uint32_t checksum(uint32_t seed, const uint8_t *bytes, size_t length) { return crc32c(seed, bytes, length); }
 
@@ -414,6 +416,7 @@ NAPI_MODULE_INIT() {
       {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_default, NULL},
   };
   CHECK(napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties));
-  if (!memory_init(env, exports)) napi_throw_error(env, "ENOMEM", "pinion: out of memory");
+  if (!memory_init(env, exports) || !scan_init(env, exports) || !chunks_init(env, exports))
+    napi_throw_error(env, "ENOMEM", "pinion: out of memory");
   return exports;
 }

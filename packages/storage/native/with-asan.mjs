@@ -1,6 +1,7 @@
 /**
  * Runs a program with the addon built for the address sanitiser, which finds accesses to memory that was freed or never
- * ours in the addon's own code: `node packages/storage/native/with-asan.mjs vitest run --project conformance test/conformance/memory`.
+ * ours in the addon's own code: `node packages/storage/native/with-asan.mjs vitest run --project conformance test/conformance/memory`;
+ * `pnpm asan` runs all suites over it.
  *
  * Leaks are not reported: V8 gives little back at its end. SIGBUS stays with the addon, whose business it is.
  */

@@ -1,6 +1,8 @@
 import { isPinionError } from "@pinion/core";
 import { describe, expect, it } from "vitest";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { blob, BlobHandle } from "../structures/blob.ts";
+import { javascriptChunkKernels, type ChunkKernels } from "../structures/chunk-kernels.ts";
 import { column } from "../structures/column.ts";
 import { map } from "../structures/map.ts";
 import type { StructureDefinition } from "../structures/structure.ts";
@@ -175,6 +177,36 @@ describe("updates", () => {
     expect(await cold.read(({ table }) => table.size())).toBe(100);
     await cold.update(({ table }) => table.set(50.5, text));
     expect(await cold.read(({ table }) => table.verify())).toMatchObject({});
+  });
+
+  it("that return while a blob is still hashed change nothing", async () => {
+    const hashing = Promise.withResolvers<void>();
+    /** A thread that has begun, and takes its time. */
+    const slow: ChunkKernels = {
+      ...javascriptChunkKernels,
+      hashLater: async (memory, places, count, ticket) => {
+        new Uint32Array(memory.buffer)[0] = ticket + 1;
+        await hashing.promise;
+        javascriptChunkKernels.hash(memory, places, count);
+        new Uint32Array(memory.buffer)[0] = ticket + 2;
+      },
+    };
+    const files = { ...blob(), open: (extent: ExtentAccess) => new BlobHandle(extent, slow) };
+    const machine = new StoreMachine();
+    await using store = await machine.open({ logSegmentBytes: 8 * 2 ** 20 });
+    const bytes = new Uint8Array(2_000_000).map((_, i) => Math.imul(i, 0x9e3779b1) >>> 24);
+    const volume = await store.open("a", { files });
+    let late: Promise<string> | undefined;
+    const careless = volume.update(({ files }) => {
+      late = codeOf(files.put("b", bytes));
+    });
+    expect(await codeOf(careless)).toBe("invalid-argument");
+    hashing.resolve();
+    expect(await late).toBe("view-expired");
+    expect(await volume.read(({ files }) => files.stat("b"))).toBeUndefined();
+    await volume.update(({ files }) => files.put("b", bytes));
+    const { length: byteCount } = bytes;
+    expect(await volume.read(({ files }) => files.stat("b"))).toMatchObject({ byteCount });
   });
 });
 

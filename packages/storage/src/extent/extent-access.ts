@@ -34,6 +34,11 @@ export interface ExtentAccess {
   append(bytes: Uint8Array): number;
   /** Cuts or extends (with zeros). @throws `readonly-violation` */
   resize(lengthBytes: number): Promise<void> | undefined;
+  /**
+   * Something outside that a write waits for, and the turn with it as it does for pages: a turn that ends before is not whole.
+   * @throws `view-expired` when the turn has ended meanwhile
+   */
+  waitFor<T>(work: Promise<T>): Promise<T>;
   /** A hint: this range is read soon. */
   prefetch(offset: number, byteCount: number): void;
 }

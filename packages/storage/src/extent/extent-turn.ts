@@ -184,6 +184,17 @@ export class ExtentTurn implements ExtentAccess {
     return this.#waitsBegun;
   }
 
+  waitFor<T>(work: Promise<T>): Promise<T> {
+    this.#alive();
+    return this.#wait(this.#thenAlive(work));
+  }
+
+  async #thenAlive<T>(work: Promise<T>): Promise<T> {
+    const result = await work;
+    this.#alive();
+    return result;
+  }
+
   #wait<T>(work: Promise<T>): Promise<T> {
     this.#waits++;
     this.#waitsBegun++;

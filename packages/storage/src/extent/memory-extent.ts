@@ -59,6 +59,13 @@ export class MemoryExtent implements ExtentAccess {
     return this.resident ? undefined : Promise.resolve();
   }
 
+  async waitFor<T>(work: Promise<T>): Promise<T> {
+    this.#alive();
+    const result = await work;
+    this.#alive();
+    return result;
+  }
+
   prefetch(): void {}
 
   /** What the end of a turn does. */

@@ -9,13 +9,19 @@ import { fileURLToPath } from "node:url";
 import { messageOf } from "@pinion/core";
 import { AddonDoor, type Addon } from "./addon-door.ts";
 import type { MemoryAddon } from "./addon-memory.ts";
+import type { ChunkAddon } from "./chunk-addon.ts";
 import type { NativeDoor } from "./native-door.ts";
 import { PortableDoor } from "./portable-door.ts";
+import type { ScanAddon } from "./scan-addon.ts";
 
 /** The same two steps up from `src/memory` and from `dist/memory`. */
 const NATIVE_DIR = new URL("../../native/", import.meta.url);
 
-export type LoadedAddon = Addon & { readonly memory: MemoryAddon };
+export type LoadedAddon = Addon & {
+  readonly memory: MemoryAddon;
+  readonly scan: ScanAddon;
+  readonly chunks: ChunkAddon;
+};
 
 let door: NativeDoor | undefined;
 let addon: LoadedAddon | string | undefined;

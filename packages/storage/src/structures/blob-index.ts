@@ -39,14 +39,9 @@ export interface HashKey {
   readonly low: number;
 }
 
-/** @param hash as text, a character for each byte */
-export function keyOf(hash: string): HashKey {
-  return { high: wordOf(hash, 0), low: wordOf(hash, 4) };
-}
-
-function wordOf(hash: string, at: number): number {
-  const [a, b] = [hash.charCodeAt(at), hash.charCodeAt(at + 1)];
-  return (a | (b << 8) | (hash.charCodeAt(at + 2) << 16) | (hash.charCodeAt(at + 3) << 24)) >>> 0;
+/** @param at where the hash begins */
+export function keyOf(bytes: DataView, at: number): HashKey {
+  return { high: bytes.getUint32(at, true), low: bytes.getUint32(at + 4, true) };
 }
 
 function digitOf(key: HashKey, level: number): number {

@@ -22,11 +22,11 @@
  * R1 records are in the index of names under the hash of their name, a finished and an unfinished one of the same name at most.
  * R2 a deleted record is in no index; it waits in a chain until its chunks have been released, a bounded number at a time.
  */
-import { hash } from "node:crypto";
 import { PinionError } from "@pinion/core";
 import type { BlobChunks, ChunkRef } from "./blob-chunks.ts";
 import { keyOf, type BlobIndex, type HashKey } from "./blob-index.ts";
 import type { BlobLayout, Room } from "./blob-layout.ts";
+import { HASH_BYTES, type ChunkKernels } from "./chunk-kernels.ts";
 import {
   dataViewOf,
   getU64,
@@ -79,6 +79,17 @@ export function checkName(name: string): Uint8Array {
   );
 }
 
+interface KeyedName {
+  readonly name: string | undefined;
+  readonly bytes: Uint8Array;
+  readonly key: HashKey;
+}
+
+/** Where a name is hashed: its hash, then its bytes. */
+const nameMemory = new Uint8Array(HASH_BYTES + NAME_BYTES_MAX);
+const nameView = dataViewOf(nameMemory);
+const NAME_PLACE = Uint32Array.of(0, HASH_BYTES, 0);
+
 const namePlace = (nameBytes: number): number => Math.ceil(nameBytes / 16) * 16;
 
 function recordBytes(nameBytes: number, refs: number): number {
@@ -89,28 +100,33 @@ export class BlobRecords {
   readonly #layout: BlobLayout;
   readonly #index: BlobIndex;
   readonly #chunks: BlobChunks;
-  /** Of the name that was looked up last: an operation asks for the same one several times. */
-  #keyed: string | undefined;
-  #key: HashKey = { high: 0, low: 0 };
+  readonly #kernels: ChunkKernels;
+  /** The name that was looked up last, which an operation asks for several times. */
+  #name: KeyedName = { name: undefined, bytes: new Uint8Array(0), key: { high: 0, low: 0 } };
   /** How often the record at an offset was discarded in this turn: who still reads it is told. */
   readonly #discards = new Map<number, number>();
 
-  constructor(layout: BlobLayout, index: BlobIndex, chunks: BlobChunks) {
+  constructor(layout: BlobLayout, index: BlobIndex, chunks: BlobChunks, kernels: ChunkKernels) {
+    this.#kernels = kernels;
     this.#layout = layout;
     this.#index = index;
     this.#chunks = chunks;
   }
 
-  #keyOf(name: string): HashKey {
-    if (name !== this.#keyed) {
-      this.#key = keyOf(hash("sha256", checkName(name), "binary"));
-      this.#keyed = name;
+  /** @throws `invalid-argument` */
+  #keyed(name: string): KeyedName {
+    if (name !== this.#name.name) {
+      const bytes = checkName(name);
+      nameMemory.set(bytes, HASH_BYTES);
+      NAME_PLACE[2] = bytes.length;
+      this.#kernels.hash(nameMemory, NAME_PLACE, 1);
+      this.#name = { name, bytes, key: keyOf(nameView, 0) };
     }
-    return this.#key;
+    return this.#name;
   }
 
   *find(name: string, status: number): Steps<BlobRecord | undefined> {
-    const key = this.#keyOf(name);
+    const { key } = this.#keyed(name);
     for (const offset of yield* this.#index.find(key)) {
       const record = yield* this.read(offset);
       if (record.name === name && record.status === status) return record;
@@ -158,11 +174,11 @@ export class BlobRecords {
    * @param refs how many chunks it may come to hold behind those of the lists
    */
   *take(name: string, refs: number): Steps<Room> {
-    return yield* this.#layout.take(recordBytes(checkName(name).length, refs));
+    return yield* this.#layout.take(recordBytes(this.#keyed(name).bytes.length, refs));
   }
 
   *write(record: BlobRecord): Steps<void> {
-    const name = checkName(record.name);
+    const name = this.#keyed(record.name).bytes;
     const bytes = zeroBytes(recordBytes(name.length, record.rest.length));
     const view = dataViewOf(bytes);
     view.setUint32(0, MAGIC_RECORD, true);
@@ -181,7 +197,7 @@ export class BlobRecords {
   }
 
   *enter(record: BlobRecord): Steps<void> {
-    const key = this.#keyOf(record.name);
+    const { key } = this.#keyed(record.name);
     yield* this.#index.insert(key, record.room.offset);
   }
 
@@ -192,7 +208,7 @@ export class BlobRecords {
 
   /** Takes a record out of the index and puts it where its chunks will be released (R2). */
   *discard(record: BlobRecord): Steps<void> {
-    const key = this.#keyOf(record.name);
+    const { key } = this.#keyed(record.name);
     yield* this.#index.remove(key, record.room.offset);
     yield* this.write({ ...record, status: DELETED, nextDeleted: this.#layout.get("deleted") });
     this.#layout.set("deleted", record.room.offset);

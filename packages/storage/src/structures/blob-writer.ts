@@ -17,7 +17,9 @@ import {
   type BlobRecord,
   type BlobRecords,
 } from "./blob-records.ts";
-import { CdcChunker } from "./cdc-chunker.ts";
+import type { ChunkBatch } from "./chunk-batch.ts";
+import { ChunkIntake } from "./chunk-intake.ts";
+import type { ChunkKernels } from "./chunk-kernels.ts";
 import type { MaybePromise, Steps, Writes } from "./structure.ts";
 
 /** What the writers of a handle share. */
@@ -26,6 +28,7 @@ export interface BlobParts {
   readonly chunks: BlobChunks;
   readonly records: BlobRecords;
   readonly writes: Writes;
+  readonly kernels: ChunkKernels;
   /** Ends an operation: releases some of what was deleted, and writes the header. */
   end(): Steps<void>;
 }
@@ -33,7 +36,7 @@ export interface BlobParts {
 export class BlobWriter {
   readonly name: string;
   readonly #parts: BlobParts;
-  readonly #chunker = new CdcChunker();
+  readonly #intake: ChunkIntake;
   #refs: ChunkRef[];
   /** The unfinished record, once there is one. */
   #record: BlobRecord | undefined;
@@ -46,6 +49,9 @@ export class BlobWriter {
   /** Use `BlobHandle.begin` or `resume`. @param record unfinished, to be continued */
   constructor(parts: BlobParts, name: string, record?: BlobRecord) {
     this.#parts = parts;
+    this.#intake = new ChunkIntake(parts.kernels, parts.layout.extent, (batch, index) =>
+      this.#store(batch, index),
+    );
     this.name = name;
     this.#record = record;
     this.#refs = [...(record?.rest ?? [])];
@@ -60,7 +66,10 @@ export class BlobWriter {
     return this.#byteCount;
   }
 
-  /** Adds bytes. They are not kept. @throws `write-set-too-large`: then the turn cannot commit; write less in each */
+  /**
+   * Adds bytes, which must stay as they are until this is done.
+   * @throws `write-set-too-large`, also for what was written before: then the turn cannot commit; write less in each
+   */
   write(part: Uint8Array): MaybePromise<void> {
     return this.#run(this.#write(part));
   }
@@ -109,12 +118,12 @@ export class BlobWriter {
 
   *#take(part: Uint8Array, last: boolean): Steps<void> {
     yield* this.#parts.layout.load();
-    this.#chunker.push(part, last);
-    for (let chunk; (chunk = this.#chunker.next()) !== undefined;) yield* this.#store(chunk);
-    this.#byteCount += part.length;
+    const { length } = part;
+    yield* this.#intake.take(part, last);
+    this.#byteCount += length;
   }
 
-  *#store(chunk: Uint8Array): Steps<void> {
+  *#store(batch: ChunkBatch, index: number): Steps<void> {
     if (this.#refs.length === LIST_REFERENCES_MAX) {
       const list = yield* this.#parts.records.addList(this.#refs, this.#lastList);
       if (this.#firstList === 0) this.#firstList = list;
@@ -122,13 +131,12 @@ export class BlobWriter {
       this.#lists++;
       this.#refs = [];
     }
-    this.#refs.push(yield* this.#parts.chunks.store(chunk));
+    this.#refs.push(yield* this.#parts.chunks.store(batch, index));
   }
 
   *#storeRest(): Steps<void> {
     yield* this.#parts.layout.load();
-    const rest = this.#chunker.finish();
-    if (rest !== undefined) yield* this.#store(rest);
+    yield* this.#intake.finish();
     this.#over = true;
   }
 

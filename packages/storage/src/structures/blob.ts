@@ -10,11 +10,13 @@
 import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
 import { GROW_BYTES } from "../extent/growth.ts";
+import { chunkKernels } from "./addon-chunk-kernels.ts";
 import { BlobChunks, type ChunkRef } from "./blob-chunks.ts";
 import { BlobIndex } from "./blob-index.ts";
 import { BLOB_VERSION, BlobLayout } from "./blob-layout.ts";
 import { BlobRecords, FINISHED, UNFINISHED, type BlobRecord } from "./blob-records.ts";
 import { BlobWriter, type BlobParts } from "./blob-writer.ts";
+import type { ChunkKernels } from "./chunk-kernels.ts";
 import {
   drive,
   resolveGrow,
@@ -71,15 +73,20 @@ export class BlobHandle {
   readonly #records: BlobRecords;
   readonly #parts: BlobParts;
 
-  constructor(extent: ExtentAccess) {
+  constructor(extent: ExtentAccess, kernels: ChunkKernels = chunkKernels()) {
     const layout = new BlobLayout(extent);
     this.#extent = extent;
     this.#layout = layout;
     this.#chunks = new BlobChunks(layout, new BlobIndex(layout, "chunkRoot"));
-    this.#records = new BlobRecords(layout, new BlobIndex(layout, "nameRoot"), this.#chunks);
+    this.#records = new BlobRecords(
+      layout,
+      new BlobIndex(layout, "nameRoot"),
+      this.#chunks,
+      kernels,
+    );
     const writes = new Writes("blob", () => layout.forget());
     const end = (): Steps<void> => this.#end(RECLAIMED_EACH);
-    this.#parts = { layout, chunks: this.#chunks, records: this.#records, writes, end };
+    this.#parts = { layout, chunks: this.#chunks, records: this.#records, writes, kernels, end };
   }
 
   #read<R>(steps: Steps<R>): MaybePromise<R> {

@@ -1,7 +1,8 @@
 import { seededRng } from "@pinion/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { CdcChunker, CHUNK_BYTES_MAX, CHUNK_BYTES_MIN } from "./cdc-chunker.ts";
+import { CdcChunker } from "./cdc-chunker.ts";
+import { CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, javascriptChunkKernels } from "./chunk-kernels.ts";
 
 function randomBytes(seed: number, byteCount: number): Uint8Array {
   const rng = seededRng(seed);
@@ -10,7 +11,7 @@ function randomBytes(seed: number, byteCount: number): Uint8Array {
 
 /** Lengths of the chunks of bytes that come in parts. */
 function chunksOf(parts: readonly Uint8Array[], tellLast = false): Uint8Array[] {
-  const chunker = new CdcChunker();
+  const chunker = new CdcChunker(javascriptChunkKernels);
   const chunks: Uint8Array[] = [];
   for (const [i, part] of parts.entries()) {
     chunker.push(part, tellLast && i === parts.length - 1);

@@ -9,7 +9,6 @@ export type NumberColumnType = Exclude<ColumnType, "string">;
 
 interface Moments {
   readonly count: number;
-  readonly sum: number;
   readonly mean: number;
   /** Sum of the squared distances from the mean. */
   readonly squares: number;
@@ -30,14 +29,22 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
 
   *#sum(query: RowQuery<T>): Steps<ColumnValues[T]> {
     const cursor = yield* this.openCursor(query);
-    let sum = this.kernels.sum(this.stored.make(0));
-    for (let piece; (piece = yield* cursor.next()) !== undefined;) {
+    const { kernels } = this;
+    const { rows, zero } = this.stored;
+    let sum = zero;
+    for (;;) {
+      const run = yield* cursor.nextRun();
+      if (run !== undefined) {
+        sum = kernels.sum(run, rows, sum);
+        continue;
+      }
+      const piece = yield* cursor.next();
+      if (piece === undefined) return sum as ColumnValues[T];
       const { block, count } = piece;
       const whole = count === block.rows;
-      const part = whole ? block.sum(this.kernels) : this.kernels.sum(valuesOf(piece));
+      const part = whole ? block.sum(kernels) : kernels.sum(valuesOf(piece), rows, zero);
       sum = (sum as number) + (part as number); // or both are bigints
     }
-    return sum as ColumnValues[T];
   }
 
   /** Undefined when nothing matches. Does not look at blocks that cannot hold it. */
@@ -71,8 +78,24 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
   }
 
   *#mean(query: RowQuery<T>): Steps<number | undefined> {
-    const { count, sum } = yield* this.#moments(query);
-    return count === 0 ? undefined : sum / count;
+    const cursor = yield* this.openCursor(query);
+    const { kernels } = this;
+    const { rows, zero, type } = this.stored;
+    let count = 0;
+    let sum = 0;
+    for (;;) {
+      // Sums of i64 are rounded block by block.
+      const run = type === "i64" ? undefined : yield* cursor.nextRun();
+      if (run !== undefined) {
+        sum = kernels.sum(run, rows, sum) as number;
+        count += run.length;
+        continue;
+      }
+      const values = yield* nextValues(cursor);
+      if (values === undefined) return count === 0 ? undefined : sum / count;
+      sum += Number(kernels.sum(values, values.length, zero));
+      count += values.length;
+    }
   }
 
   /** Of the population: the mean squared distance from the mean. Undefined when nothing matches. */
@@ -88,10 +111,10 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
   /** Block by block, joined as in Chan, Golub and LeVeque (1979): no cancellation as in a sum of squares. */
   *#moments(query: RowQuery<T>): Steps<Moments> {
     const cursor = yield* this.openCursor(query);
-    let all: Moments = { count: 0, sum: 0, mean: 0, squares: 0 };
+    let all: Moments = { count: 0, mean: 0, squares: 0 };
     for (let values; (values = yield* nextValues(cursor)) !== undefined;) {
       const count = values.length;
-      const sum = Number(this.kernels.sum(values));
+      const sum = Number(this.kernels.sum(values, count, this.stored.zero));
       const mean = sum / count;
       let squares = -0; // as in column-kernels.ts, K1
       for (let i = 0; i < count; i++) {
@@ -102,7 +125,6 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
       const apart = mean - all.mean;
       all = {
         count: together,
-        sum: all.sum + sum,
         mean: all.mean + (apart * count) / together,
         squares: all.squares + squares + (apart * apart * all.count * count) / together,
       };

@@ -12,12 +12,17 @@
  * p is 1, 2 or 4 bytes. 2 and 3 only where all values are below 2^53, so that they need no bigints. Equal values are those of equal
  * bits. Padded to a multiple of 8.
  */
-import { selectFrom, type Predicate } from "./column-predicate.ts";
+import { countFrom, selectFrom, type Predicate } from "./column-predicate.ts";
 import type { ScanKernels } from "./column-kernels.ts";
-import { bytesOf, type StoredArray, type StoredType, type StoredValue } from "./column-types.ts";
+import {
+  bytesOf,
+  PLAIN,
+  type StoredArray,
+  type StoredType,
+  type StoredValue,
+} from "./column-types.ts";
 import { damagedStructure, dataViewOf } from "./structure.ts";
 
-export const PLAIN = 0;
 const RUNS = 1;
 const PACKED = 2;
 const DELTA = 3;
@@ -230,13 +235,13 @@ export class BlockReader {
   sum(kernels: ScanKernels): StoredValue {
     if (this.encoding === PACKED && this.#values === undefined) {
       const { base, packed } = this.#packed();
-      const above = kernels.sum(packed) as number;
+      const above = kernels.sum(packed, this.rows, 0) as number;
       if (this.#stored.type === "i64") return BigInt(base) * BigInt(this.rows) + BigInt(above);
       return base * this.rows + above; // i32: both below 2^45
     }
     if (this.encoding === RUNS && this.#values === undefined && this.#stored.integer) {
       const { values, ends } = this.#runs();
-      let sum = this.#stored.type === "i64" ? 0n : 0;
+      let sum = this.#stored.zero;
       for (let run = 0; run < ends.length; run++) {
         const count = ends[run]! - (run === 0 ? 0 : ends[run - 1]!);
         const value = values[run]!;
@@ -245,7 +250,7 @@ export class BlockReader {
       }
       return sum;
     }
-    return kernels.sum(this.values());
+    return kernels.sum(this.values(), this.rows, this.#stored.zero);
   }
 
   /** Indices of the rows that match, ascending, to `out`. @returns how many */
@@ -265,6 +270,24 @@ export class BlockReader {
       return kernels.selectInRange(packed, low, high, out);
     }
     return selectFrom(this.values(), predicate, kernels, out);
+  }
+
+  /** How many rows match. */
+  count(predicate: Predicate, kernels: ScanKernels): number {
+    if (this.encoding === RUNS && this.#values === undefined) {
+      const { values, ends } = this.#runs();
+      let count = 0;
+      for (let run = 0; run < ends.length; run++) {
+        if (predicate.matches(values[run]!)) count += ends[run]! - (run === 0 ? 0 : ends[run - 1]!);
+      }
+      return count;
+    }
+    if (this.encoding === PACKED && this.#values === undefined && predicate.members === undefined) {
+      const { base, packed } = this.#packed();
+      const [low, high] = predicate.relativeTo(base);
+      return kernels.countInRange(packed, low, high);
+    }
+    return countFrom(this.values(), predicate, kernels);
   }
 
   #runs(): { readonly values: StoredArray; readonly ends: Uint32Array } {

@@ -10,15 +10,17 @@
  */
 import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { scanKernels } from "./addon-scan-kernels.ts";
 import { ColumnDictionary } from "./column-dictionary.ts";
-import { encodeBlock, PLAIN } from "./column-encoding.ts";
-import { javascriptKernels, type ScanKernels } from "./column-kernels.ts";
+import { encodeBlock } from "./column-encoding.ts";
+import type { ScanKernels } from "./column-kernels.ts";
 import { ColumnLayout, type BlockEntry } from "./column-layout.ts";
 import { Predicate, type ColumnFilter } from "./column-predicate.ts";
 import { ColumnCursor, ColumnReader } from "./column-reader.ts";
 import { scanColumn, type ColumnBatch, type ScanQuery } from "./column-scan.ts";
 import {
   bytesOf,
+  PLAIN,
   type ColumnArrays,
   type ColumnType,
   type ColumnValues,
@@ -55,10 +57,7 @@ export class Column<T extends ColumnType> {
   protected readonly stored: StoredType;
   protected readonly kernels: ScanKernels;
 
-  constructor(
-    extent: ExtentAccess,
-    { stored, encode, kernels = javascriptKernels }: ColumnSettings,
-  ) {
+  constructor(extent: ExtentAccess, { stored, encode, kernels = scanKernels() }: ColumnSettings) {
     this.#extent = extent;
     this.stored = stored;
     this.#encode = encode;
@@ -174,10 +173,7 @@ export class Column<T extends ColumnType> {
   }
 
   *#count(query: RowQuery<T>): Steps<number> {
-    const cursor = yield* this.openCursor(query);
-    let count = 0;
-    for (let piece; (piece = yield* cursor.next()) !== undefined;) count += piece.count;
-    return count;
+    return yield* (yield* this.openCursor(query)).count();
   }
 
   /** For scans and sums. @internal */

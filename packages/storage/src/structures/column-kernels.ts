@@ -1,23 +1,31 @@
 /**
- * The inner loops of a scan, as a seam: an implementation in machine code can take their place, and must give the same bits.
+ * The inner loops of a scan, as a seam: these in JavaScript, and the addon's (addon-scan-kernels.ts), which give the same bits.
  *
- * K1 a sum of floating point values is eight sums, of every eighth value each, added as ((0+4) + (2+6)) + ((1+5) + (3+7)): a fixed order that
- *    vector instructions can follow. The last `length mod 8` values are added to sums 0, 1, ….
- *    Sums begin with −0: that changes no sum, and the compiler takes it for floating point. A sum that begins with 0 it takes for an
- *    integer that may become one, which was eight times slower (V8 14.6). What comes out is never −0.
- * K2 least and greatest leave NaN out; of nothing they are +∞ and −∞.
+ * K1 values are added in blocks, whose sums are added one after the other to what came before. The sum of a block of floating point values is
+ *    eight sums, of every eighth value each, added as ((0+4) + (2+6)) + ((1+5) + (3+7)): a fixed order that vector instructions can follow. The
+ *    last `length mod 8` values are added to sums 0, 1, …. Of whole numbers of four bytes a block, of 2^20 values at most, has an exact sum.
+ *    Sums of a block begin with −0: that changes no sum, and the compiler takes it for floating point. A sum that begins with 0 it takes for an
+ *    integer that may become one, which was eight times slower (V8 14.6). Who begins with 0 never gets −0.
+ * K2 least and greatest leave NaN out; of nothing they are +∞ and −∞. Of 0 and −0, which are equal, it is the first.
+ * K3 a range contains what `>=` its lower and `<=` its upper bound say: no NaN, and both zeros or none.
+ * K4 an array that is none of these types or whose memory was taken away, a block of no length and too little room for a result are
+ *    mistakes of ours (`internal`).
  */
+import { assert } from "@pinion/core";
 import type { StoredArray, StoredValue } from "./column-types.ts";
 
 /** Packed values (column-encoding.ts) are narrower than any type of a column. */
 export type ScannedArray = StoredArray | Uint8Array | Uint16Array;
 
 export interface ScanKernels {
-  /** Of i64 a bigint that does not wrap, of everything else a number. */
-  sum(values: ScannedArray): StoredValue;
+  /**
+   * Adds blocks of `blockRows` values, the last of what is left, to `before` (K1). Of i64 bigints that do not wrap, of everything else
+   * numbers.
+   */
+  sum(values: ScannedArray, blockRows: number, before: StoredValue): StoredValue;
   min(values: ScannedArray): StoredValue;
   max(values: ScannedArray): StoredValue;
-  /** How many lie in [low, high]. */
+  /** How many lie in [low, high]: of i64 bigints, of everything else numbers, also ones the type cannot have. */
   countInRange(values: ScannedArray, low: StoredValue, high: StoredValue): number;
   /** Writes the indices of those, ascending, to `out`, which has room for all. @returns how many */
   selectInRange(
@@ -26,6 +34,41 @@ export interface ScanKernels {
     high: StoredValue,
     out: Uint32Array,
   ): number;
+}
+
+const SUMMED_ROWS_MAX = 2 ** 20;
+const SCANNED_TYPES: ReadonlySet<unknown> = new Set([
+  Float64Array,
+  Float32Array,
+  Int32Array,
+  BigInt64Array,
+  Uint32Array,
+  Uint16Array,
+  Uint8Array,
+]);
+
+/** K4. */
+export function checkScanned(values: ScannedArray): void {
+  assert(SCANNED_TYPES.has(values?.constructor), "a scan of something that is no array of numbers");
+  const { buffer } = values;
+  const isGone = values.length === 0 && buffer instanceof ArrayBuffer && buffer.detached;
+  assert(!isGone, "a scan of memory that was taken away");
+}
+
+/** K4. */
+export function checkBlockRows(blockRows: number): void {
+  assert(
+    Number.isSafeInteger(blockRows) && blockRows > 0 && blockRows <= SUMMED_ROWS_MAX,
+    `a sum of blocks of ${blockRows} values`,
+  );
+}
+
+/** K4. */
+export function checkRoom(values: ScannedArray, out: Uint32Array): void {
+  assert(
+    out instanceof Uint32Array && out.length >= values.length,
+    `room for ${out?.length} of ${values.length} indices`,
+  );
 }
 
 type Lanes = [number, number, number, number, number, number, number, number];
@@ -85,45 +128,52 @@ function sumNumbers(values: Exclude<ScannedArray, BigInt64Array>): number {
 }
 
 /**
- * The halves apart, as numbers: bigints would cost twenty times as much. Of 2^20 values both sums stay below 2^53, and a block has
- * 8,192.
+ * The halves apart, as numbers: bigints would cost twenty times as much. Of 2^20 values both sums stay below 2^53.
  */
 function sumI64(values: BigInt64Array): bigint {
-  const PART = 2 ** 20;
   const halves = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
-  let total = 0n;
-  for (let start = 0; start < halves.length; start += PART * 2) {
-    const end = Math.min(halves.length, start + PART * 2);
-    let low = -0;
-    let high = -0;
-    for (let i = start; i < end; i += 2) {
-      low += halves[i]! >>> 0;
-      high += halves[i + 1]!;
-    }
-    total += BigInt(high) * 4_294_967_296n + BigInt(low);
+  let low = -0;
+  let high = -0;
+  for (let i = 0; i < halves.length; i += 2) {
+    low += halves[i]! >>> 0;
+    high += halves[i + 1]!;
   }
-  return total;
+  return BigInt(high) * 4_294_967_296n + BigInt(low);
+}
+
+function sumBlock(values: ScannedArray): StoredValue {
+  if (values instanceof Float64Array) return sumF64(values);
+  return values instanceof BigInt64Array ? sumI64(values) : sumNumbers(values);
 }
 
 export const javascriptKernels: ScanKernels = Object.freeze({
-  sum(values: ScannedArray): StoredValue {
-    if (values instanceof Float64Array) return sumF64(values);
-    return values instanceof BigInt64Array ? sumI64(values) : sumNumbers(values);
+  sum(values: ScannedArray, blockRows: number, before: StoredValue): StoredValue {
+    checkScanned(values);
+    checkBlockRows(blockRows);
+    let sum = before;
+    for (let at = 0; at < values.length; at += blockRows) {
+      const block = sumBlock(values.subarray(at, at + blockRows));
+      sum = (sum as number) + (block as number); // or both are bigints
+    }
+    return sum;
   },
 
   min(values: ScannedArray): StoredValue {
+    checkScanned(values);
     let least: StoredValue = Infinity;
     for (let i = 0; i < values.length; i++) if (values[i]! < least) least = values[i]!;
     return least;
   },
 
   max(values: ScannedArray): StoredValue {
+    checkScanned(values);
     let greatest: StoredValue = -Infinity;
     for (let i = 0; i < values.length; i++) if (values[i]! > greatest) greatest = values[i]!;
     return greatest;
   },
 
   countInRange(values: ScannedArray, low: StoredValue, high: StoredValue): number {
+    checkScanned(values);
     let count = 0;
     for (let i = 0; i < values.length; i++) if (values[i]! >= low && values[i]! <= high) count++;
     return count;
@@ -135,6 +185,8 @@ export const javascriptKernels: ScanKernels = Object.freeze({
     high: StoredValue,
     out: Uint32Array,
   ): number {
+    checkScanned(values);
+    checkRoom(values, out);
     let count = 0;
     for (let i = 0; i < values.length; i++) {
       out[count] = i;

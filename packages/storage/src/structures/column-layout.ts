@@ -35,7 +35,7 @@
  */
 import { assert, PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
-import type { StoredType, StoredValue } from "./column-types.ts";
+import { BLOCK_BYTES, PLAIN, type StoredType, type StoredValue } from "./column-types.ts";
 import {
   checkStructureHeader,
   damagedStructure,
@@ -227,6 +227,33 @@ export class ColumnLayout {
       min: big ? view.getBigInt64(16, true) : view.getFloat64(16, true),
       max: big ? view.getBigInt64(24, true) : view.getFloat64(24, true),
     };
+  }
+
+  /**
+   * How many of the blocks from `block` on, `limit` at most, lie plain and side by side. Undefined: this one does not, or is not as it should
+   * be, which `entry` says.
+   */
+  *plainRun(
+    block: number,
+    limit: number,
+  ): Steps<{ readonly offset: number; readonly blocks: number } | undefined> {
+    if (block >= this.#sealed) return undefined;
+    const { leaf, slot } = leafOf(block);
+    const most = Math.min(limit, this.#sealed - block, leafBlocks(leaf) - slot);
+    const at = this.#entryAt(block);
+    const view = dataViewOf(yield* fetchBytes(this.extent, at, most * ENTRY_BYTES));
+    const offset = getU64(view, 0);
+    if (!(offset >= HEADER_BYTES && offset % 8 === 0)) return undefined;
+    let blocks = 0;
+    for (; blocks < most; blocks++) {
+      const entry = blocks * ENTRY_BYTES;
+      const follows = getU64(view, entry) === offset + blocks * BLOCK_BYTES;
+      const isPlain =
+        view.getUint32(entry + 8, true) === BLOCK_BYTES && view.getUint8(entry + 12) === PLAIN;
+      if (!follows || !isPlain) break;
+    }
+    const fits = offset + blocks * BLOCK_BYTES <= this.#tailOffset;
+    return blocks > 0 && fits ? { offset, blocks } : undefined;
   }
 
   /** The first bytes of a column that had none. @throws `readonly-violation` */

@@ -111,3 +111,12 @@ export function selectFrom(
   }
   return count;
 }
+
+/** How many of the values match. */
+export function countFrom(values: StoredArray, predicate: Predicate, kernels: ScanKernels): number {
+  const { low, high, members } = predicate;
+  if (members === undefined) return kernels.countInRange(values, low, high);
+  let count = 0;
+  for (let i = 0; i < values.length; i++) if (members.has(values[i]!)) count++;
+  return count;
+}

@@ -4,12 +4,15 @@
  * State: the block that was read last, good until the next write.
  */
 import { PinionError } from "@pinion/core";
-import { BlockReader, PLAIN } from "./column-encoding.ts";
+import { BlockReader } from "./column-encoding.ts";
 import type { ScanKernels } from "./column-kernels.ts";
 import type { BlockEntry, ColumnLayout } from "./column-layout.ts";
 import type { Predicate } from "./column-predicate.ts";
-import { bytesOf, type StoredArray, type StoredValue } from "./column-types.ts";
+import { BLOCK_BYTES, bytesOf, PLAIN, type StoredArray, type StoredValue } from "./column-types.ts";
 import { fetchBytes, type Steps } from "./structure.ts";
+
+/** 1 MiB: what a turn has written may have to be put together with what was there. */
+const RUN_BLOCKS_MAX = 16;
 
 export class ColumnReader {
   readonly layout: ColumnLayout;
@@ -108,6 +111,7 @@ export class ColumnCursor {
   readonly #picked: Uint32Array;
   readonly #to: number;
   #row: number;
+  #counts = false;
 
   /** Rows `from` to `to`, which there are. */
   constructor(
@@ -148,10 +152,38 @@ export class ColumnCursor {
       const piece = { block, firstRow, from, to };
       if (this.#predicate === undefined || (entry && this.#predicate.matchesAll(entry)))
         return { ...piece, picked: undefined, count: to - from };
+      if (this.#counts && to - from === block.rows)
+        return { ...piece, picked: undefined, count: block.count(this.#predicate, this.#kernels) };
       const picked = this.#pick(block, this.#predicate, from, to);
       if (picked.length > 0) return { ...piece, picked, count: picked.length };
     }
     return undefined;
+  }
+
+  /**
+   * The values of the next blocks, where all of them are wanted, lie plain and side by side, and are in memory: one look at them instead of
+   * one for each block. Undefined: see `next`, which comes to the same.
+   */
+  *nextRun(): Steps<StoredArray | undefined> {
+    const { layout } = this.#reader;
+    const { extent, stored } = layout;
+    if (this.#predicate !== undefined || !extent.resident || this.#row % stored.rows !== 0)
+      return undefined;
+    yield* layout.load();
+    const first = this.#row / stored.rows;
+    const blocks = Math.min(Math.floor(this.#to / stored.rows) - first, RUN_BLOCKS_MAX);
+    const run = blocks > 0 ? yield* layout.plainRun(first, blocks) : undefined;
+    if (run === undefined) return undefined;
+    this.#row += run.blocks * stored.rows;
+    return stored.over(yield* fetchBytes(extent, run.offset, run.blocks * BLOCK_BYTES));
+  }
+
+  /** How many rows are left. */
+  *count(): Steps<number> {
+    this.#counts = true;
+    let count = 0;
+    for (let piece; (piece = yield* this.next()) !== undefined;) count += piece.count;
+    return count;
   }
 
   #skips(entry: BlockEntry): boolean {

@@ -29,6 +29,8 @@ export type StoredArray = Float64Array | Float32Array | Int32Array | BigInt64Arr
 export type StoredValue = number | bigint;
 
 export const BLOCK_BYTES = 64 * 1024;
+/** The encoding of a block whose values lie as they are (column-encoding.ts). */
+export const PLAIN = 0;
 
 export interface StoredType {
   readonly type: ColumnType;
@@ -38,6 +40,8 @@ export interface StoredType {
   /** Of a full block. */
   readonly rows: number;
   readonly integer: boolean;
+  /** What sums begin with. */
+  readonly zero: StoredValue;
   /** Typed values over bytes: the same memory where it is aligned, else a copy. */
   over(bytes: Uint8Array): StoredArray;
   make(rows: number): StoredArray;
@@ -62,6 +66,7 @@ function storedType(
     widthBytes,
     rows: BLOCK_BYTES / widthBytes,
     integer: type !== "f64" && type !== "f32",
+    zero: type === "i64" ? 0n : 0,
     over: (bytes: Uint8Array) => {
       const rows = Math.floor(bytes.byteLength / widthBytes);
       return bytes.byteOffset % widthBytes === 0

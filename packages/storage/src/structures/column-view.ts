@@ -6,10 +6,15 @@
  */
 import { PinionError } from "@pinion/core";
 import type { ColumnDictionary } from "./column-dictionary.ts";
-import { PLAIN } from "./column-encoding.ts";
 import type { ColumnLayout } from "./column-layout.ts";
 import { ColumnReader } from "./column-reader.ts";
-import type { ColumnArrays, ColumnType, ColumnValues, StoredArray } from "./column-types.ts";
+import {
+  PLAIN,
+  type ColumnArrays,
+  type ColumnType,
+  type ColumnValues,
+  type StoredArray,
+} from "./column-types.ts";
 import { drive, fetchBytes, type Steps } from "./structure.ts";
 
 export class ColumnView<T extends ColumnType> {

@@ -22,7 +22,7 @@ export interface ColumnOptions {
   readonly use?: "hot" | "scan";
   /** Room the extent gains at a time at most: bytes, or "16MiB". */
   readonly grow?: string | number;
-  /** Inner loops of scans. Default: JavaScript. */
+  /** Inner loops of scans. Default: the addon's where it is built, else JavaScript; the results are the same. */
   readonly kernels?: ScanKernels;
 }
 
