@@ -22,7 +22,7 @@ async function realDisk(): Promise<DiskUnderTest> {
 }
 
 async function simDisk(): Promise<DiskUnderTest> {
-  const disk = new SimDisk({ rng: seededRng(7) });
+  const disk = new SimDisk({ rng: seededRng(7), inMemoryRate: 0.5 });
   await disk.mkdir("/data");
   return { disk, root: "/data", stop: async () => {} };
 }
@@ -50,7 +50,8 @@ const code = async (promise: Promise<unknown>): Promise<string> => {
 describe.each([
   ["RealDisk", realDisk],
   ["SimDisk", simDisk],
-])("%s", (_, make) => {
+])("%s", (kind, make) => {
+  const isSimulated = kind === "SimDisk";
   let under: DiskUnderTest;
   let disk: Disk;
   const at = (name: string): string => join(under.root, name);
@@ -73,6 +74,25 @@ describe.each([
     expect(into.subarray(5, 10_000).every((byte) => byte === 0)).toBe(true);
     expect(await file.size()).toBe(10_005);
     await file.close();
+  });
+
+  it("reads without a wait what it has in memory, or says that it has not", async () => {
+    const file = await disk.create(at("a"));
+    await file.write(0, new Uint8Array(10_000).fill(7), { sync: true });
+    const into = new Uint8Array(4_096);
+    let hits = 0;
+    for (let i = 0; i < 100; i++) {
+      into.fill(0);
+      if (file.readNow?.(i * 50, into) !== true) continue;
+      hits++;
+      expect(into.every((byte) => byte === 7)).toBe(true);
+    }
+    if (isSimulated) expect(hits).toBeGreaterThan(20);
+    // Not all of it is there.
+    expect(file.readNow?.(8_000, into) ?? false).toBe(false);
+    expect(file.readNow?.(20_000, into) ?? false).toBe(false);
+    await file.close();
+    expect(file.readNow?.(0, into) ?? false).toBe(false);
   });
 
   it("reads short only at the end of the file", async () => {

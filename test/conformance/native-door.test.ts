@@ -258,6 +258,16 @@ describe.each<[string, () => NativeDoor]>([
     expect(turns).toBeGreaterThan(0);
   });
 
+  it("reads without a wait what the system has in memory, and only that", async () => {
+    await door.writeAndFlush(fd, new Uint8Array(10_000).fill(7), 0, true);
+    const into = new Uint8Array(4_096);
+    expect(door.readNow(fd, into, 5_000)).toBe(door.kind === "addon");
+    expect(into.every((byte) => byte === (door.kind === "addon" ? 7 : 0))).toBe(true);
+    expect(door.readNow(fd, into, 8_000)).toBe(false);
+    expect(door.readNow(fd, into, 2 ** 40)).toBe(false);
+    expect(door.readNow(-1, into, 0)).toBe(false);
+  });
+
   it("gives an open file's lock to one at a time", () => {
     const first = openSync(join(dir, "lock"), "a+");
     const second = openSync(join(dir, "lock"), "a+");

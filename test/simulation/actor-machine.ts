@@ -67,6 +67,7 @@ export function newHardware(rng: Rng, clock: VirtualClock): Hardware {
       name: "index",
     });
   const disk = new SimDisk({
+    inMemoryRate: 0.5,
     rng: rng.fork("disk"),
     clock,
     latencyMs: ({ path }) => latencyOf(deviceOf(path)),

@@ -117,7 +117,7 @@ class Soak {
   constructor(seed: number) {
     this.#seed = seed;
     this.#rng = seededRng(seed);
-    this.#disk = new SimDisk({ rng: this.#rng.fork("disk") });
+    this.#disk = new SimDisk({ rng: this.#rng.fork("disk"), inMemoryRate: 0.5 });
     this.#index = new SimKv({ rng: this.#rng.fork("index") });
   }
 

@@ -74,7 +74,7 @@ class Machine {
 
   constructor(seed: number) {
     this.rng = seededRng(seed);
-    this.disk = new SimDisk({ rng: this.rng.fork("disk") });
+    this.disk = new SimDisk({ rng: this.rng.fork("disk"), inMemoryRate: 0.5 });
     this.index = new SimKv({ rng: this.rng.fork("index") });
   }
 

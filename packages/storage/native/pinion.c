@@ -32,6 +32,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -406,6 +407,25 @@ static napi_value try_lock(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* readNow(fd, bytes, offset) → bytes read, or −errno: −EAGAIN where it would wait for the disk */
+static napi_value read_now(napi_env env, napi_callback_info info) {
+  napi_value argv[3], result;
+  size_t argc = 3, length;
+  void *bytes;
+  int32_t fd;
+  int64_t offset;
+  CHECK(napi_get_cb_info(env, info, &argc, argv, NULL, NULL));
+  CHECK(napi_get_value_int32(env, argv[0], &fd));
+  CHECK(napi_get_typedarray_info(env, argv[1], NULL, &length, &bytes, NULL, NULL));
+  CHECK(napi_get_value_int64(env, argv[2], &offset));
+  struct iovec into = {bytes, length};
+  ssize_t count;
+  do count = preadv2(fd, &into, 1, offset, RWF_NOWAIT);
+  while (count < 0 && errno == EINTR);
+  CHECK(napi_create_int32(env, count < 0 ? -errno : (int32_t)count, &result));
+  return result;
+}
+
 NAPI_MODULE_INIT() {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, crc_init);
@@ -413,6 +433,7 @@ NAPI_MODULE_INIT() {
       {"start", NULL, start, NULL, NULL, NULL, napi_default, NULL},
       {"submit", NULL, submit, NULL, NULL, NULL, napi_default, NULL},
       {"crc32c", NULL, js_crc32c, NULL, NULL, NULL, napi_default, NULL},
+      {"readNow", NULL, read_now, NULL, NULL, NULL, napi_default, NULL},
       {"tryLock", NULL, try_lock, NULL, NULL, NULL, napi_default, NULL},
   };
   CHECK(napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties));

@@ -62,6 +62,11 @@ export interface DiskFile {
   sync(): Promise<void>;
   /** Fills `into` from `offset`; resolves to the bytes read, fewer only at the end of the file. */
   read(offset: number, into: Uint8Array): Promise<number>;
+  /**
+   * Fills `into` if that needs no wait: the system has it in memory. What is being written meanwhile may be seen or not.
+   * @returns false when it would have to wait, for whatever reason: `read` then
+   */
+  readNow?(offset: number, into: Uint8Array): boolean;
   /** Bytes in the file, allocated ones included. */
   size(): Promise<number>;
   /** Waits for what was started before. Harmless when repeated; anything else afterwards is a mistake of ours (`internal`). */

@@ -81,6 +81,10 @@ class RealDiskFile implements DiskFile {
     return this.#run("read", (fd) => readAll(fd, offset, into));
   }
 
+  readNow(offset: number, into: Uint8Array): boolean {
+    return !this.#closing && this.#door.readNow(this.#handle.fd, into, offset);
+  }
+
   size(): Promise<number> {
     return this.#run("size", async () => (await this.#handle.stat()).size);
   }

@@ -30,6 +30,8 @@ export interface SimDiskContext {
   readonly rng: Rng;
   /** Writes that were issued and have not taken effect: a crash may apply them in part. */
   readonly issued: Set<SimWrite>;
+  /** Whether the system happens to have the bytes of a read in memory. */
+  isInMemory(): boolean;
   /** @throws EROFS, or EBADF for a file opened to be read */
   needWritable(): void;
   /** @throws ENOSPC */
@@ -74,6 +76,12 @@ export class SimDiskFile implements DiskFile {
       await this.#disk.operations.begin("read", this.path, into.length);
       return this.#file.read(offset, into);
     });
+  }
+
+  /** No operation of the disk: nothing goes wrong. */
+  readNow(offset: number, into: Uint8Array): boolean {
+    if (this.#closed || !this.#disk.isInMemory()) return false;
+    return this.#file.read(offset, into) === into.length;
   }
 
   size(): Promise<number> {

@@ -30,6 +30,8 @@ import {
 export interface SimDiskOptions extends SimOptions {
   /** Bytes the disk holds; default unlimited. */
   readonly capacityBytes?: number;
+  /** Chance that the system has what is read in memory, so that `readNow` answers; default 0. */
+  readonly inMemoryRate?: number;
 }
 
 export interface SimCrashOptions {
@@ -218,6 +220,10 @@ export class SimDisk implements Disk {
       operations: this.#operations,
       rng: this.#rng,
       issued: this.#issued,
+      isInMemory: () => {
+        const { inMemoryRate = 0 } = this.#options;
+        return inMemoryRate > 0 && !this.#operations.halted && this.#rng.chance(inMemoryRate);
+      },
       needWritable: () => {
         if (readOnly) throw systemError("EBADF", "write", path);
         this.#needWritable("write", path);

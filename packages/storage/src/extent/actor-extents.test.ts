@@ -91,7 +91,7 @@ class Machine {
   constructor(seed: number) {
     this.#pooled = seed % 2 === 0;
     this.rng = seededRng(seed);
-    this.disk = new SimDisk({ rng: this.rng.fork("disk") });
+    this.disk = new SimDisk({ rng: this.rng.fork("disk"), inMemoryRate: 0.5 });
     this.index = new SimKv({ rng: this.rng.fork("index") });
   }
 

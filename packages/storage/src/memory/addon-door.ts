@@ -27,6 +27,8 @@ export interface Addon {
     sync: boolean,
   ): void;
   crc32c(bytes: Uint8Array, seed: number): number;
+  /** Bytes read, or −errno. */
+  readNow(fd: number, bytes: Uint8Array, offset: number): number;
   tryLock(fd: number): number;
 }
 
@@ -92,6 +94,10 @@ export class AddonDoor implements NativeDoor {
     generation: number,
   ): Promise<void> {
     return this.#start(LOG_LANE, KIND_SEAL_AND_WRITE, fd, bytes, offset, generation, sync);
+  }
+
+  readNow(fd: number, into: Uint8Array, offset: number): boolean {
+    return this.#addon.readNow(fd, into, offset) === into.length;
   }
 
   flush(fd: number): Promise<void> {

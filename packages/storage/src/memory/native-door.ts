@@ -2,7 +2,7 @@
  * The only door to system calls that Node does not offer, or offers too slowly. Two implementations stand behind it and
  * pass one conformance suite: the addon (native/pinion.c) and a portable one in plain Node for machines without it.
  *
- * I1 nothing here blocks the event loop, except `crc32c` (a memory read) and `tryLock` (a system call that never waits,
+ * I1 nothing here blocks the event loop, except `crc32c`, `readNow` (memory reads) and `tryLock` (a system call that never waits,
  *    once at start).
  * I2 a buffer given to an operation stays alive until the operation has ended, also when its thread exits first.
  * I3 a rejected operation rejects with a Node system error (`code`, `errno`, `syscall`): the disk layer types it.
@@ -35,6 +35,13 @@ export interface NativeDoor {
     sync: boolean,
     generation: number,
   ): Promise<void>;
+
+  /**
+   * Fills `into` from `offset` of a file if the system has all of that in memory: a copy, and no wait.
+   * @param into at most 1 MiB
+   * @returns false when it would have to wait, the file ends too soon, or this platform cannot tell: then it is read in the ordinary way
+   */
+  readNow(fd: number, into: Uint8Array, offset: number): boolean;
 
   /** Flushes the file's data: fdatasync, off the event loop. */
   flush(fd: number): Promise<void>;

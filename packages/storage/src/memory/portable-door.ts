@@ -69,6 +69,11 @@ export class PortableDoor implements NativeDoor {
     await this.writeAndFlush(fd, bytes, offset, sync);
   }
 
+  /** Node reads in the one way or the other. */
+  readNow(): boolean {
+    return false;
+  }
+
   flush(fd: number): Promise<void> {
     return flush(fd);
   }

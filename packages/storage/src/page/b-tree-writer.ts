@@ -29,6 +29,7 @@ import {
   childOf,
   inlineCell,
   nodeAt,
+  nodeOf,
   runCell,
   runOf,
   sharesOf,
@@ -71,7 +72,7 @@ export class BTreeWriter {
   readonly #lsn: number;
   readonly #breathe: () => Promise<void> | undefined;
   /** Nodes that are read ahead. */
-  readonly #ahead = new Map<number, Promise<Uint8Array | undefined>>();
+  readonly #ahead = new Map<number, Uint8Array | Promise<Uint8Array | undefined>>();
   /** Leaves, and pages of values, that are written and have no place yet. */
   readonly #leaves = new Set<number>();
 
@@ -120,7 +121,9 @@ export class BTreeWriter {
   ): Promise<Child[] | undefined> {
     const pause = this.#breathe();
     if (pause !== undefined) await pause;
-    const node = await this.#nodeOnce(page);
+    const bytes = this.#ahead.get(page) ?? this.#pages.readOnce(page);
+    this.#ahead.delete(page);
+    const node = nodeOf(page, bytes instanceof Promise ? await bytes : bytes);
     if (!node.inner) {
       const leaves = this.#writeLeaf(node, writes.slice(from, to));
       this.#pages.recycle(node.bytes);
@@ -128,17 +131,19 @@ export class BTreeWriter {
     }
     this.#pages.keep(page, node.bytes);
     const shares = [...sharesOf(node, writes, from, to)];
+    for (const share of shares.slice(1, AHEAD)) this.#readAhead(node, share);
     const replaced = new Map<number, Child[]>();
     for (let i = 0; i < shares.length; i++) {
       const share = shares[i] as Share;
-      this.#readAhead(node, shares[i + AHEAD]);
+      const next = shares[i + AHEAD];
+      if (next !== undefined) this.#readAhead(node, next);
       const child = childOf(node.value(share.slot));
       const found = await this.#visit(child, writes, share.from, share.to);
       if (found === undefined) continue;
       const bound = node.key(share.slot);
-      const next = under(bound, found);
-      if (next.length !== 1 || !isAsBefore(next[0] as Child, child, bound))
-        replaced.set(share.slot, next);
+      const now = under(bound, found);
+      if (now.length !== 1 || !isAsBefore(now[0] as Child, child, bound))
+        replaced.set(share.slot, now);
     }
     const children = replaced.size === 0 ? undefined : await this.#writeInner(node, replaced);
     await this.#pages.settle(this.#leaves); // W5
@@ -146,20 +151,11 @@ export class BTreeWriter {
     return children;
   }
 
-  #nodeOnce(page: number): Promise<NodeView> {
-    return nodeAt((n) => {
-      const ahead = this.#ahead.get(n);
-      this.#ahead.delete(n);
-      return ahead ?? this.#pages.readOnce(n);
-    }, page);
-  }
-
-  #readAhead(node: NodeView, share: Share | undefined): void {
-    if (share === undefined) return;
+  #readAhead(node: NodeView, share: Share): void {
     const page = childOf(node.value(share.slot));
     const reading = this.#pages.readOnce(page);
     // Whoever comes to it is told.
-    reading.catch(() => {});
+    if (reading instanceof Promise) reading.catch(() => {});
     this.#ahead.set(page, reading);
   }
 

@@ -48,7 +48,11 @@ export function childOf(value: Uint8Array): number {
 }
 
 export async function nodeAt(read: ReadPage, page: number): Promise<NodeView> {
-  const bytes = await read(page);
+  return nodeOf(page, await read(page));
+}
+
+/** @throws `corruption` */
+export function nodeOf(page: number, bytes: Uint8Array | undefined): NodeView {
   if (bytes === undefined) {
     throw new PinionError("corruption", `tree node in page ${page}: there is no such page`, {
       details: { page },

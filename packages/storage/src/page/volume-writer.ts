@@ -76,12 +76,19 @@ export class VolumeWriter {
     return this.#pages.has(page) ? this.#pages.get(page) : this.#volume.read(page);
   }
 
-  /** As `read`, for one look: ends with `recycle` or `keep`. */
-  async readOnce(page: number): Promise<Uint8Array | undefined> {
+  /** As `read`, for one look: ends with `recycle` or `keep`. @returns no promise if it needs no wait */
+  readOnce(page: number): Uint8Array | Promise<Uint8Array | undefined> {
     assert(!this.#pages.has(page), `page ${page} is read once after it was written`);
     const into = this.memory();
-    const bytes = await this.#volume.readOnce(page, into);
-    if (bytes !== into) this.recycle(into);
+    const bytes = this.#volume.readOnceNow(page, into);
+    if (bytes === undefined)
+      return this.#volume.readOnce(page, into).then((read) => this.#unless(into, read));
+    return this.#unless(into, bytes);
+  }
+
+  /** @returns `bytes`; `memory` may be used again unless it is theirs */
+  #unless<T extends Uint8Array | undefined>(memory: Uint8Array, bytes: T): T {
+    if (bytes !== memory) this.recycle(memory);
     return bytes;
   }
 

@@ -41,6 +41,8 @@ export interface PageReader {
   read(name: PageName, entry: PageEntry): Promise<Uint8Array>;
   /** As `read`, into memory of the caller's. @returns `into` */
   readInto?(name: PageName, entry: PageEntry, into: Uint8Array): Promise<Uint8Array>;
+  /** As `readInto`, if it needs no wait: else false. */
+  readNow?(name: PageName, entry: PageEntry, into: Uint8Array): boolean;
   /** As `read`, if it is in memory. */
   peek?(entry: PageEntry): Uint8Array | undefined;
   /** The page may be read soon. */
@@ -61,6 +63,8 @@ export class Volume {
   readonly #cache: PageCache;
   #pageCount: number;
   #treeRoot: number;
+  /** Memory for the next page that is read without a wait. */
+  #spare: Uint8Array | undefined;
 
   constructor({ segments, volume, root, cachedPagesMax }: VolumeOptions) {
     this.id = volume;
@@ -108,6 +112,15 @@ export class Volume {
   async read(page: number): Promise<Uint8Array | undefined> {
     const cached = this.#cache.get(page);
     if (cached !== undefined) return cached;
+    if (this.#segments.readNow !== undefined) {
+      const bytes = this.#spare ?? new Uint8Array(PAGE_BYTES);
+      const isRead = this.#readNow(page, bytes);
+      this.#spare = isRead ? undefined : bytes;
+      if (isRead) {
+        this.#cache.keep(page, bytes);
+        return bytes;
+      }
+    }
     for (;;) {
       const version = this.version;
       const entry = this.map.peek(page) ?? (await this.map.lookup(page));
@@ -127,10 +140,21 @@ export class Volume {
     }
   }
 
-  /** For the writer, who alone publishes: a page that is not in memory comes into `into`, or into memory of its own, and is not kept. */
-  async readOnce(page: number, into: Uint8Array): Promise<Uint8Array | undefined> {
+  /** As `readOnce`, if that needs no wait: else undefined, also for a page that there is not. */
+  readOnceNow(page: number, into: Uint8Array): Uint8Array | undefined {
     const cached = this.#cache.get(page);
     if (cached !== undefined) return cached;
+    return this.#readNow(page, into) ? into : undefined;
+  }
+
+  #readNow(page: number, into: Uint8Array): boolean {
+    const entry = this.map.peek(page);
+    if (entry === undefined) return false;
+    return this.#segments.readNow?.(this.#name(PageKind.data, 0, page), entry, into) === true;
+  }
+
+  /** For the writer, who alone publishes: a page that is not in memory comes into `into`, or into memory of its own, and is not kept. */
+  async readOnce(page: number, into: Uint8Array): Promise<Uint8Array | undefined> {
     const entry = this.map.peek(page) ?? (await this.map.lookup(page));
     if (entry === undefined) return undefined;
     const name = this.#name(PageKind.data, 0, page);

@@ -126,6 +126,13 @@ export class ShardSegments {
     return this.readInto(name, entry, new Uint8Array(PAGE_BYTES));
   }
 
+  /** As `readInto`, if it needs no wait. @returns false when it does, or when something is wrong: `readInto` says what */
+  readNow(name: PageName, entry: PageEntry, bytes: Uint8Array): boolean {
+    const file = this.#open.get(entry.segment)?.file;
+    if (file?.readNow?.(entry.page * PAGE_BYTES, bytes) !== true) return false;
+    return pageChecksum(name, entry.segment, entry.page, entry.birth, bytes) === entry.checksum;
+  }
+
   /** As `read`. @returns `bytes` */
   async readInto(name: PageName, entry: PageEntry, bytes: Uint8Array): Promise<Uint8Array> {
     const segment = this.#open.get(entry.segment) ?? (await this.#opened(entry.segment));

@@ -10,7 +10,7 @@ export class Machine {
 
   constructor(seed: number) {
     this.rng = seededRng(seed);
-    this.disk = new SimDisk({ rng: this.rng });
+    this.disk = new SimDisk({ rng: this.rng, inMemoryRate: 0.5 });
   }
 
   open(options: Partial<ShardStoreOptions> = {}): Promise<ShardStore> {

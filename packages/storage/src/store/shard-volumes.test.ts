@@ -21,7 +21,7 @@ class Machine {
 
   constructor(seed: number) {
     this.rng = seededRng(seed);
-    this.disk = new SimDisk({ rng: this.rng });
+    this.disk = new SimDisk({ rng: this.rng, inMemoryRate: 0.5 });
   }
 
   open(cachedPagesMax = 16): Promise<ShardStore> {
