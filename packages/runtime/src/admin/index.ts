@@ -1,3 +1,7 @@
+/**
+ * The admin port: what the control thread runs. What workers answer it is in worker.ts: that needs the storage package, which takes a thread
+ * three times as long to load as all the rest.
+ */
 export {
   AdminApi,
   type HealthAnswer,
@@ -16,7 +20,6 @@ export type {
 } from "./admin-host.ts";
 export { EventLoopLag } from "./event-loop-lag.ts";
 export { HttpServer } from "./http-server.ts";
-export { inspectActor } from "./actor-inspection.ts";
 export { blockedFinding, Readiness, type Finding, type ReadyReport } from "./readiness.ts";
 export type {
   ActorExtentsReport,
@@ -27,7 +30,6 @@ export type {
   SegmentsRow,
   WorkerPins,
 } from "./memory-requests.ts";
-export { workerAnswers, type AnsweringWorker } from "./worker-answers.ts";
 export type {
   ActorInspection,
   ActorRow,

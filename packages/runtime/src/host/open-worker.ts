@@ -59,8 +59,9 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
   const home = takeHome(index, spec.numa.affinity);
   await disk.mkdir(paths.log);
 
-  const logKv = await LmdbKv.open(paths.logIndex);
-  opened.defer(() => logKv.close());
+  // Its threads start while memory is set up here.
+  const opening = LmdbKv.open(paths.logIndex);
+  opened.defer(async () => (await opening.catch(() => undefined))?.close());
   const memory = new WorkerMemory({
     clock,
     telemetry,
@@ -75,6 +76,7 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
     ),
   });
   opened.defer(() => memory.stop());
+  const logKv = await opening;
   const { residency, pool } = memory;
   const store = new SegmentStateStore({
     disk,

@@ -3,7 +3,8 @@
  * failed. Lives in the worker's thread, whichever that is.
  */
 import { systemClock, type Clock, type PinionError, type Timer } from "@pinion/core";
-import { workerAnswers, type WorkerRequests } from "../admin/index.ts";
+import type { WorkerRequests } from "../admin/index.ts";
+import { workerAnswers } from "../admin/worker.ts";
 import {
   createLogger,
   ProcessMetrics,

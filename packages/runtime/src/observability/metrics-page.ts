@@ -1,5 +1,4 @@
 /** Metrics of several threads as one page in the text format of Prometheus. */
-import { AggregatorRegistry } from "prom-client";
 import type { MetricSnapshot } from "./metric-set.ts";
 
 export interface MetricsPage {
@@ -11,6 +10,7 @@ export interface MetricsPage {
 export async function metricsPage(
   threads: readonly (readonly MetricSnapshot[])[],
 ): Promise<MetricsPage> {
+  const { AggregatorRegistry } = await import("prom-client");
   const registry = AggregatorRegistry.aggregate(threads as unknown as object[]);
   return { contentType: registry.contentType, text: await registry.metrics() };
 }

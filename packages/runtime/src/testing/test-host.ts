@@ -18,7 +18,8 @@ import {
   type Rng,
 } from "@pinion/core";
 import type { SegmentedLog, SimCrashOptions, SimDisk, StateStore } from "@pinion/storage";
-import { inspectActor, type ActorInspection } from "../admin/index.ts";
+import type { ActorInspection } from "../admin/index.ts";
+import { inspectActor } from "../admin/worker.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
 import { LOOPBACK_ADDRESS, type GatewayIdentity, type LoopbackOptions } from "../gateway/index.ts";
 import { assembleWorker } from "../host/assemble-worker.ts";
