@@ -21,7 +21,7 @@
  * T3 hashes are evenly spread, so the tree is low: 2^28 entries are five levels. There are at most sixteen.
  */
 import { ROOM_BYTES_MAX, type BlobField, type BlobLayout, type Room } from "./blob-layout.ts";
-import { dataViewOf, getU64, putU64, u64Bytes, zeroBytes, type Steps } from "./structure.ts";
+import { dataViewOf, putU64, u64Bytes, zeroBytes, type Steps } from "./structure.ts";
 
 const HEADER_BYTES = 8;
 const ENTRY_BYTES = 16;
@@ -44,6 +44,28 @@ export function keyOf(bytes: DataView, at: number): HashKey {
   return { high: bytes.getUint32(at, true), low: bytes.getUint32(at + 4, true) };
 }
 
+function entryBytes({ high, low }: HashKey, offset: number): Uint8Array {
+  const above = Math.floor(offset / 2 ** 32);
+  return Uint8Array.of(
+    high,
+    high >>> 8,
+    high >>> 16,
+    high >>> 24,
+    low,
+    low >>> 8,
+    low >>> 16,
+    low >>> 24,
+    offset,
+    offset >>> 8,
+    offset >>> 16,
+    offset >>> 24,
+    above,
+    above >>> 8,
+    above >>> 16,
+    above >>> 24,
+  );
+}
+
 function digitOf(key: HashKey, level: number): number {
   return ((level < 8 ? key.high : key.low) >>> (28 - 4 * (level & 7))) & 15;
 }
@@ -51,7 +73,7 @@ function digitOf(key: HashKey, level: number): number {
 /** A leaf, how one came to it, and where the pointer to it is: undefined in the header. */
 interface Found {
   readonly offset: number;
-  readonly leaf: DataView;
+  readonly leaf: Uint8Array;
   readonly level: number;
   readonly pointer: number | undefined;
 }
@@ -73,10 +95,10 @@ export class BlobIndex {
     const offsets: number[] = [];
     if (found.offset === 0) return offsets;
     const { leaf } = found;
-    const count = leaf.getUint16(4, true);
+    const count = u16At(leaf, 4);
     for (let i = 0, at = HEADER_BYTES; i < count; i++, at += ENTRY_BYTES) {
-      if (leaf.getUint32(at, true) === key.high && leaf.getUint32(at + 4, true) === key.low)
-        offsets.push(getU64(leaf, at + 8));
+      if (u32At(leaf, at) === key.high && u32At(leaf, at + 4) === key.low)
+        offsets.push(u64At(leaf, at + 8));
     }
     return offsets;
   }
@@ -84,16 +106,12 @@ export class BlobIndex {
   *insert(key: HashKey, offset: number): Steps<void> {
     for (;;) {
       const found = yield* this.#descend(key);
-      const bytes = zeroBytes(ENTRY_BYTES);
-      const entry = dataViewOf(bytes);
-      entry.setUint32(0, key.high, true);
-      entry.setUint32(4, key.low, true);
-      putU64(entry, 8, offset);
+      const bytes = entryBytes(key, offset);
       if (found.offset === 0) {
         return yield* this.#point(found.pointer, yield* this.#newLeaf(LEAF_BYTES_MIN, bytes));
       }
-      const room = found.leaf.getUint32(0, true);
-      const count = found.leaf.getUint16(4, true);
+      const room = u32At(found.leaf, 0);
+      const count = u16At(found.leaf, 4);
       const end = HEADER_BYTES + count * ENTRY_BYTES;
       if (end + ENTRY_BYTES <= room) {
         yield* this.#layout.write(found.offset + end, bytes);
@@ -107,16 +125,16 @@ export class BlobIndex {
   *remove(key: HashKey, offset: number): Steps<boolean> {
     const { offset: at, leaf, pointer } = yield* this.#descend(key);
     if (at === 0) return false;
-    const count = leaf.getUint16(4, true);
-    const byteCount = leaf.getUint32(0, true);
+    const count = u16At(leaf, 4);
+    const byteCount = u32At(leaf, 0);
     for (let i = 0; i < count; i++) {
-      if (getU64(leaf, HEADER_BYTES + i * ENTRY_BYTES + 8) !== offset) continue;
+      if (u64At(leaf, HEADER_BYTES + i * ENTRY_BYTES + 8) !== offset) continue;
       if (count === 1) {
         yield* this.#point(pointer, 0);
         yield* this.#layout.release({ offset: at, byteCount });
       } else {
         const last = HEADER_BYTES + (count - 1) * ENTRY_BYTES;
-        const moved = new Uint8Array(leaf.buffer, leaf.byteOffset + last, ENTRY_BYTES).slice();
+        const moved = leaf.slice(last, last + ENTRY_BYTES);
         yield* this.#layout.write(at + HEADER_BYTES + i * ENTRY_BYTES, moved);
         yield* this.#setCount(at, count - 1);
       }
@@ -133,18 +151,17 @@ export class BlobIndex {
     const open = [this.#layout.get(this.#root)].filter((offset) => offset !== 0);
     for (let offset; (offset = open.pop()) !== undefined;) {
       const node = yield* this.#node(offset);
-      const count = node.getUint16(4, true);
+      const count = u16At(node, 4);
       left -= 1 + count;
       if (left < 0) throw this.#layout.damaged("an index that leads back to itself", offset);
-      if (node.getUint16(6, true) === BRANCH) {
+      if (u16At(node, 6) === BRANCH) {
         for (let i = 0; i < FANOUT; i++) {
-          const below = getU64(node, HEADER_BYTES + i * 8);
+          const below = u64At(node, HEADER_BYTES + i * 8);
           if (below !== 0) open.push(below);
         }
         continue;
       }
-      for (let i = 0; i < count; i++)
-        offsets.push(getU64(node, HEADER_BYTES + i * ENTRY_BYTES + 8));
+      for (let i = 0; i < count; i++) offsets.push(u64At(node, HEADER_BYTES + i * ENTRY_BYTES + 8));
     }
     return offsets;
   }
@@ -163,35 +180,50 @@ export class BlobIndex {
     let pointer: number | undefined;
     for (let level = 0; level <= LEVELS_MAX; level++) {
       if (offset === 0) return { offset, leaf: NO_LEAF, level, pointer };
-      const node = yield* this.#node(offset);
-      if (node.getUint16(6, true) === LEAF) return { offset, leaf: node, level, pointer };
+      const node = this.#nodeNow(offset) ?? (yield* this.#node(offset));
+      if (u16At(node, 6) === LEAF) return { offset, leaf: node, level, pointer };
       if (level === LEVELS_MAX) break;
       const at = HEADER_BYTES + digitOf(key, level) * 8;
       pointer = offset + at;
-      offset = getU64(node, at);
+      offset = u64At(node, at);
     }
     throw this.#layout.damaged("an index of more levels than there can be", offset);
   }
 
-  *#node(offset: number): Steps<DataView> {
-    // Nearly always all of it at once; a longer room only where a free one was a little longer.
+  *#node(offset: number): Steps<Uint8Array> {
+    const node = yield* this.#layout.read(offset, this.#likelyBytes(offset), "an index");
+    const used = this.#checked(node, offset);
+    return used <= node.length ? node : yield* this.#layout.read(offset, used, "an index");
+  }
+
+  /** As `#node`, if it is in memory. */
+  #nodeNow(offset: number): Uint8Array | undefined {
+    const node = this.#layout.readNow(offset, this.#likelyBytes(offset), "an index");
+    if (node === undefined) return undefined;
+    const used = this.#checked(node, offset);
+    return used <= node.length ? node : this.#layout.readNow(offset, used, "an index");
+  }
+
+  /** Nearly always all of it; a longer room only where a free one was a little longer. */
+  #likelyBytes(offset: number): number {
     const left = this.#layout.extent.lengthBytes - offset;
-    const byteCount = Math.max(HEADER_BYTES, Math.min(LEAF_BYTES_MAX, left));
-    const node = dataViewOf(yield* this.#layout.read(offset, byteCount, "an index"));
-    const room = node.getUint32(0, true);
-    const kind = node.getUint16(6, true);
-    const used = HEADER_BYTES + node.getUint16(4, true) * ENTRY_BYTES;
-    const good = kind === LEAF ? used <= room : kind === BRANCH && byteCount >= BRANCH_BYTES;
+    return Math.max(HEADER_BYTES, Math.min(LEAF_BYTES_MAX, left));
+  }
+
+  /** @param node its first bytes @returns how many it has */
+  #checked(node: Uint8Array, offset: number): number {
+    const room = u32At(node, 0);
+    const kind = u16At(node, 6);
+    const used = HEADER_BYTES + u16At(node, 4) * ENTRY_BYTES;
+    const good = kind === LEAF ? used <= room : kind === BRANCH && node.length >= BRANCH_BYTES;
     if (!good || room > ROOM_BYTES_MAX) throw this.#layout.damaged(`no index at ${offset}`, offset);
-    if (kind === BRANCH || used <= byteCount) return node;
-    return dataViewOf(yield* this.#layout.read(offset, used, "an index"));
+    return kind === LEAF ? used : BRANCH_BYTES;
   }
 
   *#growLeaf({ offset, leaf, level, pointer }: Found): Steps<void> {
-    const byteCount = leaf.getUint32(0, true);
-    const entriesBytes = leaf.getUint16(4, true) * ENTRY_BYTES;
-    const at = leaf.byteOffset + HEADER_BYTES;
-    const entries = new Uint8Array(leaf.buffer, at, entriesBytes).slice();
+    const byteCount = u32At(leaf, 0);
+    const entriesBytes = u16At(leaf, 4) * ENTRY_BYTES;
+    const entries = leaf.slice(HEADER_BYTES, HEADER_BYTES + entriesBytes);
     const to =
       byteCount < LEAF_BYTES_MAX
         ? yield* this.#newLeaf(Math.min(LEAF_BYTES_MAX, byteCount * 2), entries)
@@ -248,4 +280,11 @@ export class BlobIndex {
   }
 }
 
-const NO_LEAF = new DataView(new ArrayBuffer(HEADER_BYTES));
+const NO_LEAF = new Uint8Array(HEADER_BYTES);
+
+// By hand: a view of each node that is looked at would cost more than all that is read of it.
+const u16At = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8);
+const u32At = (bytes: Uint8Array, at: number): number =>
+  (u16At(bytes, at) | (u16At(bytes, at + 2) << 16)) >>> 0;
+const u64At = (bytes: Uint8Array, at: number): number =>
+  u32At(bytes, at + 4) * 2 ** 32 + u32At(bytes, at);

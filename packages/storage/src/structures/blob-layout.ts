@@ -83,6 +83,7 @@ function indexOf(byteCount: number): number {
 export class BlobLayout {
   readonly extent: ExtentAccess;
   #header: DataView = new DataView(new ArrayBuffer(HEADER_BYTES));
+  #headerBytes = new Uint8Array(this.#header.buffer);
   #generation = -1;
 
   constructor(extent: ExtentAccess) {
@@ -105,19 +106,24 @@ export class BlobLayout {
       const end = header.byteLength < HEADER_BYTES ? 0 : getU64(header, FIELDS.end);
       if (!(end >= HEADER_BYTES && end <= lengthBytes && end % 8 === 0))
         throw this.damaged("its header is not one", 0);
-      this.#header = header;
+      this.#setHeader(header);
     } else {
-      this.#header = new DataView(new ArrayBuffer(HEADER_BYTES));
+      this.#setHeader(new DataView(new ArrayBuffer(HEADER_BYTES)));
       putStructureHeader(this.#header, "blob", BLOB_VERSION);
       this.set("end", HEADER_BYTES);
     }
     this.#generation = generation;
   }
 
+  #setHeader(header: DataView): void {
+    this.#header = header;
+    this.#headerBytes = new Uint8Array(header.buffer, header.byteOffset, HEADER_BYTES);
+  }
+
   /** Writes the header (A2). */
   *save(): Steps<void> {
-    const { buffer, byteOffset } = this.#header;
-    yield* settle(this.extent.write(0, new Uint8Array(buffer, byteOffset, HEADER_BYTES)));
+    const written = this.extent.write(0, this.#headerBytes);
+    if (written !== undefined) yield written;
     const end = this.get("end");
     if (this.extent.lengthBytes < end) yield* settle(this.extent.resize(end));
     this.#generation = this.extent.generation;
@@ -141,16 +147,25 @@ export class BlobLayout {
 
   /** Bytes of a room. @param what for the message. @throws `corruption` if there cannot be such a room */
   *read(offset: number, byteCount: number, what: string): Steps<Uint8Array> {
+    const now = this.readNow(offset, byteCount, what);
+    return now ?? (yield* fetchBytes(this.extent, offset, byteCount));
+  }
+
+  /** As `read`, if they are in memory. */
+  readNow(offset: number, byteCount: number, what: string): Uint8Array | undefined {
     const fits = offset >= HEADER_BYTES && offset % 8 === 0;
     if (!(fits && offset + byteCount <= this.extent.lengthBytes))
       throw this.damaged(`${what} at ${offset}, ${byteCount} bytes`, 0);
-    return yield* fetchBytes(this.extent, offset, byteCount);
+    return this.extent.peek(offset, byteCount);
   }
 
   /** Writes into a room that was taken, or of which bytes were read. */
   *write(offset: number, bytes: Uint8Array): Steps<void> {
     if (offset === this.extent.lengthBytes) this.extent.append(bytes);
-    else yield* settle(this.extent.write(offset, bytes));
+    else {
+      const written = this.extent.write(offset, bytes);
+      if (written !== undefined) yield written;
+    }
     this.#generation = this.extent.generation;
   }
 

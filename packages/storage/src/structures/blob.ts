@@ -14,7 +14,7 @@ import { chunkKernels } from "./addon-chunk-kernels.ts";
 import { BlobChunks, type ChunkRef } from "./blob-chunks.ts";
 import { BlobIndex } from "./blob-index.ts";
 import { BLOB_VERSION, BlobLayout } from "./blob-layout.ts";
-import { BlobRecords, FINISHED, UNFINISHED, type BlobRecord } from "./blob-records.ts";
+import { BlobRecords, checkName, FINISHED, UNFINISHED, type BlobRecord } from "./blob-records.ts";
 import { BlobWriter, type BlobParts } from "./blob-writer.ts";
 import type { ChunkKernels } from "./chunk-kernels.ts";
 import {
@@ -104,8 +104,8 @@ export class BlobHandle {
    * @param content bytes, or a source of parts; a part is not touched any more once the next was asked for
    */
   async put(name: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+    checkName(name); // before anything is written
     const writer = new BlobWriter(this.#parts, name);
-    await this.#read(this.#find(name, FINISHED)); // an early word on a name that is none
     if (content instanceof Uint8Array) return writer.whole(content);
     try {
       for await (const part of content) await writer.write(part);
