@@ -356,6 +356,19 @@ describe("a store", () => {
     expect(await volume.read(({ data }) => data.lengthBytes)).toBe(added * 4_096);
   });
 
+  it("tells an update that waits for room that the store has ended, and closes", async () => {
+    const machine = new StoreMachine();
+    const store = await machine.open({ checkpointDirtyBytes: 64 * 1024 });
+    const volume = await store.open("a", { data: BYTES });
+    machine.disk.fail({ kind: "write", path: "log", error: "EIO" });
+    const add = (bytes: number): Promise<unknown> =>
+      volume.update(({ data }) => data.append(new Uint8Array(bytes).fill(5)));
+    expect(await codeOf(add(160 * 1024))).toBe("log-closed");
+    expect((await store.stats()).volumes.unwrittenBytes).toBeGreaterThan(128 * 1024);
+    expect(await codeOf(add(1))).toBe("log-closed");
+    await store.close();
+  });
+
   it("takes changes of many volumes that nobody has opened out of the log in small groups", async () => {
     const machine = new StoreMachine();
     let store = await machine.open();

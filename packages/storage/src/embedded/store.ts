@@ -134,6 +134,8 @@ export class Store {
     this.#unwritten = new UnwrittenPages(bounds, () => this.#schedule.want());
     parts.log.log.onFailure((error) => {
       void this.#schedule.stop();
+      // No checkpoint comes any more: whoever waits for one is told that the store has ended.
+      this.#unwritten.checkpointed(error);
       onWarning(error);
     });
     if (parts.pending.size > 0) this.#schedule.want();

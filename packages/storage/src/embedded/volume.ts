@@ -145,6 +145,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   async #room(signal: AbortSignal | undefined): Promise<void> {
     const { unwritten } = this.#ports;
     while (unwritten.isFull) {
+      this.#ports.log.checkOpen();
       if (unwritten.failure !== undefined) throw unwritten.failure;
       const room = new Promise<void>((resolve) => unwritten.whenRoom(resolve));
       await abortable(room, signal);

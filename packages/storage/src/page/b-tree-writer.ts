@@ -218,7 +218,7 @@ export class BTreeWriter {
     // Its bound stands, unless something came in before its first key.
     const isBefore = node.lowerBound(key) === 0 && !node.isKey(0, key);
     if (!isBefore && bytes >= SPARSE_BYTES) return undefined;
-    return [{ key: new NodeView(node.page, patched).key(0), page: node.page, bytes }];
+    return [{ key: new NodeView(node.page, patched).key(0).slice(), page: node.page, bytes }];
   }
 
   /** What the writes are in cells; long values go into their runs. */

@@ -102,6 +102,13 @@ export class VolumeWriter {
   write(page: number, bytes: Uint8Array): void {
     assert(page > 0 && page < this.#pageCount, `page ${page} was never given out`);
     assert(!this.#settled.has(page), `page ${page} is written after it got its place`);
+    this.#replace(page, bytes);
+  }
+
+  /** Who has looked at the bytes before may still do so: they are not used again. */
+  #replace(page: number, bytes: Uint8Array | undefined): void {
+    const before = this.#pages.get(page);
+    if (before !== undefined) this.#own.delete(before);
     this.#pages.set(page, bytes);
   }
 
@@ -119,7 +126,7 @@ export class VolumeWriter {
 
   release(page: number): void {
     assert(!this.#settled.has(page), `page ${page} is given back after it got its place`);
-    this.#pages.set(page, undefined);
+    this.#replace(page, undefined);
     this.#free.push(page);
   }
 
