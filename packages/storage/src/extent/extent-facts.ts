@@ -278,7 +278,14 @@ export function withLink(facts: ExtentFacts, extent: string, link: ExtentLink): 
   const stored = { ...link, weight: Math.fround(link.weight) };
   const at = facts.links.findIndex(({ kind, to }) => kind === link.kind && to === link.to);
   if (at >= 0) return { ...facts, links: facts.links.with(at, stored) };
-  if (facts.links.length >= LINKS_MAX || Buffer.byteLength(link.to) > NAME_BYTES_MAX) {
+  if (Buffer.byteLength(link.to) > NAME_BYTES_MAX) {
+    throw new PinionError(
+      "invalid-argument",
+      `extent "${extent}" can only be connected with one whose name has ${NAME_BYTES_MAX} bytes at most`,
+      { details: { extent, limit: NAME_BYTES_MAX } },
+    );
+  }
+  if (facts.links.length >= LINKS_MAX) {
     throw new PinionError(
       "invalid-argument",
       `extent "${extent}" has ${LINKS_MAX} connections, which is the most: remove one first`,

@@ -100,7 +100,7 @@ export class BTreeWriter {
       const node = await this.#node(top);
       if (!node.inner || node.count !== 1) break;
       this.#pages.release(top);
-      top = childOf(node.value(0));
+      top = node.child(0);
     }
     this.#pages.treeRoot = top;
   }
@@ -137,7 +137,7 @@ export class BTreeWriter {
       const share = shares[i] as Share;
       const next = shares[i + AHEAD];
       if (next !== undefined) this.#readAhead(node, next);
-      const child = childOf(node.value(share.slot));
+      const child = node.child(share.slot);
       const found = await this.#visit(child, writes, share.from, share.to);
       if (found === undefined) continue;
       const bound = node.key(share.slot);
@@ -152,7 +152,7 @@ export class BTreeWriter {
   }
 
   #readAhead(node: NodeView, share: Share): void {
-    const page = childOf(node.value(share.slot));
+    const page = node.child(share.slot);
     const reading = this.#pages.readOnce(page);
     // Whoever comes to it is told.
     if (reading instanceof Promise) reading.catch(() => {});

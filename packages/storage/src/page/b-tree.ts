@@ -8,7 +8,7 @@
  */
 import { PinionError } from "@pinion/core";
 import { PAGE_BYTES } from "../segment/page-entry.ts";
-import { childOf, nodeAt, runOf, sharesOf, type ReadPage } from "./tree-cells.ts";
+import { nodeAt, runOf, sharesOf, type ReadPage } from "./tree-cells.ts";
 import type { Volume } from "./volume.ts";
 
 export interface TreeRange {
@@ -63,7 +63,7 @@ export class BTree {
     for (;;) {
       const node = await nodeAt(read, page);
       if (node.inner) {
-        page = childOf(node.value(node.slotBelow(key)));
+        page = node.child(node.slotBelow(key));
         continue;
       }
       const slot = node.find(key);
@@ -82,7 +82,7 @@ export class BTree {
     if (node.inner) {
       const below: Promise<void>[] = [];
       for (const { slot, from, to } of sharesOf(node, wanted, 0, wanted.length)) {
-        const child = childOf(node.value(slot));
+        const child = node.child(slot);
         below.push(this.#findMany(read, child, wanted.slice(from, to), found));
       }
       await Promise.all(below);
@@ -118,7 +118,7 @@ export class BTree {
     if (node.inner && end === 0 && node.count > 0) end = 1;
     for (let i = 0; i < end - start && found.length < limit; i++) {
       const slot = reverse ? end - 1 - i : start + i;
-      if (node.inner) await this.#collect(read, childOf(node.value(slot)), range, found);
+      if (node.inner) await this.#collect(read, node.child(slot), range, found);
       else
         found.push({
           key: node.key(slot).slice(),

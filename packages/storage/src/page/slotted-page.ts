@@ -16,11 +16,12 @@
  * the rest of the key, the rest of the key, value}. The checksum is in the parent's entry (page-entry.ts).
  */
 import { PinionError } from "@pinion/core";
-import { PAGE_BYTES } from "../segment/page-entry.ts";
+import { getU48, PAGE_BYTES } from "../segment/page-entry.ts";
 
 const HEADER_BYTES = 32;
 const SLOT_BYTES = 4;
 const KEY_LENGTH_BYTES = 2;
+const CHILD_BYTES = 6;
 const FLAG_INNER = 1;
 const TWO_32 = 4_294_967_296;
 
@@ -291,6 +292,15 @@ export class NodeView implements TreeNode {
     const at = this.cellStart(slot);
     const start = at + KEY_LENGTH_BYTES + this.#view.getUint16(at, true);
     return this.bytes.subarray(start, at + this.cellLength(slot));
+  }
+
+  /** Of an inner node: the page of a child (tree-cells.ts), without a view of the cell. @throws `corruption` for a cell that is too short */
+  child(slot: number): number {
+    const at = this.cellStart(slot);
+    const start = at + KEY_LENGTH_BYTES + this.#view.getUint16(at, true);
+    if (start + CHILD_BYTES > at + this.cellLength(slot))
+      throw damaged(this.page, `cell ${slot} names no child`);
+    return getU48(this.#view, start);
   }
 
   sharesPrefix(key: Uint8Array): boolean {
