@@ -309,6 +309,9 @@ class Soak {
     if (rng.below(6) === 0)
       this.#disk.fail({ kind: "write", nth: 1 + rng.below(6), error: "ENOSPC" });
     const upTo = this.#at;
+    // What is left of a life that was cut may still settle in the next one, and means nothing there.
+    const life = this.#unwritten;
+    const isPast = (): boolean => this.#over || this.#unwritten !== life;
     const members = this.#actors.flatMap((actor) =>
       actor.extents === undefined
         ? []
@@ -327,7 +330,7 @@ class Soak {
       .then(
         async () => {
           for (const { extents } of members) await extents.written();
-          if (this.#over) return;
+          if (isPast()) return;
           this.report.checkpoints++;
           this.#durable = upTo;
           for (const { actor, at } of members)
@@ -335,12 +338,13 @@ class Soak {
         },
         (e: unknown) => {
           for (const { extents } of members) extents.failed();
+          if (isPast()) return;
           if (!isPinionError(e, "disk-full")) throw e;
           this.report.failedCheckpoints++;
         },
       )
       .finally(() => {
-        if (this.#over) return;
+        if (isPast()) return;
         this.#disk.clearFaults();
         this.#checkpoint = undefined;
       });
