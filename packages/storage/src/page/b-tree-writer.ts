@@ -26,7 +26,6 @@ import {
 import {
   CELL_BYTES_MAX,
   childCell,
-  childOf,
   inlineCell,
   nodeAt,
   nodeOf,
@@ -164,8 +163,8 @@ export class BTreeWriter {
     replaced: ReadonlyMap<number, readonly Child[]>,
   ): Promise<Child[]> {
     const children = node.cells.flatMap(
-      ({ key, value }, slot): readonly Child[] =>
-        replaced.get(slot) ?? [{ key, page: childOf(value), bytes: undefined }],
+      ({ key }, slot): readonly Child[] =>
+        replaced.get(slot) ?? [{ key, page: node.child(slot), bytes: undefined }],
     );
     if (children.length === 0) {
       this.#pages.release(node.page);

@@ -43,10 +43,6 @@ export function* sharesOf(
 
 export type ReadPage = (page: number) => Promise<Uint8Array | undefined>;
 
-export function childOf(value: Uint8Array): number {
-  return getU48(new DataView(value.buffer, value.byteOffset, value.length), 0);
-}
-
 export async function nodeAt(read: ReadPage, page: number): Promise<NodeView> {
   return nodeOf(page, await read(page));
 }
