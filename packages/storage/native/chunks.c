@@ -18,7 +18,7 @@
 #include <stdlib.h>
 
 #define PLACE_WORDS 3u /* where the hash goes, where the chunk begins, its length */
-#define CHUNKS_AT_ONCE 64u
+#define CHUNKS_AT_ONCE 128u
 
 static bool hashes;
 

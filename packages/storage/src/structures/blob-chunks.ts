@@ -52,19 +52,23 @@ export class BlobChunks {
     const at = batch.offsetOf(index);
     const byteCount = batch.lengthOf(index);
     const key = keyOf(view, at + HASH_AT);
-    for (const offset of yield* this.#index.find(key)) {
+    for (const offset of this.#index.findNow(key) ?? (yield* this.#index.find(key))) {
       const known = yield* this.#header(offset);
       if (known.references === REFERENCES_MAX || !isSameHash(known.view, view, at)) continue;
       yield* this.#setReferences(offset, known.references + 1);
       return { offset, byteCount };
     }
-    const room = yield* this.#layout.take(HEADER_BYTES + byteCount);
-    yield* this.#index.insert(key, room.offset); // right after the search, before anything is written
+    const roomBytes = HEADER_BYTES + byteCount;
+    const room = this.#layout.takeNow(roomBytes) ?? (yield* this.#layout.take(roomBytes));
+    // Right after the search, before anything is written.
+    const entering = this.#index.insert(key, room.offset);
+    if (entering !== undefined) yield* entering;
     view.setUint32(at, MAGIC_CHUNK, true);
     view.setUint32(at + 4, room.byteCount, true);
     view.setUint32(at + 8, byteCount, true);
     view.setUint32(at + 12, 1, true);
-    yield* this.#layout.write(room.offset, batch.bytes.subarray(at, at + HEADER_BYTES + byteCount));
+    const written = this.#layout.write(room.offset, batch.bytes.subarray(at, at + roomBytes));
+    if (written !== undefined) yield written;
     this.#layout.add("chunks", 1);
     this.#layout.add("chunkBytes", byteCount);
     return { offset: room.offset, byteCount };
@@ -113,7 +117,8 @@ export class BlobChunks {
   }
 
   *#setReferences(offset: number, references: number): Steps<void> {
-    yield* this.#layout.write(offset + 12, u32Bytes(references));
+    const written = this.#layout.write(offset + 12, u32Bytes(references));
+    if (written !== undefined) yield written;
   }
 }
 

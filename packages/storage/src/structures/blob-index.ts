@@ -21,7 +21,7 @@
  * T3 hashes are evenly spread, so the tree is low: 2^28 entries are five levels. There are at most sixteen.
  */
 import { ROOM_BYTES_MAX, type BlobField, type BlobLayout, type Room } from "./blob-layout.ts";
-import { dataViewOf, putU64, u64Bytes, zeroBytes, type Steps } from "./structure.ts";
+import { dataViewOf, putU64, settle, u64Bytes, zeroBytes, type Steps } from "./structure.ts";
 
 const HEADER_BYTES = 8;
 const ENTRY_BYTES = 16;
@@ -44,38 +44,38 @@ export function keyOf(bytes: DataView, at: number): HashKey {
   return { high: bytes.getUint32(at, true), low: bytes.getUint32(at + 4, true) };
 }
 
+/** What is written next, which copies it: an entry, and a count. */
+const entry = new Uint8Array(ENTRY_BYTES);
+const entryView = dataViewOf(entry);
+const countBytes = new Uint8Array(2);
+
+/** Good until the next one. */
 function entryBytes({ high, low }: HashKey, offset: number): Uint8Array {
-  const above = Math.floor(offset / 2 ** 32);
-  return Uint8Array.of(
-    high,
-    high >>> 8,
-    high >>> 16,
-    high >>> 24,
-    low,
-    low >>> 8,
-    low >>> 16,
-    low >>> 24,
-    offset,
-    offset >>> 8,
-    offset >>> 16,
-    offset >>> 24,
-    above,
-    above >>> 8,
-    above >>> 16,
-    above >>> 24,
-  );
+  entryView.setUint32(0, high, true);
+  entryView.setUint32(4, low, true);
+  putU64(entryView, 8, offset);
+  return entry;
 }
 
 function digitOf(key: HashKey, level: number): number {
   return ((level < 8 ? key.high : key.low) >>> (28 - 4 * (level & 7))) & 15;
 }
 
-/** A leaf, how one came to it, and where the pointer to it is: undefined in the header. */
+/** A leaf, at which level, and where the pointer to it is: undefined in the header. Offset 0: there is none yet. */
 interface Found {
   readonly offset: number;
   readonly leaf: Uint8Array;
   readonly level: number;
   readonly pointer: number | undefined;
+}
+
+/** On the way down to it. */
+interface Way {
+  offset: number;
+  leaf: Uint8Array;
+  level: number;
+  pointer: number | undefined;
+  arrived: boolean;
 }
 
 export class BlobIndex {
@@ -90,35 +90,43 @@ export class BlobIndex {
   }
 
   /** Offsets of the entries with this key (T2). */
-  *find(key: HashKey): Steps<number[]> {
-    const found = yield* this.#descend(key);
-    const offsets: number[] = [];
-    if (found.offset === 0) return offsets;
-    const { leaf } = found;
-    const count = u16At(leaf, 4);
-    for (let i = 0, at = HEADER_BYTES; i < count; i++, at += ENTRY_BYTES) {
-      if (u32At(leaf, at) === key.high && u32At(leaf, at + 4) === key.low)
-        offsets.push(u64At(leaf, at + 8));
-    }
-    return offsets;
+  *find(key: HashKey): Steps<readonly number[]> {
+    return offsetsIn(yield* this.#descend(key), key);
   }
 
-  *insert(key: HashKey, offset: number): Steps<void> {
+  /** As `find`; undefined: what leads there is not in memory. */
+  findNow(key: HashKey): readonly number[] | undefined {
+    const found = this.#descendNow(key);
+    return found && offsetsIn(found, key);
+  }
+
+  /** @returns undefined if it is done, as nearly always; otherwise the steps that do it */
+  insert(key: HashKey, offset: number): Steps<void> | undefined {
+    const found = this.#descendNow(key);
+    if (found === undefined || !hasRoom(found)) return this.#insert(key, offset);
+    const written = this.#add(found, key, offset);
+    return written && settle(written);
+  }
+
+  *#insert(key: HashKey, offset: number): Steps<void> {
     for (;;) {
       const found = yield* this.#descend(key);
-      const bytes = entryBytes(key, offset);
+      if (hasRoom(found)) return yield* settle(this.#add(found, key, offset));
       if (found.offset === 0) {
-        return yield* this.#point(found.pointer, yield* this.#newLeaf(LEAF_BYTES_MIN, bytes));
-      }
-      const room = u32At(found.leaf, 0);
-      const count = u16At(found.leaf, 4);
-      const end = HEADER_BYTES + count * ENTRY_BYTES;
-      if (end + ENTRY_BYTES <= room) {
-        yield* this.#layout.write(found.offset + end, bytes);
-        return yield* this.#setCount(found.offset, count + 1);
+        const entries = entryBytes(key, offset).slice();
+        return yield* this.#point(found.pointer, yield* this.#newLeaf(LEAF_BYTES_MIN, entries));
       }
       yield* this.#growLeaf(found);
     }
+  }
+
+  /** To a leaf with room. */
+  #add({ offset: at, leaf }: Found, key: HashKey, offset: number): Promise<void> | undefined {
+    const count = u16At(leaf, 4);
+    const end = at + HEADER_BYTES + count * ENTRY_BYTES;
+    const written = this.#layout.write(end, entryBytes(key, offset));
+    if (written !== undefined) return written.then(() => this.#setCount(at, count + 1));
+    return this.#setCount(at, count + 1);
   }
 
   /** @returns whether there was one */
@@ -135,8 +143,8 @@ export class BlobIndex {
       } else {
         const last = HEADER_BYTES + (count - 1) * ENTRY_BYTES;
         const moved = leaf.slice(last, last + ENTRY_BYTES);
-        yield* this.#layout.write(at + HEADER_BYTES + i * ENTRY_BYTES, moved);
-        yield* this.#setCount(at, count - 1);
+        yield* settle(this.#layout.write(at + HEADER_BYTES + i * ENTRY_BYTES, moved));
+        yield* settle(this.#setCount(at, count - 1));
       }
       return true;
     }
@@ -166,28 +174,52 @@ export class BlobIndex {
     return offsets;
   }
 
-  /** The leaf where the key belongs; offset 0: there is none yet. Who inserts has just looked. */
+  /** The leaf where the key belongs. */
   *#descend(key: HashKey): Steps<Found> {
-    const { generation } = this.#layout.extent;
-    if (this.#last?.key === key && this.#last.generation === generation) return this.#last.found;
-    const found = yield* this.#leafOf(key);
-    this.#last = { key, generation, found };
-    return found;
+    const now = this.#descendNow(key);
+    if (now !== undefined) return now;
+    const way = this.#begin();
+    while (!way.arrived)
+      this.#step(way, key, this.#nodeNow(way.offset) ?? (yield* this.#node(way.offset)));
+    return this.#arrive(way, key);
   }
 
-  *#leafOf(key: HashKey): Steps<Found> {
-    let offset = this.#layout.get(this.#root);
-    let pointer: number | undefined;
-    for (let level = 0; level <= LEVELS_MAX; level++) {
-      if (offset === 0) return { offset, leaf: NO_LEAF, level, pointer };
-      const node = this.#nodeNow(offset) ?? (yield* this.#node(offset));
-      if (u16At(node, 6) === LEAF) return { offset, leaf: node, level, pointer };
-      if (level === LEVELS_MAX) break;
-      const at = HEADER_BYTES + digitOf(key, level) * 8;
-      pointer = offset + at;
-      offset = u64At(node, at);
+  /** As `#descend`; undefined: a node on the way is not in memory. Who inserts has just looked. */
+  #descendNow(key: HashKey): Found | undefined {
+    const { generation } = this.#layout.extent;
+    if (this.#last?.key === key && this.#last.generation === generation) return this.#last.found;
+    const way = this.#begin();
+    while (!way.arrived) {
+      const node = this.#nodeNow(way.offset);
+      if (node === undefined) return undefined;
+      this.#step(way, key, node);
     }
-    throw this.#layout.damaged("an index of more levels than there can be", offset);
+    return this.#arrive(way, key);
+  }
+
+  #begin(): Way {
+    const offset = this.#layout.get(this.#root);
+    return { offset, leaf: NO_LEAF, level: 0, pointer: undefined, arrived: offset === 0 };
+  }
+
+  #step(way: Way, key: HashKey, node: Uint8Array): void {
+    if (u16At(node, 6) === LEAF) {
+      way.leaf = node;
+      way.arrived = true;
+      return;
+    }
+    if (way.level === LEVELS_MAX)
+      throw this.#layout.damaged("an index of more levels than there can be", way.offset);
+    const at = HEADER_BYTES + digitOf(key, way.level) * 8;
+    way.pointer = way.offset + at;
+    way.offset = u64At(node, at);
+    way.level++;
+    way.arrived = way.offset === 0;
+  }
+
+  #arrive(way: Way, key: HashKey): Found {
+    this.#last = { key, generation: this.#layout.extent.generation, found: way };
+    return way;
   }
 
   *#node(offset: number): Steps<Uint8Array> {
@@ -267,19 +299,40 @@ export class BlobIndex {
     view.setUint16(4, count, true);
     view.setUint16(6, kind, true);
     bytes.set(content, HEADER_BYTES);
-    yield* this.#layout.write(room.offset, bytes);
+    yield* settle(this.#layout.write(room.offset, bytes));
   }
 
-  *#setCount(offset: number, count: number): Steps<void> {
-    yield* this.#layout.write(offset + 4, Uint8Array.of(count & 0xff, count >>> 8));
+  #setCount(offset: number, count: number): Promise<void> | undefined {
+    countBytes[0] = count;
+    countBytes[1] = count >>> 8;
+    return this.#layout.write(offset + 4, countBytes);
   }
 
   *#point(pointer: number | undefined, offset: number): Steps<void> {
     if (pointer === undefined) return this.#layout.set(this.#root, offset);
-    yield* this.#layout.write(pointer, u64Bytes(offset));
+    yield* settle(this.#layout.write(pointer, u64Bytes(offset)));
   }
 }
 
+function hasRoom({ offset, leaf }: Found): boolean {
+  const end = HEADER_BYTES + u16At(leaf, 4) * ENTRY_BYTES;
+  return offset !== 0 && end + ENTRY_BYTES <= u32At(leaf, 0);
+}
+
+function offsetsIn({ offset, leaf }: Found, { high, low }: HashKey): readonly number[] {
+  if (offset === 0) return NONE;
+  let offsets: number[] | undefined;
+  const end = HEADER_BYTES + u16At(leaf, 4) * ENTRY_BYTES;
+  const first = high & 0xff; // says no nearly always, and is one byte to look at instead of eight
+  for (let at = HEADER_BYTES; at < end; at += ENTRY_BYTES) {
+    if (leaf[at] !== first) continue;
+    if (u32At(leaf, at) === high && u32At(leaf, at + 4) === low)
+      (offsets ??= []).push(u64At(leaf, at + 8));
+  }
+  return offsets ?? NONE;
+}
+
+const NONE: readonly number[] = Object.freeze([]);
 const NO_LEAF = new Uint8Array(HEADER_BYTES);
 
 // By hand: a view of each node that is looked at would cost more than all that is read of it.

@@ -21,7 +21,8 @@
  *
  * A1 a room is a free one of the size that was asked for or one of the next two, or a new one at the end. Rooms are not divided and not
  *    joined: chunks come in about the same lengths again, and pieces of rooms would fit none.
- * A2 the header is written once, when an operation ends.
+ * A2 the header is written once, when an operation ends, and its sizes only if one of them changed. Until then this one is newer than the
+ *    extent's, and is not read again.
  */
 import type { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
@@ -33,7 +34,6 @@ import {
   getU64,
   putStructureHeader,
   putU64,
-  settle,
   zeroBytes,
   type Steps,
 } from "./structure.ts";
@@ -84,7 +84,11 @@ export class BlobLayout {
   readonly extent: ExtentAccess;
   #header: DataView = new DataView(new ArrayBuffer(HEADER_BYTES));
   #headerBytes = new Uint8Array(this.#header.buffer);
+  #fieldBytes = this.#headerBytes.subarray(0, SIZES_AT);
   #generation = -1;
+  /** From the first change of an operation to its end (A2). */
+  #changing = false;
+  #sizesChanged = false;
 
   constructor(extent: ExtentAccess) {
     this.extent = extent;
@@ -93,12 +97,18 @@ export class BlobLayout {
   /** The next `load` reads the header again. */
   forget(): void {
     this.#generation = -1;
+    this.#changing = false;
+  }
+
+  /** Whether `load` would do nothing. */
+  get isLoaded(): boolean {
+    return this.#changing || this.#generation === this.extent.generation;
   }
 
   /** @throws `corruption`, `format-too-new` */
   *load(): Steps<void> {
+    if (this.isLoaded) return;
     const { generation, lengthBytes } = this.extent;
-    if (this.#generation === generation) return;
     if (lengthBytes > 0) {
       const bytes = yield* fetchBytes(this.extent, 0, Math.min(lengthBytes, HEADER_BYTES));
       const header = dataViewOf(bytes.slice());
@@ -118,15 +128,21 @@ export class BlobLayout {
   #setHeader(header: DataView): void {
     this.#header = header;
     this.#headerBytes = new Uint8Array(header.buffer, header.byteOffset, HEADER_BYTES);
+    this.#fieldBytes = this.#headerBytes.subarray(0, SIZES_AT);
   }
 
-  /** Writes the header (A2). */
+  /** Writes the header, if anything was changed (A2). */
   *save(): Steps<void> {
-    const written = this.extent.write(0, this.#headerBytes);
+    if (!this.#changing) return;
+    const { extent } = this;
+    const whole = this.#sizesChanged || extent.lengthBytes < HEADER_BYTES;
+    const written = extent.write(0, whole ? this.#headerBytes : this.#fieldBytes);
     if (written !== undefined) yield written;
     const end = this.get("end");
-    if (this.extent.lengthBytes < end) yield* settle(this.extent.resize(end));
-    this.#generation = this.extent.generation;
+    const resized = extent.lengthBytes < end ? extent.resize(end) : undefined;
+    if (resized !== undefined) yield resized;
+    this.#generation = extent.generation;
+    this.#changing = this.#sizesChanged = false;
   }
 
   get(field: BlobField): number {
@@ -134,6 +150,7 @@ export class BlobLayout {
   }
 
   set(field: BlobField, value: number): void {
+    this.#changing = true;
     putU64(this.#header, FIELDS[field], value);
   }
 
@@ -159,49 +176,78 @@ export class BlobLayout {
     return this.extent.peek(offset, byteCount);
   }
 
-  /** Writes into a room that was taken, or of which bytes were read. */
-  *write(offset: number, bytes: Uint8Array): Steps<void> {
-    if (offset === this.extent.lengthBytes) this.extent.append(bytes);
-    else {
-      const written = this.extent.write(offset, bytes);
-      if (written !== undefined) yield written;
-    }
-    this.#generation = this.extent.generation;
+  /**
+   * Writes into a room that was taken, or of which bytes were read. `bytes` are copied.
+   * @returns what to wait for, if a page had to be brought in
+   */
+  write(offset: number, bytes: Uint8Array): Promise<void> | undefined {
+    this.#changing = true;
+    if (offset !== this.extent.lengthBytes) return this.extent.write(offset, bytes);
+    this.extent.append(bytes);
+    return undefined;
   }
 
   /** A room of at least this size (A1). */
   *take(byteCount: number): Steps<Room> {
+    const now = this.takeNow(byteCount);
+    if (now !== undefined) return now;
+    const size = this.#freeSize(indexOf(roundUp(byteCount)));
+    const offset = this.#firstFree(size);
+    return this.#takeFree(size, yield* this.read(offset, FREE_ROOM_BYTES, "a free room"));
+  }
+
+  /** As `take`; undefined: it is a free one that is not in memory. */
+  takeNow(byteCount: number): Room | undefined {
     const wanted = roundUp(byteCount);
-    const first = indexOf(wanted);
-    for (let size = first; size < Math.min(first + SIZES_LOOKED_AT, SIZES); size++) {
-      const offset = getU64(this.#header, SIZES_AT + 8 * size);
-      if (offset === 0) continue;
-      const view = dataViewOf(yield* this.read(offset, FREE_ROOM_BYTES, "a free room"));
-      const room = { offset, byteCount: view.getUint32(8, true) };
-      this.#checkRoom(
-        room,
-        view.getUint32(12, true) === MAGIC_ROOM && indexOf(room.byteCount) === size,
-      );
-      putU64(this.#header, SIZES_AT + 8 * size, getU64(view, 0));
-      this.add("freeBytes", -room.byteCount);
-      return room;
+    const size = this.#freeSize(indexOf(wanted));
+    if (size !== -1) {
+      const free = this.readNow(this.#firstFree(size), FREE_ROOM_BYTES, "a free room");
+      return free && this.#takeFree(size, free);
     }
     const offset = this.get("end");
     this.set("end", offset + wanted);
     return { offset, byteCount: wanted };
   }
 
+  /** The size of which there is a free room, from this one on (A1); −1: none. */
+  #freeSize(first: number): number {
+    const end = Math.min(first + SIZES_LOOKED_AT, SIZES);
+    for (let size = first; size < end; size++) if (this.#firstFree(size) !== 0) return size;
+    return -1;
+  }
+
+  #firstFree(size: number): number {
+    return getU64(this.#header, SIZES_AT + 8 * size);
+  }
+
+  #setFirstFree(size: number, offset: number): void {
+    putU64(this.#header, SIZES_AT + 8 * size, offset);
+    this.#changing = this.#sizesChanged = true;
+  }
+
+  /** @param bytes of the first free room of this size */
+  #takeFree(size: number, bytes: Uint8Array): Room {
+    const view = dataViewOf(bytes);
+    const room = { offset: this.#firstFree(size), byteCount: view.getUint32(8, true) };
+    const good = view.getUint32(12, true) === MAGIC_ROOM && indexOf(room.byteCount) === size;
+    this.#checkRoom(room, good);
+    this.#setFirstFree(size, getU64(view, 0));
+    this.add("freeBytes", -room.byteCount);
+    return room;
+  }
+
   /** Makes a room free. */
   *release(room: Room): Steps<void> {
     this.#checkRoom(room, true);
-    const head = SIZES_AT + 8 * indexOf(room.byteCount);
+    const size = indexOf(room.byteCount);
     const bytes = zeroBytes(FREE_ROOM_BYTES);
     const view = dataViewOf(bytes);
-    putU64(view, 0, getU64(this.#header, head));
+    putU64(view, 0, this.#firstFree(size));
     view.setUint32(8, room.byteCount, true);
     view.setUint32(12, MAGIC_ROOM, true);
-    yield* this.write(room.offset, bytes);
-    putU64(this.#header, head, room.offset);
+    const written = this.write(room.offset, bytes);
+    if (written !== undefined) yield written;
+    this.#setFirstFree(size, room.offset);
     this.add("freeBytes", room.byteCount);
   }
 

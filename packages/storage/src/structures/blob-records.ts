@@ -27,15 +27,7 @@ import type { BlobChunks, ChunkRef } from "./blob-chunks.ts";
 import { keyOf, type BlobIndex, type HashKey } from "./blob-index.ts";
 import type { BlobLayout, Room } from "./blob-layout.ts";
 import { HASH_BYTES, type ChunkKernels } from "./chunk-kernels.ts";
-import {
-  dataViewOf,
-  getU64,
-  putU64,
-  u32Bytes,
-  u64Bytes,
-  zeroBytes,
-  type Steps,
-} from "./structure.ts";
+import { dataViewOf, getU64, putU64, settle, u32Bytes, u64Bytes, type Steps } from "./structure.ts";
 
 const RECORD_BYTES = 64;
 const LIST_HEADER_BYTES = 32;
@@ -70,7 +62,13 @@ export interface ChunkList {
 }
 
 /** @throws `invalid-argument` */
-export function checkName(name: string): Uint8Array {
+export function checkName(name: string): void {
+  if (name.length === 0 || name.length > NAME_BYTES_MAX / 3 || !name.isWellFormed())
+    nameBytes(name);
+}
+
+/** @throws `invalid-argument` */
+function nameBytes(name: string): Uint8Array {
   const bytes = Buffer.from(name);
   if (name.isWellFormed() && bytes.length >= 1 && bytes.length <= NAME_BYTES_MAX) return bytes;
   throw new PinionError(
@@ -90,10 +88,16 @@ const nameMemory = new Uint8Array(HASH_BYTES + NAME_BYTES_MAX);
 const nameView = dataViewOf(nameMemory);
 const NAME_PLACE = Uint32Array.of(0, HASH_BYTES, 0);
 
-const namePlace = (nameBytes: number): number => Math.ceil(nameBytes / 16) * 16;
+const namePlace = (nameLength: number): number => Math.ceil(nameLength / 16) * 16;
 
-function recordBytes(nameBytes: number, refs: number): number {
-  return RECORD_BYTES + namePlace(nameBytes) + refs * REFERENCE_BYTES;
+/** Where a record is put together, to be written at once. */
+const recordMemory = new Uint8Array(
+  RECORD_BYTES + NAME_BYTES_MAX + LIST_REFERENCES_MAX * REFERENCE_BYTES,
+);
+const recordView = dataViewOf(recordMemory);
+
+function recordBytes(nameLength: number, refs: number): number {
+  return RECORD_BYTES + namePlace(nameLength) + refs * REFERENCE_BYTES;
 }
 
 export class BlobRecords {
@@ -116,7 +120,7 @@ export class BlobRecords {
   /** @throws `invalid-argument` */
   #keyed(name: string): KeyedName {
     if (name !== this.#name.name) {
-      const bytes = checkName(name);
+      const bytes = nameBytes(name);
       nameMemory.set(bytes, HASH_BYTES);
       NAME_PLACE[2] = bytes.length;
       this.#kernels.hash(nameMemory, NAME_PLACE, 1);
@@ -127,7 +131,7 @@ export class BlobRecords {
 
   *find(name: string, status: number): Steps<BlobRecord | undefined> {
     const { key } = this.#keyed(name);
-    for (const offset of yield* this.#index.find(key)) {
+    for (const offset of this.#index.findNow(key) ?? (yield* this.#index.find(key))) {
       const record = yield* this.read(offset);
       if (record.name === name && record.status === status) return record;
     }
@@ -141,13 +145,13 @@ export class BlobRecords {
 
   *read(offset: number): Steps<BlobRecord> {
     const head = dataViewOf(yield* this.#layout.read(offset, RECORD_BYTES, "a blob"));
-    const nameBytes = head.getUint32(12, true);
+    const nameLength = head.getUint32(12, true);
     const count = head.getUint32(40, true);
     const roomBytes = head.getUint32(4, true);
-    const byteCount = recordBytes(nameBytes, count);
+    const byteCount = recordBytes(nameLength, count);
     if (
       head.getUint32(0, true) !== MAGIC_RECORD ||
-      nameBytes > NAME_BYTES_MAX ||
+      nameLength > NAME_BYTES_MAX ||
       count > LIST_REFERENCES_MAX ||
       roomBytes < byteCount ||
       head.getUint32(44, true) > this.#layout.extent.lengthBytes / LIST_BYTES
@@ -159,13 +163,13 @@ export class BlobRecords {
     return {
       room: { offset, byteCount: roomBytes },
       status: view.getUint32(8, true),
-      name: Buffer.from(bytes.subarray(RECORD_BYTES, RECORD_BYTES + nameBytes)).toString(),
+      name: Buffer.from(bytes.subarray(RECORD_BYTES, RECORD_BYTES + nameLength)).toString(),
       byteCount: getU64(view, 16),
       firstList: getU64(view, 24),
       lastList: getU64(view, 32),
       lists: view.getUint32(44, true),
       nextDeleted: getU64(view, 48),
-      rest: readRefs(view, RECORD_BYTES + namePlace(nameBytes), count),
+      rest: readRefs(view, RECORD_BYTES + namePlace(nameLength), count),
     };
   }
 
@@ -174,13 +178,15 @@ export class BlobRecords {
    * @param refs how many chunks it may come to hold behind those of the lists
    */
   *take(name: string, refs: number): Steps<Room> {
-    return yield* this.#layout.take(recordBytes(this.#keyed(name).bytes.length, refs));
+    const byteCount = recordBytes(this.#keyed(name).bytes.length, refs);
+    return this.#layout.takeNow(byteCount) ?? (yield* this.#layout.take(byteCount));
   }
 
-  *write(record: BlobRecord): Steps<void> {
+  /** @returns what to wait for, if a page had to be brought in */
+  write(record: BlobRecord): Promise<void> | undefined {
     const name = this.#keyed(record.name).bytes;
-    const bytes = zeroBytes(recordBytes(name.length, record.rest.length));
-    const view = dataViewOf(bytes);
+    const bytes = recordMemory.subarray(0, recordBytes(name.length, record.rest.length)).fill(0);
+    const view = recordView;
     view.setUint32(0, MAGIC_RECORD, true);
     view.setUint32(4, record.room.byteCount, true);
     view.setUint32(8, record.status, true);
@@ -193,12 +199,13 @@ export class BlobRecords {
     putU64(view, 48, record.nextDeleted);
     bytes.set(name, RECORD_BYTES);
     writeRefs(view, RECORD_BYTES + namePlace(name.length), record.rest);
-    yield* this.#layout.write(record.room.offset, bytes);
+    return this.#layout.write(record.room.offset, bytes);
   }
 
-  *enter(record: BlobRecord): Steps<void> {
+  /** @returns undefined if it is done; otherwise the steps that do it */
+  enter(record: BlobRecord): Steps<void> | undefined {
     const { key } = this.#keyed(record.name);
-    yield* this.#index.insert(key, record.room.offset);
+    return this.#index.insert(key, record.room.offset);
   }
 
   /** Changes when the record at an offset is discarded. */
@@ -210,7 +217,9 @@ export class BlobRecords {
   *discard(record: BlobRecord): Steps<void> {
     const { key } = this.#keyed(record.name);
     yield* this.#index.remove(key, record.room.offset);
-    yield* this.write({ ...record, status: DELETED, nextDeleted: this.#layout.get("deleted") });
+    yield* settle(
+      this.write({ ...record, status: DELETED, nextDeleted: this.#layout.get("deleted") }),
+    );
     this.#layout.set("deleted", record.room.offset);
     this.#discards.set(record.room.offset, this.discards(record.room.offset) + 1);
     if (record.status !== FINISHED) return;
@@ -228,9 +237,9 @@ export class BlobRecords {
     view.setUint32(4, room.byteCount, true);
     view.setUint32(8, refs.length, true);
     writeRefs(view, LIST_HEADER_BYTES, refs);
-    yield* this.#layout.write(room.offset, new Uint8Array(view.buffer));
+    yield* settle(this.#layout.write(room.offset, new Uint8Array(view.buffer)));
     if (lastList !== 0) {
-      yield* this.#layout.write(lastList + 16, u64Bytes(room.offset));
+      yield* settle(this.#layout.write(lastList + 16, u64Bytes(room.offset)));
     }
     return room.offset;
   }
@@ -266,7 +275,7 @@ export class BlobRecords {
       } else if (record.rest.length > 0) {
         const count = Math.min(left, record.rest.length);
         for (const ref of record.rest.slice(-count)) yield* this.#chunks.release(ref);
-        yield* this.write({ ...record, rest: record.rest.slice(0, -count) });
+        yield* settle(this.write({ ...record, rest: record.rest.slice(0, -count) }));
         left -= count;
       } else {
         this.#layout.set("deleted", record.nextDeleted);
@@ -282,10 +291,10 @@ export class BlobRecords {
     for (const ref of list.refs.slice(list.refs.length - count)) yield* this.#chunks.release(ref);
     const left = list.refs.length - count;
     if (left > 0) {
-      yield* this.#layout.write(list.room.offset + 8, u32Bytes(left));
+      yield* settle(this.#layout.write(list.room.offset + 8, u32Bytes(left)));
     } else {
       const last = list.room.offset === record.lastList;
-      yield* this.write({ ...record, firstList: last ? 0 : list.next });
+      yield* settle(this.write({ ...record, firstList: last ? 0 : list.next }));
       yield* this.#layout.release(list.room);
     }
     return Math.max(1, count);

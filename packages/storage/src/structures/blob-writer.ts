@@ -17,7 +17,7 @@ import {
   type BlobRecord,
   type BlobRecords,
 } from "./blob-records.ts";
-import type { ChunkBatch } from "./chunk-batch.ts";
+import type { ChunkBatch, ChunkOwner } from "./chunk-batch.ts";
 import { ChunkIntake } from "./chunk-intake.ts";
 import type { ChunkKernels } from "./chunk-kernels.ts";
 import type { MaybePromise, Steps, Writes } from "./structure.ts";
@@ -33,7 +33,7 @@ export interface BlobParts {
   end(): Steps<void>;
 }
 
-export class BlobWriter {
+export class BlobWriter implements ChunkOwner {
   readonly name: string;
   readonly #parts: BlobParts;
   readonly #intake: ChunkIntake;
@@ -47,14 +47,12 @@ export class BlobWriter {
   #over = false;
 
   /** Use `BlobHandle.begin` or `resume`. @param record unfinished, to be continued */
-  constructor(parts: BlobParts, name: string, record?: BlobRecord) {
+  constructor(parts: BlobParts, name: string, record?: BlobRecord, intake = newIntake(parts)) {
     this.#parts = parts;
-    this.#intake = new ChunkIntake(parts.kernels, parts.layout.extent, (batch, index) =>
-      this.#store(batch, index),
-    );
+    this.#intake = intake;
     this.name = name;
     this.#record = record;
-    this.#refs = [...(record?.rest ?? [])];
+    this.#refs = record === undefined ? [] : [...record.rest];
     this.#byteCount = record?.byteCount ?? 0;
     this.#firstList = record?.firstList ?? 0;
     this.#lastList = record?.lastList ?? 0;
@@ -92,11 +90,6 @@ export class BlobWriter {
     return this.#run(this.#abandon());
   }
 
-  /** All of a blob at once. @internal */
-  whole(bytes: Uint8Array): MaybePromise<void> {
-    return this.#run(this.#whole(bytes));
-  }
-
   #run(steps: Steps<void>): MaybePromise<void> {
     if (this.#over)
       throw new PinionError(
@@ -106,24 +99,21 @@ export class BlobWriter {
     return this.#parts.writes.run(steps);
   }
 
-  *#whole(bytes: Uint8Array): Steps<void> {
-    yield* this.#take(bytes, true);
-    yield* this.#finish();
-  }
-
   *#write(part: Uint8Array): Steps<void> {
-    yield* this.#take(part, false);
+    yield* this.take(part, false);
     yield* this.#parts.end();
   }
 
-  *#take(part: Uint8Array, last: boolean): Steps<void> {
-    yield* this.#parts.layout.load();
+  /** @param last the blob ends with this part: it is finished once the intake has stored all of it @internal */
+  *take(part: Uint8Array, last: boolean): Steps<void> {
+    if (!this.#parts.layout.isLoaded) yield* this.#parts.layout.load();
     const { length } = part;
-    yield* this.#intake.take(part, last);
+    yield* this.#intake.take(part, this, last);
     this.#byteCount += length;
   }
 
-  *#store(batch: ChunkBatch, index: number): Steps<void> {
+  /** @internal */
+  *store(batch: ChunkBatch, index: number): Steps<void> {
     if (this.#refs.length === LIST_REFERENCES_MAX) {
       const list = yield* this.#parts.records.addList(this.#refs, this.#lastList);
       if (this.#firstList === 0) this.#firstList = list;
@@ -136,7 +126,7 @@ export class BlobWriter {
 
   *#storeRest(): Steps<void> {
     yield* this.#parts.layout.load();
-    yield* this.#intake.finish();
+    yield* this.#intake.finish(this);
     this.#over = true;
   }
 
@@ -145,24 +135,34 @@ export class BlobWriter {
     const known = this.#record;
     const room = known?.room ?? (yield* this.#parts.records.take(this.name, LIST_REFERENCES_MAX));
     const record = this.#recordAs(UNFINISHED, room);
-    yield* this.#parts.records.write(record);
-    if (known === undefined) yield* this.#parts.records.enter(record);
+    yield* this.#enter(record);
     yield* this.#parts.end();
   }
 
   *#finish(): Steps<void> {
-    const { layout, records } = this.#parts;
     yield* this.#storeRest();
+    yield* this.complete();
+    yield* this.#parts.end();
+  }
+
+  /** Makes it the blob of its name. @internal */
+  *complete(): Steps<void> {
+    const { layout, records } = this.#parts;
+    this.#over = true;
     const old = yield* records.find(this.name, FINISHED);
     if (old !== undefined) yield* records.discard(old);
-    const known = this.#record;
-    const room = known?.room ?? (yield* records.take(this.name, this.#refs.length));
-    const record = this.#recordAs(FINISHED, room);
-    yield* records.write(record);
-    if (known === undefined) yield* records.enter(record);
+    const room = this.#record?.room ?? (yield* records.take(this.name, this.#refs.length));
+    yield* this.#enter(this.#recordAs(FINISHED, room));
     layout.add("blobs", 1);
-    layout.add("blobBytes", record.byteCount);
-    yield* this.#parts.end();
+    layout.add("blobBytes", this.#byteCount);
+  }
+
+  *#enter(record: BlobRecord): Steps<void> {
+    const { records } = this.#parts;
+    const written = records.write(record);
+    if (written !== undefined) yield written;
+    const entering = this.#record === undefined ? records.enter(record) : undefined;
+    if (entering !== undefined) yield* entering;
   }
 
   *#abandon(): Steps<void> {
@@ -187,4 +187,8 @@ export class BlobWriter {
       rest: this.#refs,
     };
   }
+}
+
+function newIntake({ kernels, layout }: BlobParts): ChunkIntake {
+  return new ChunkIntake(kernels, layout.extent);
 }

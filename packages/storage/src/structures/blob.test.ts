@@ -25,10 +25,23 @@ async function* inParts(bytes: Uint8Array, partBytes: number): AsyncGenerator<Ui
   for (let at = 0; at < bytes.length; at += partBytes) yield bytes.subarray(at, at + partBytes);
 }
 
+/** Short ones, long ones and empty ones, some under the same names. */
+function manyFrom(name: string, from: number, bytes: number): [string, Uint8Array][] {
+  return Array.from({ length: from % 40 }, (_, i) => {
+    const length = i % 7 === 3 ? 0 : i % 9 === 4 ? bytes : (bytes * (i + 1)) % 9_000;
+    const start = (from + 37 * i) % 600_000;
+    return [
+      i % 5 === 0 ? name : `${name.slice(0, 20)} ${i % 11}`,
+      POOL.subarray(start, start + length),
+    ];
+  });
+}
+
 const step = fc.record({
   kind: fc.constantFrom(
     "put",
     "put",
+    "many",
     "stream",
     "upload",
     "upload",
@@ -58,6 +71,10 @@ describe("a blob store", () => {
             if (kind === "put") {
               await handle.put(name, content);
               model.set(name, content);
+            } else if (kind === "many") {
+              const blobs = manyFrom(name, from, bytes);
+              await handle.putAll(blobs);
+              for (const [of, its] of blobs) model.set(of, its);
             } else if (kind === "stream") {
               await handle.put(name, inParts(content, 1 + (from % 90_000)));
               model.set(name, content);
@@ -130,6 +147,33 @@ describe("a blob store", () => {
     expect(after.blobBytes).toBe(2 * POOL.length + 11);
     expect(extent.lengthBytes).toBeLessThan(POOL.length * 1.08);
     expect((await contentOf(handle, "two")).equals(changed)).toBe(true);
+  });
+
+  it("stores those before one that cannot be", async () => {
+    const turns = new Turns(blob(), true);
+    await turns.handle.put("b", POOL.subarray(0, 100));
+    const blobs = [
+      ["a", POOL.subarray(0, 5)],
+      ["b", POOL.subarray(0, 30_000)],
+      ["", POOL],
+      ["c", POOL],
+    ] as const;
+    await expectCode(() => turns.handle.putAll(blobs), "invalid-argument");
+    const source = function* () {
+      yield ["d", POOL.subarray(0, 9)] as const;
+      throw new RangeError("no more");
+    };
+    await expect(turns.handle.putAll(source())).rejects.toThrow(RangeError);
+    const found = await all(turns.next().list());
+    const byName = new Map(found.map(({ name, byteCount }) => [name, byteCount]));
+    expect(byName).toEqual(
+      new Map([
+        ["a", 5],
+        ["b", 30_000],
+        ["d", 9],
+      ]),
+    );
+    expect((await contentOf(turns.handle, "b")).equals(POOL.subarray(0, 30_000))).toBe(true);
   });
 
   it("uses the room of deleted blobs again", async () => {

@@ -16,6 +16,7 @@ import { BlobIndex } from "./blob-index.ts";
 import { BLOB_VERSION, BlobLayout } from "./blob-layout.ts";
 import { BlobRecords, checkName, FINISHED, UNFINISHED, type BlobRecord } from "./blob-records.ts";
 import { BlobWriter, type BlobParts } from "./blob-writer.ts";
+import { ChunkIntake } from "./chunk-intake.ts";
 import type { ChunkKernels } from "./chunk-kernels.ts";
 import {
   drive,
@@ -95,7 +96,7 @@ export class BlobHandle {
   }
 
   *#end(reclaimed: number): Steps<void> {
-    yield* this.#records.reclaim(reclaimed);
+    if (this.#layout.get("deleted") !== 0) yield* this.#records.reclaim(reclaimed);
     yield* this.#layout.save();
   }
 
@@ -105,8 +106,9 @@ export class BlobHandle {
    */
   async put(name: string, content: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
     checkName(name); // before anything is written
+    if (content instanceof Uint8Array)
+      return this.#parts.writes.run(this.#putAll([[name, content]]));
     const writer = new BlobWriter(this.#parts, name);
-    if (content instanceof Uint8Array) return writer.whole(content);
     try {
       for await (const part of content) await writer.write(part);
     } catch (e) {
@@ -117,6 +119,39 @@ export class BlobHandle {
       throw e;
     }
     await writer.finish();
+  }
+
+  /**
+   * Stores many blobs, in this order. For small ones this is several times as fast as one by one: they are hashed together, beside the
+   * event loop where there is a processor for it.
+   * @param blobs names and contents, which must stay as they are until this is done. If it throws, those before are stored
+   */
+  async putAll(blobs: Iterable<readonly [name: string, content: Uint8Array]>): Promise<void> {
+    return this.#parts.writes.run(this.#putAll(blobs));
+  }
+
+  *#putAll(blobs: Iterable<readonly [name: string, content: Uint8Array]>): Steps<void> {
+    const { layout, kernels } = this.#parts;
+    const intake = new ChunkIntake(kernels, layout.extent);
+    try {
+      for (const [name, content] of blobs) {
+        checkName(name);
+        yield* new BlobWriter(this.#parts, name, undefined, intake).take(content, true);
+        if (layout.get("deleted") !== 0) yield* this.#records.reclaim(RECLAIMED_EACH);
+      }
+    } catch (e) {
+      // Where it was the extent that failed, this fails as well, and the turn with it.
+      try {
+        yield* this.#endPuts(intake);
+      } catch {}
+      throw e;
+    }
+    yield* this.#endPuts(intake);
+  }
+
+  *#endPuts(intake: ChunkIntake): Steps<void> {
+    yield* intake.drain();
+    if (this.#layout.isLoaded) yield* this.#end(RECLAIMED_EACH); // otherwise there was none
   }
 
   /** Begins a blob that takes several turns (B1). What was begun under this name before is thrown away. */

@@ -6,7 +6,7 @@
  *
  * C1 where a chunk ends depends on its own bytes and nothing else; not on how the stream was divided into parts.
  */
-import { CHUNK_BYTES_MAX, type ChunkKernels } from "./chunk-kernels.ts";
+import { CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, type ChunkKernels } from "./chunk-kernels.ts";
 
 const NOTHING = new Uint8Array(0);
 
@@ -33,6 +33,11 @@ export class CdcChunker {
     this.#at = 0;
   }
 
+  /** Nothing that was given is still to be cut. */
+  get isEmpty(): boolean {
+    return this.#begunBytes === 0 && this.#at === this.#part.length;
+  }
+
   /** The next whole chunk, good until the next call; undefined: it goes on in a part that is still to come. */
   next(): Uint8Array | undefined {
     return this.#begunBytes === 0 ? this.#nextOfPart() : this.#nextBegun();
@@ -40,12 +45,14 @@ export class CdcChunker {
 
   #nextOfPart(): Uint8Array | undefined {
     const start = this.#at;
-    if (start === this.#part.length) return undefined;
-    let end = this.#kernels.cut(this.#part, start, this.#part.length, 0);
-    if (end === -1 && this.#last) end = this.#part.length;
+    const { length } = this.#part;
+    if (start === length) return undefined;
+    let end = -1;
+    if (length - start >= CHUNK_BYTES_MIN) end = this.#kernels.cut(this.#part, start, length, 0);
+    if (end === -1 && this.#last) end = length;
     if (end !== -1) {
       this.#at = end;
-      return this.#part.subarray(start, end);
+      return start === 0 && end === length ? this.#part : this.#part.subarray(start, end);
     }
     this.#keep(this.#part.subarray(start));
     return undefined;

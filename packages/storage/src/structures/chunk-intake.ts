@@ -1,6 +1,7 @@
 /**
- * From parts of a stream to chunks that are hashed, in order. Chunks are collected in batches; full ones are hashed off the event loop, while
- * those before are stored and those behind are cut, also across parts. What is left at the end is hashed at once.
+ * From parts of streams, one after the other, to chunks that are hashed, in order. Chunks are collected in batches, also those of several
+ * short streams; full ones are hashed off the event loop, while those before are stored and those behind are cut, also across parts. What is
+ * left at the end is hashed at once.
  *
  * State: the chunk that goes on in the next part; the batch that is filled, and those that wait for their hashes.
  *
@@ -10,15 +11,12 @@
 import { PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
 import { CdcChunker } from "./cdc-chunker.ts";
-import { ChunkBatch } from "./chunk-batch.ts";
+import { ChunkBatch, type ChunkOwner } from "./chunk-batch.ts";
 import type { ChunkKernels } from "./chunk-kernels.ts";
 import type { Steps } from "./structure.ts";
 
 /** Being hashed or waiting for it: while one is stored the other is worked on. */
 const HASHING_MAX = 2;
-
-/** Where chunks go. */
-export type StoreChunk = (batch: ChunkBatch, index: number) => Steps<void>;
 
 interface Hashing {
   readonly batch: ChunkBatch;
@@ -29,31 +27,32 @@ export class ChunkIntake {
   readonly #kernels: ChunkKernels;
   readonly #extent: ExtentAccess;
   readonly #chunker: CdcChunker;
-  readonly #store: StoreChunk;
   readonly #hashing: Hashing[] = [];
   #filling: ChunkBatch | undefined;
 
-  constructor(kernels: ChunkKernels, extent: ExtentAccess, store: StoreChunk) {
+  constructor(kernels: ChunkKernels, extent: ExtentAccess) {
     this.#kernels = kernels;
     this.#extent = extent;
     this.#chunker = new CdcChunker(kernels);
-    this.#store = store;
   }
 
   /**
    * Takes a part in. What cannot be written may come out later, at the latest with `finish`.
-   * @param last it is the last one: what is left of it is a chunk, too
+   * @param owner of the stream, whose parts follow each other
+   * @param last it is the last one: what is left of it is a chunk, too, and the owner is told when that is stored
    * @throws `invalid-argument` when its memory is taken away meanwhile
    */
-  *take(part: Uint8Array, last: boolean): Steps<void> {
+  *take(part: Uint8Array, owner: ChunkOwner, last: boolean): Steps<void> {
     const { length } = part;
+    let isEnd = false;
     this.#chunker.push(part, last);
     for (let chunk; (chunk = this.#chunker.next()) !== undefined;) {
+      isEnd = last && this.#chunker.isEmpty;
       const filling = (this.#filling ??= ChunkBatch.take());
-      if (filling.add(chunk)) continue;
+      if (filling.add(chunk, owner, isEnd)) continue;
       this.#hashing.push({ batch: filling, done: filling.hashLater(this.#kernels) });
       this.#filling = ChunkBatch.take();
-      this.#filling.add(chunk);
+      this.#filling.add(chunk, owner, isEnd);
       if (this.#hashing.length <= HASHING_MAX) continue;
       yield* this.#storeNext();
       if (part.length !== length) {
@@ -63,21 +62,26 @@ export class ChunkIntake {
         );
       }
     }
-    if (!last && ChunkBatch.areMany) yield* this.#drain();
-  }
-
-  /** The stream ends here: stores all that is left of it. */
-  *finish(): Steps<void> {
-    const rest = this.#chunker.finish();
-    if (rest !== undefined && !(this.#filling ??= ChunkBatch.take()).add(rest)) {
-      yield* this.#drain();
-      this.#filling = ChunkBatch.take();
-      this.#filling.add(rest);
+    if (last && !isEnd) {
+      yield* this.drain(); // a stream without a chunk, in its order
+      yield* owner.complete();
     }
-    yield* this.#drain();
+    if (!last && ChunkBatch.areMany) yield* this.drain();
   }
 
-  *#drain(): Steps<void> {
+  /** The stream of this owner ends here: stores all that is left, of it and of those before. */
+  *finish(owner: ChunkOwner): Steps<void> {
+    const rest = this.#chunker.finish();
+    if (rest !== undefined && !(this.#filling ??= ChunkBatch.take()).add(rest, owner, false)) {
+      yield* this.drain();
+      this.#filling = ChunkBatch.take();
+      this.#filling.add(rest, owner, false);
+    }
+    yield* this.drain();
+  }
+
+  /** Stores the chunks that were cut so far. */
+  *drain(): Steps<void> {
     const batch = this.#filling;
     this.#filling = undefined;
     if (batch !== undefined) {
@@ -90,7 +94,7 @@ export class ChunkIntake {
   *#storeNext(): Steps<void> {
     const { batch, done } = this.#hashing.shift()!;
     if (done !== undefined && !batch.hashNow(this.#kernels)) yield this.#extent.waitFor(done);
-    for (let i = 0; i < batch.count; i++) yield* this.#store(batch, i);
+    yield* batch.store();
     batch.giveBack();
   }
 }

@@ -172,8 +172,8 @@ export function resolveGrow(
 
 /** A whole number below 2^53 as u64. */
 export function putU64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value % 2 ** 32, true);
-  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
+  view.setUint32(at, value >>> 0, true);
+  view.setUint32(at + 4, value / 2 ** 32, true);
 }
 
 /** May come out beyond 2^53 from bytes that are wrong: whoever reads it compares it with a bound. */
