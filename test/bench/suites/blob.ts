@@ -1,4 +1,12 @@
-/** Blobs coming in: cut, hashed and stored, against hashing the same bytes and nothing else. */
+/**
+ * Blobs coming in: cut, hashed and stored, against hashing the same bytes and nothing else.
+ *
+ * small-files       by `putAll`, 1,000 at a time; one-by-one: a `put` for each
+ * memory-*          the most memory of a process that stores them on disk; a stream under bounds, files with the options as they are
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
 import { createHash, hash } from "node:crypto";
 import { seededRng } from "@pinion/core";
 import type * as Memory from "../../../packages/storage/src/extent/memory-extent.ts";
@@ -12,6 +20,13 @@ const { blob } = (await import(inside("structures/blob"))) as typeof Blobs;
 
 const MIB = 2 ** 20;
 const PART_BYTES = MIB;
+const FILES_AT_ONCE = 1000;
+/** For who wants little memory rather than few writes. */
+const BOUNDED = {
+  pinBytesMax: 0,
+  checkpointDirtyBytes: 16 * MIB,
+  checkpointLogBytes: 16 * MIB,
+};
 
 function randomBytes(byteCount: number): Uint8Array {
   const words = new Uint32Array(byteCount / 4);
@@ -34,12 +49,24 @@ async function rate(bytes: number, work: () => unknown): Promise<Measurement> {
   return { value: bytes / 1e3 / (performance.now() - startMs) };
 }
 
+async function peakBytes(...args: string[]): Promise<Measurement> {
+  const program = fileURLToPath(new URL("../blob-memory.ts", import.meta.url));
+  const child = spawn(process.execPath, ["--conditions=source", program, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let text = "";
+  child.stdout.setEncoding("utf8").on("data", (part: string) => (text += part));
+  await once(child, "close");
+  return { value: Number(text) / 1e6 };
+}
+
 export const suite: BenchSuite = {
   name: "blob",
   cases: ({ scale }: BenchContext) => {
     const stream = randomBytes(Math.round(128 * scale) * MIB);
     const parts = partsOf(stream, PART_BYTES);
     const files = partsOf(stream, 4096).slice(0, Math.round(20_000 * scale));
+    const named = files.map((file, i) => [`file ${i}`, file] as const);
     const fileBytes = files.length * 4096;
     // Memory that was touched before, so that page faults are not what is measured.
     const extent = new MemoryExtent({ bytes: new Uint8Array(stream.length * 1.5) });
@@ -52,6 +79,10 @@ export const suite: BenchSuite = {
       for (const part of parts) sum.update(part);
       return sum.digest();
     };
+    const hashedFiles = () =>
+      rate(fileBytes, () => {
+        for (const file of files) hash("sha256", file, "buffer");
+      });
     return [
       {
         name: "ingest",
@@ -88,13 +119,36 @@ export const suite: BenchSuite = {
         subject: async () => {
           const handle = await emptied();
           return rate(fileBytes, async () => {
-            for (let i = 0; i < files.length; i++) await handle.put(`file ${i}`, files[i]!);
+            for (let i = 0; i < named.length; i += FILES_AT_ONCE)
+              await handle.putAll(named.slice(i, i + FILES_AT_ONCE));
           });
         },
-        floor: () =>
-          rate(fileBytes, () => {
-            for (const file of files) hash("sha256", file, "buffer");
-          }),
+        floor: hashedFiles,
+      },
+      {
+        name: "small-files-one-by-one",
+        unit: "MB/s",
+        better: "higher",
+        subject: async () => {
+          const handle = await emptied();
+          return rate(fileBytes, async () => {
+            for (const [name, content] of named) await handle.put(name, content);
+          });
+        },
+        floor: hashedFiles,
+      },
+      {
+        name: "memory-stream",
+        unit: "MB",
+        better: "lower",
+        subject: () =>
+          peakBytes("stream", String(Math.round(512 * scale)), JSON.stringify(BOUNDED)),
+      },
+      {
+        name: "memory-files",
+        unit: "MB",
+        better: "lower",
+        subject: () => peakBytes("files", String(Math.round(20_000 * scale))),
       },
     ];
   },
