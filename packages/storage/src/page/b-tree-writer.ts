@@ -109,26 +109,55 @@ export class BTreeWriter {
   }
 
   /**
-   * Applies `writes[from … to)`, all of which belong below `page`.
+   * Applies `writes[from … to)`, all of which belong below `page`. Without a wait where there is nothing to wait for, as at most leaves: of
+   * promises for each a large checkpoint would make more garbage than of anything else.
    * @returns what takes its place; undefined when its parent has nothing to note
    */
-  async #visit(
+  #visit(
     page: number,
     writes: readonly TreeWrite[],
     from: number,
     to: number,
-  ): Promise<Child[] | undefined> {
+  ): Child[] | undefined | Promise<Child[] | undefined> {
     const pause = this.#breathe();
-    if (pause !== undefined) await pause;
     const bytes = this.#ahead.get(page) ?? this.#pages.readOnce(page);
     this.#ahead.delete(page);
-    const node = nodeOf(page, bytes instanceof Promise ? await bytes : bytes);
-    if (!node.inner) {
-      const leaves = this.#writeLeaf(node, writes.slice(from, to));
-      this.#pages.recycle(node.bytes);
-      return leaves;
-    }
-    this.#pages.keep(page, node.bytes);
+    if (pause !== undefined || bytes instanceof Promise)
+      return this.#visitLater(page, pause, bytes, writes, from, to);
+    return this.#visitNode(nodeOf(page, bytes), writes, from, to);
+  }
+
+  async #visitLater(
+    page: number,
+    pause: Promise<void> | undefined,
+    bytes: Uint8Array | Promise<Uint8Array | undefined>,
+    writes: readonly TreeWrite[],
+    from: number,
+    to: number,
+  ): Promise<Child[] | undefined> {
+    const [read] = await Promise.all([bytes, pause]);
+    return this.#visitNode(nodeOf(page, read), writes, from, to);
+  }
+
+  #visitNode(
+    node: NodeView,
+    writes: readonly TreeWrite[],
+    from: number,
+    to: number,
+  ): Child[] | undefined | Promise<Child[] | undefined> {
+    if (node.inner) return this.#visitInner(node, writes, from, to);
+    const leaves = this.#writeLeaf(node, writes.slice(from, to));
+    this.#pages.recycle(node.bytes);
+    return leaves;
+  }
+
+  async #visitInner(
+    node: NodeView,
+    writes: readonly TreeWrite[],
+    from: number,
+    to: number,
+  ): Promise<Child[] | undefined> {
+    this.#pages.keep(node.page, node.bytes);
     const shares = [...sharesOf(node, writes, from, to)];
     for (const share of shares.slice(1, AHEAD)) this.#readAhead(node, share);
     const replaced = new Map<number, Child[]>();
@@ -137,7 +166,8 @@ export class BTreeWriter {
       const next = shares[i + AHEAD];
       if (next !== undefined) this.#readAhead(node, next);
       const child = node.child(share.slot);
-      const found = await this.#visit(child, writes, share.from, share.to);
+      const visit = this.#visit(child, writes, share.from, share.to);
+      const found = visit instanceof Promise ? await visit : visit;
       if (found === undefined) continue;
       const bound = node.key(share.slot);
       const now = under(bound, found);

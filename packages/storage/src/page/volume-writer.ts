@@ -138,7 +138,8 @@ export class VolumeWriter {
   async settle(pages: Iterable<number>): Promise<void> {
     for (const page of pages) {
       const bytes = this.#pages.get(page);
-      if (bytes !== undefined) await this.#place(page, bytes);
+      const placed = bytes && this.#place(page, bytes);
+      if (placed !== undefined) await placed;
     }
   }
 
@@ -146,7 +147,8 @@ export class VolumeWriter {
   async rewrite(page: number): Promise<void> {
     if (this.#pages.has(page) || this.#settled.has(page)) return;
     const bytes = await this.readOnce(page);
-    if (bytes !== undefined) await this.#place(page, bytes);
+    const placed = bytes && this.#place(page, bytes);
+    if (placed !== undefined) await placed;
   }
 
   /** As `rewrite`, for the nodes of the map that lead to `page`. */
@@ -157,17 +159,33 @@ export class VolumeWriter {
   /** Gives every page that has none its place, and then the nodes of the map. */
   async finish(): Promise<VolumeChange> {
     // A typed array sorts numbers without a comparator: ten times as fast, and this holds the loop.
-    for (const page of Float64Array.from(this.#pages.keys()).sort())
-      await this.#place(page, this.#pages.get(page));
+    for (const page of Float64Array.from(this.#pages.keys()).sort()) {
+      const placed = this.#place(page, this.#pages.get(page));
+      if (placed !== undefined) await placed;
+    }
     const { id } = this.#volume;
     const map = await this.#map.finish(id, this.#checkpoint, this.#live, this.#breathe);
     const root = { volume: id, map, pageCount: this.#pageCount, treeRoot: this.treeRoot };
     return { root, live: this.#live };
   }
 
-  async #place(page: number, bytes: Uint8Array | undefined): Promise<void> {
+  /** @returns undefined if there is nothing to wait for, as nearly always */
+  #place(page: number, bytes: Uint8Array | undefined): Promise<void> | undefined {
     const touched = this.#map.touch(page);
-    if (touched !== undefined) await touched;
+    if (touched !== undefined) return this.#placeLater(touched, page, bytes);
+    return this.#placeTouched(page, bytes);
+  }
+
+  async #placeLater(
+    touched: Promise<void>,
+    page: number,
+    bytes: Uint8Array | undefined,
+  ): Promise<void> {
+    await touched;
+    await this.#placeTouched(page, bytes);
+  }
+
+  #placeTouched(page: number, bytes: Uint8Array | undefined): Promise<void> | undefined {
     const name = { volume: this.#volume.id, kind: PageKind.data, level: 0, index: page };
     const entry = bytes && this.#checkpoint.add(name, bytes);
     const before = this.#map.set(page, entry);
@@ -178,8 +196,7 @@ export class VolumeWriter {
     this.#settled.set(page, isRead ? bytes : undefined);
     if (isRead) this.#own.delete(bytes);
     else if (bytes !== undefined) this.recycle(bytes);
-    const pause = this.#checkpoint.drain() ?? this.#breathe();
-    if (pause !== undefined) await pause;
+    return this.#checkpoint.drain() ?? this.#breathe();
   }
 
   /** From now on readers see it: the checkpoint is durable. */

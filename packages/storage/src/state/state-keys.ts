@@ -39,8 +39,19 @@ export const FORMAT_KEY: Uint8Array = Buffer.from("format");
 
 /** @throws `invalid-argument` */
 function textBytes(what: string, text: string, bytesMax: number): Buffer {
-  const bytes = Buffer.from(text, "utf8");
-  if (bytes.length === 0 || bytes.length > bytesMax || bytes.includes(0)) {
+  return checkText(what, text, bytesMax, Buffer.from(text, "utf8"), 0);
+}
+
+/** @param from where the text begins in `bytes` @throws `invalid-argument` */
+function checkText(
+  what: string,
+  text: string,
+  bytesMax: number,
+  bytes: Buffer,
+  from: number,
+): Buffer {
+  const byteCount = bytes.length - from;
+  if (byteCount === 0 || byteCount > bytesMax || bytes.includes(0, from)) {
     throw new PinionError(
       "invalid-argument",
       `${what} ${JSON.stringify(text.slice(0, 80))} must be 1 to ${bytesMax} bytes of UTF-8 without NUL`,
@@ -50,10 +61,15 @@ function textBytes(what: string, text: string, bytesMax: number): Buffer {
 }
 
 /** @throws `invalid-argument` */
-function shardBytes(shard: ShardId): Buffer {
+function checkShard(shard: ShardId): void {
   if (!Number.isInteger(shard) || shard < 0 || shard >= SHARD_COUNT_MAX) {
     throw new PinionError("invalid-argument", `shard ${shard} must be 0 to ${SHARD_COUNT_MAX - 1}`);
   }
+}
+
+/** @throws `invalid-argument` */
+function shardBytes(shard: ShardId): Buffer {
+  checkShard(shard);
   const bytes = Buffer.alloc(SHARD_BYTES);
   bytes.writeUInt16BE(shard);
   return bytes;
@@ -65,8 +81,14 @@ export const shardKey = (shard: ShardId): Uint8Array =>
 export const volumesKey = (shard: ShardId): Uint8Array =>
   Buffer.concat([Buffer.from("volumes"), shardBytes(shard)]);
 
-export const actorKeyBytes = (shard: ShardId, actor: ActorKey): Uint8Array =>
-  Buffer.concat([shardBytes(shard), textBytes("actor key", actor, ACTOR_KEY_BYTES_MAX)]);
+export function actorKeyBytes(shard: ShardId, actor: ActorKey): Uint8Array {
+  checkShard(shard);
+  // In one piece: there is a key for each change.
+  const key = Buffer.allocUnsafe(SHARD_BYTES + Buffer.byteLength(actor));
+  key.writeUInt16BE(shard);
+  key.write(actor, SHARD_BYTES);
+  return checkText("actor key", actor, ACTOR_KEY_BYTES_MAX, key, SHARD_BYTES);
+}
 
 export const factKey = (shard: ShardId, name: string): Uint8Array =>
   Buffer.concat([shardBytes(shard), textBytes("fact name", name, FACT_NAME_BYTES_MAX)]);
