@@ -266,25 +266,29 @@ class TreeMap<K, V> implements MapHandle<K, V> {
   }
 
   update(key: K, change: (value: V | undefined) => V | undefined): Promise<V | undefined> {
-    let own: Bytes;
+    // Memory of its own only where the key could change meanwhile, or has to outlive the call: it costs as much as the search.
+    const isShared = this.#resident && typeof key !== "object";
+    let length: number;
     try {
-      own = this.#ownKey(key);
+      length = this.#keys.encode(key);
     } catch (e) {
       return Promise.reject(e as Error);
     }
     // An operation that waits for a page runs again; `change` must not.
-    let changed: { readonly value: V | undefined; readonly bytes: Bytes | undefined } | undefined;
+    const bytes = isShared ? keyBuffer : keyBuffer.slice(0, length);
+    let changed: { readonly value: V | undefined; readonly encoded: Bytes | undefined } | undefined;
     return this.#store.update(() => {
       const tree = this.#tree;
-      const old = this.#get(own, own.length);
+      const old = this.#get(bytes, length);
       changed ??= this.#store.outside(() => {
         const value = change(old);
-        const bytes = value === undefined ? undefined : this.#values.encode(value);
-        return { value, bytes: this.#resident ? bytes : bytes && copyOf(bytes) };
+        const encoded = value === undefined ? undefined : this.#values.encode(value);
+        return { value, encoded: this.#resident ? encoded : encoded && copyOf(encoded) };
       });
-      const { value, bytes } = changed;
-      if (bytes !== undefined) tree.put(own, own.length, bytes);
-      else if (old !== undefined) tree.delete(own, own.length);
+      const { value, encoded } = changed;
+      if (isShared) this.#keys.encode(key); // `change` may have put another one there
+      if (encoded !== undefined) tree.put(bytes, length, encoded);
+      else if (old !== undefined) tree.delete(bytes, length);
       return value;
     });
   }
