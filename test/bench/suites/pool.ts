@@ -58,14 +58,15 @@ const pread = (fd: number, into: Uint8Array, offset: number): Promise<number> =>
   );
 
 function poolOver({ fd, pages, checksums }: Bed, region: Region, prefetch: boolean): BufferPool {
+  const verify = (key: number) => (bytes: Uint8Array) => {
+    if (crc32c(bytes) !== checksums[key]) throw new PinionError("corruption", `page ${key}`);
+  };
   return new BufferPool({
     capacityBytes: POOL_BYTES,
     frames: new RegionFrames(region),
     source: {
-      locate: (key) => (key < pages ? { file: fd, offset: key * PAGE } : undefined),
-      verify: (key, bytes) => {
-        if (crc32c(bytes) !== checksums[key]) throw new PinionError("corruption", `page ${key}`);
-      },
+      locate: (key) =>
+        key < pages ? { file: fd, offset: key * PAGE, verify: verify(key) } : undefined,
     },
     io: new IoScheduler(readVectored),
     clock: systemClock,

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { BufferPool, type BufferPoolOptions } from "./buffer-pool.ts";
 import type { PageLease } from "./page-lease.ts";
-import type { PageSource } from "./page-load.ts";
+import type { PageSource, StoredPage } from "./page-load.ts";
 import type { ReadHint } from "./cache-policy.ts";
 import { FRAME_BYTES, SlabFrames } from "./frame-store.ts";
 import { IoScheduler } from "./io-scheduler.ts";
@@ -23,11 +23,12 @@ class NumberedPages implements PageSource {
   readonly clock = new VirtualClock();
   readonly io = new IoScheduler((file, offset, into) => this.#read(file, offset, into));
 
-  locate(key: number): { file: number; offset: number } | undefined {
-    return key < FILE_PAGES ? { file: 1, offset: key * FRAME_BYTES } : undefined;
+  locate(key: number): StoredPage | undefined {
+    if (key >= FILE_PAGES) return undefined;
+    return { file: 1, offset: key * FRAME_BYTES, verify: (bytes) => this.#verify(key, bytes) };
   }
 
-  verify(key: number, bytes: Uint8Array): void {
+  #verify(key: number, bytes: Uint8Array): void {
     if (new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0) === key) return;
     throw new PinionError("corruption", `page ${key} is damaged`);
   }

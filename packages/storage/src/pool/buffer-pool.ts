@@ -29,6 +29,7 @@ import {
   verifyPages,
   type Load,
   type PageSource,
+  type StoredPage,
 } from "./page-load.ts";
 import { PoolMetrics, type BufferPoolStats } from "./pool-metrics.ts";
 import { FrameLease, type PageLease } from "./page-lease.ts";
@@ -220,6 +221,21 @@ export class BufferPool {
     this.#table.settle(frame);
   }
 
+  /**
+   * As `invalidate`, of all keys from `from` on, below `to`. Resolves once no read of any of them runs any more: until then a read that has not begun
+   * yet may still ask for their files. Reads that nobody waits for but a guess are taken out of the queue.
+   */
+  async invalidateRange(from: number, to: number): Promise<void> {
+    for (const key of this.#table.keysIn(from, to)) this.invalidate(key);
+    const running = new Set<Promise<void>>();
+    for (const load of this.#loads.values()) {
+      if (load.firstKey < from || load.firstKey >= to) continue;
+      if (load.waiters === 0) load.abort?.abort();
+      running.add(load.ended);
+    }
+    await Promise.all(running);
+  }
+
   /** @param bytes as `capacityBytes`; pages in use stay until they are released, even beyond it (B4) */
   resize(bytes: number): void {
     const limit = Math.min(framesOf(bytes), this.#framesMax);
@@ -346,17 +362,21 @@ export class BufferPool {
     ioClass: IoClass,
     cancellable: boolean,
   ): Load {
-    const place = this.#source.locate(firstKey);
-    if (place === undefined) {
+    const first = this.#source.locate(firstKey);
+    if (first === undefined) {
       throw new PinionError("not-found", `there is no page ${firstKey}`, {
         details: { page: firstKey },
       });
     }
     const frames: number[] = [];
+    const pages: StoredPage[] = [];
     for (let key = firstKey; key < firstKey + count; key++) {
+      const page = key === firstKey ? first : this.#source.locate(key);
+      if (page === undefined) break;
       const frame = this.#take(key);
       if (frame === NO_FRAME) break;
       frames.push(frame);
+      pages.push(page);
       this.#table.set(frame, FrameFlag.loading);
       this.#table.reference(frame);
       if (hint !== "analytics") this.#admit(frame, key, hint);
@@ -371,6 +391,7 @@ export class BufferPool {
     const load: Load = {
       firstKey,
       frames,
+      pages,
       ioClass,
       abort,
       waiters: 0,
@@ -378,7 +399,7 @@ export class BufferPool {
       ended: NOT_BEGUN,
     };
     for (const frame of frames) this.#loads.set(frame, load);
-    load.ended = this.#fill(load, place.file, place.offset);
+    load.ended = this.#fill(load);
     return load;
   }
 
@@ -389,19 +410,17 @@ export class BufferPool {
     return this.#table.take(key);
   }
 
-  #fill(load: Load, file: number, offset: number): Promise<void> {
+  #fill(load: Load): Promise<void> {
     const into = load.frames.map((frame) => this.#table.bytes(frame));
     const begunMs = this.#clock.nowMs();
-    return readPages(this.#io, load, file, offset, into).then(() =>
-      this.#filled(load, into, begunMs),
-    );
+    return readPages(this.#io, load, into).then(() => this.#filled(load, into, begunMs));
   }
 
   #filled(load: Load, into: readonly Uint8Array[], begunMs: number): void {
     const { firstKey, frames } = load;
     // What was refused or given up says nothing about the disk.
     if (load.failures === undefined) this.#prefetcher?.noteRead(this.#clock.nowMs() - begunMs);
-    this.#metrics.damaged += verifyPages(this.#source, load, into);
+    this.#metrics.damaged += verifyPages(load, into);
     for (let i = 0; i < frames.length; i++) {
       const frame = frames[i]!;
       if (load.failures?.has(frame)) this.#forget(frame, firstKey + i);

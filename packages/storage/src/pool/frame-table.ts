@@ -73,6 +73,16 @@ export class FrameTable {
     return this.#keys[frame]!;
   }
 
+  /** Keys that are found, from `from` on, below `to`. */
+  keysIn(from: number, to: number): number[] {
+    const keys: number[] = [];
+    for (let frame = 0; frame < this.#fresh; frame++) {
+      const key = this.#keys[frame]!;
+      if (key >= from && key < to && this.has(frame, FrameFlag.indexed)) keys.push(key);
+    }
+    return keys;
+  }
+
   has(frame: number, flag: number): boolean {
     return (this.#flags[frame]! & flag) !== 0;
   }

@@ -3,18 +3,26 @@ import { isPinionError, PinionError } from "@pinion/core";
 import { FRAME_BYTES } from "./frame-store.ts";
 import type { IoClass, IoScheduler } from "./io-scheduler.ts";
 
+/** A page as it was when a read of it began: what its source knows of others by the time the read ends does not matter. */
+export interface StoredPage {
+  readonly file: number;
+  readonly offset: number;
+  /** Called once the page was read, before anybody sees it. @throws what the reader is to see, `corruption` */
+  verify(bytes: Uint8Array): void;
+}
+
 /** Where pages come from. Keys are safe integers ≥ 0; neighbours on the disk should be neighbours in number. */
 export interface PageSource {
   /** Undefined: there is no such page. */
-  locate(key: number): { readonly file: number; readonly offset: number } | undefined;
-  /** Called once for each page that was read, before anybody sees it. @throws what the reader is to see, `corruption` */
-  verify(key: number, bytes: Uint8Array): void;
+  locate(key: number): StoredPage | undefined;
 }
 
 /** A read that fills frames with pages that follow one another. It holds a reference to each. */
 export interface Load {
   readonly firstKey: number;
   readonly frames: readonly number[];
+  /** Of each frame. */
+  readonly pages: readonly StoredPage[];
   readonly ioClass: IoClass;
   /** Takes the read out of the queue; only where somebody may want that. */
   readonly abort: AbortController | undefined;
@@ -26,13 +34,8 @@ export interface Load {
 }
 
 /** Fills `into`, a buffer for each page, and notes what cannot be read. Never rejects. */
-export function readPages(
-  io: IoScheduler,
-  load: Load,
-  file: number,
-  offset: number,
-  into: readonly Uint8Array[],
-): Promise<void> {
+export function readPages(io: IoScheduler, load: Load, into: readonly Uint8Array[]): Promise<void> {
+  const { file, offset } = load.pages[0]!;
   const reading = io.read(file, offset, into, load.ioClass, load.abort?.signal);
   return reading.catch(async (e: unknown) => {
     const { frames, ioClass } = load;
@@ -55,13 +58,13 @@ function fail(load: Load, frame: number, reason: unknown): void {
 }
 
 /** Notes which of the pages that were read are not what they should be. @returns how many */
-export function verifyPages(source: PageSource, load: Load, bytes: readonly Uint8Array[]): number {
-  const { firstKey, frames } = load;
+export function verifyPages(load: Load, bytes: readonly Uint8Array[]): number {
+  const { frames, pages } = load;
   let damaged = 0;
   for (let i = 0; i < frames.length; i++) {
     if (load.failures?.has(frames[i]!)) continue;
     try {
-      source.verify(firstKey + i, bytes[i]!);
+      pages[i]!.verify(bytes[i]!);
     } catch (e) {
       damaged++;
       fail(load, frames[i]!, e);
