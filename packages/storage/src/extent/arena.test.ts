@@ -208,8 +208,10 @@ describe("an arena", () => {
             some?.after(() => (some as Held).block.commit(rng.below(2 ** 23), {}));
             break;
           case 3:
-            if (rng.chance(0.5)) some?.after(() => (some as Held).block.lock());
-            else some?.after(async () => (some as Held).block.unlock());
+            // At any time: what an extent grows into is locked while others decide whether it should be.
+            if (rng.chance(0.3)) some?.after(() => (some as Held).block.lock());
+            else if (rng.chance(0.5)) gone.push((some as Held).block.lock());
+            else some?.block.unlock();
             break;
           case 4:
             some?.write();

@@ -10,6 +10,7 @@
  * A2 a chunk has memory from the first `commit` of a block in it until the last block in it has gone.
  * A3 a block begins as zeros.
  * A4 a block that is given back while memory is put behind it, or locked, goes when that has ended: nothing of it stays behind.
+ * A5 a block is locked only where the system has locked all its chunks, also where another block has asked for one of them first.
  */
 import { assert, isPinionError } from "@pinion/core";
 import {
@@ -59,6 +60,8 @@ interface Chunk {
   blocks: number;
   committed: boolean;
   locks: number;
+  /** What the system said to the first of them, and will to the others (A5). */
+  answer: Promise<LockDenial | undefined> | undefined;
   /** A block in it has gone while others stayed: what it has left is still there (A3). */
   used: boolean;
 }
@@ -102,10 +105,6 @@ class ArenaRegion {
   /** Whether a block of this region may hold what another one has left. */
   isUsed(offset: number): boolean {
     return this.#chunks.get(Math.floor(offset / CHUNK_BYTES))?.used ?? false;
-  }
-
-  get isClosed(): boolean {
-    return this.#closed;
   }
 
   get reservedBytes(): number {
@@ -160,8 +159,27 @@ class ArenaRegion {
     for (const chunk of this.#chunksOf(offset, byteCount)) chunk.committed = true;
   }
 
+  /** One block more wants this locked. @returns undefined: it is (A5), until `unlock` */
+  async lock(offset: number, byteCount: number): Promise<LockDenial | undefined> {
+    for (const run of this.#relock(offset, byteCount, 1)) {
+      const answer = this.region.lock(run.offset, run.byteCount);
+      for (const chunk of this.#chunksOf(run.offset, run.byteCount)) chunk.answer = answer;
+    }
+    const answers = new Set(Array.from(this.#chunksOf(offset, byteCount), ({ answer }) => answer));
+    const denial = (await Promise.all(answers)).find((said) => said !== undefined);
+    if (denial !== undefined) this.unlock(offset, byteCount);
+    return denial;
+  }
+
+  unlock(offset: number, byteCount: number): void {
+    // With the arena everything went, locks too.
+    if (this.#closed) return;
+    for (const run of this.#relock(offset, byteCount, -1))
+      this.region.unlock(run.offset, run.byteCount);
+  }
+
   /** @param by 1 or −1 @returns runs of chunks that are to be locked or unlocked by this */
-  relock(offset: number, byteCount: number, by: 1 | -1): { offset: number; byteCount: number }[] {
+  #relock(offset: number, byteCount: number, by: 1 | -1): { offset: number; byteCount: number }[] {
     const runs: { offset: number; byteCount: number }[] = [];
     for (const [at, chunk] of this.#chunkEntries(offset, byteCount)) {
       chunk.locks += by;
@@ -188,7 +206,7 @@ class ArenaRegion {
     for (let at = Math.floor(offset / CHUNK_BYTES); at <= last; at++) {
       let chunk = this.#chunks.get(at);
       if (chunk === undefined) {
-        chunk = { blocks: 0, committed: false, locks: 0, used: false };
+        chunk = { blocks: 0, committed: false, locks: 0, answer: undefined, used: false };
         this.#chunks.set(at, chunk);
       }
       yield [at, chunk];
@@ -286,6 +304,8 @@ export class ArenaBlock {
   readonly #offset: number;
   readonly #order: number;
   readonly #onRelease: () => void;
+  #wantsLock = false;
+  #locking: Promise<LockDenial | undefined> | undefined;
   #bytes: Uint8Array | undefined;
   #committed = 0;
   #locked = 0;
@@ -341,39 +361,40 @@ export class ArenaBlock {
     if (!this.#released) this.#committed = Math.max(this.#committed, count);
   }
 
-  /** Locks what is committed. @returns undefined: it is locked */
+  /** Locks what is committed, also what is while it waits. @returns undefined: it is locked, unless it was unlocked meanwhile */
   lock(): Promise<LockDenial | undefined> {
     if (this.#released) return Promise.resolve(undefined);
-    return this.#work(() => this.#lock());
+    this.#wantsLock = true;
+    this.#locking ??= this.#work(() => this.#lockAll());
+    return this.#locking;
   }
 
-  async #lock(): Promise<LockDenial | undefined> {
-    const count = this.#committed;
-    if (count <= this.#locked) return undefined;
-    // From the beginning: a chunk counts once for a block, however often the block grows.
-    const from = Math.ceil(this.#locked / CHUNK_BYTES) * CHUNK_BYTES;
-    const runs = from < count ? this.#region.relock(this.#offset + from, count - from, 1) : [];
-    for (const { offset, byteCount } of runs) {
-      const denial = await this.#region.region.lock(offset, byteCount);
-      if (denial === undefined) continue;
-      this.#unlock(this.#offset + from, count - from);
-      return denial;
+  /** One at a time: two would count the same chunks twice. */
+  async #lockAll(): Promise<LockDenial | undefined> {
+    // `locking` is set when this goes on.
+    await Promise.resolve();
+    let denial: LockDenial | undefined;
+    while (this.#wantsLock && this.#locked < this.#committed && !this.#released) {
+      const count = this.#committed;
+      // A chunk counts once for a block, however often the block grows.
+      const from = Math.ceil(this.#locked / CHUNK_BYTES) * CHUNK_BYTES;
+      if (from < count) denial = await this.#region.lock(this.#offset + from, count - from);
+      if (denial !== undefined) break;
+      this.#locked = count;
     }
-    this.#locked = count;
-    return undefined;
+    this.#locking = undefined;
+    if (!this.#wantsLock) this.#unlockAll();
+    return denial;
   }
 
   unlock(): void {
-    if (this.#locked === 0) return;
-    this.#unlock(this.#offset, this.#locked);
-    this.#locked = 0;
+    this.#wantsLock = false;
+    if (this.#locking === undefined) this.#unlockAll();
   }
 
-  #unlock(from: number, count: number): void {
-    // With the arena everything went, locks too.
-    if (this.#region.isClosed) return;
-    for (const { offset, byteCount } of this.#region.relock(from, count, -1))
-      this.#region.region.unlock(offset, byteCount);
+  #unlockAll(): void {
+    if (this.#locked > 0) this.#region.unlock(this.#offset, this.#locked);
+    this.#locked = 0;
   }
 
   /** As `Region.load`, with offsets in the block. */
@@ -429,7 +450,7 @@ export class ArenaBlock {
   #giveBack(): void {
     if (this.#given) return;
     this.#given = true;
-    this.unlock();
+    this.#unlockAll();
     this.#region.give(this.#offset, this.#order);
   }
 }
