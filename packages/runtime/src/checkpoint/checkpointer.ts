@@ -4,7 +4,7 @@
  * C1 a checkpoint is exactly the committed state as of one LSN per shard: it is captured in one go (state values are immutable, so
  *    capturing is keeping references), and written only when that LSN is committed (P8) and flushed, also where replies do not
  *    wait for that: a store ahead of its log would skip the records that later get the lost ones' LSNs.
- *    The one exception are actors that nobody has activated since a start, if their changes take much memory (`#putAhead`): they may be ahead of
+ *    The one exception are actors that nobody has activated since a start, if their changes take much memory (`putAhead`): they may be ahead of
  *    their shard's LSN, by records that were flushed, and each record has an LSN of its own.
  * C2 the log is released only after the store has the checkpoint durably.
  * C3 a failed checkpoint loses nothing: what it held is captured again, the log keeps its segments, and admission slows down
@@ -14,6 +14,7 @@
 import { messageOf, type Clock, type Lsn, type Timer } from "@pinion/core";
 import {
   PAGE_BYTES,
+  putAhead,
   unwrittenFailure,
   type ActorExtents,
   type ActorKey,
@@ -91,9 +92,7 @@ interface Frozen {
 /** A recovered actor, as it goes into the store. */
 interface Ahead {
   readonly actor: ActorKey;
-  readonly record: ActorRecord | undefined;
   readonly opened: ActorExtents;
-  readonly changed: readonly ExtentChange[];
 }
 
 export class Checkpointer {
@@ -290,11 +289,16 @@ export class Checkpointer {
         const changed = opened.freeze();
         if (changed.length > 0) extents.set(actor, changed);
         if (members.has(actor)) continue;
-        ahead.push({ actor, record: actors.get(actor), opened, changed });
+        ahead.push({ actor, opened });
         for (const { pageCount } of changed) bytes += pageCount * PAGE_BYTES;
         if (bytes < this.#options.dirtyBytes / RECOVERED_SHARE) continue;
-        await this.#putAhead(f, ahead);
-        for (const { actor: put } of ahead) for (const map of [actors, extents]) map.delete(put);
+        const those = ahead.map((each) => each.actor);
+        await putAhead(store, f.target.shard.id, those, actors, extents);
+        for (const each of ahead) {
+          await each.opened.written();
+          each.opened.abandon();
+          f.recoveredExtents.delete(each.opened);
+        }
         ahead = [];
         bytes = 0;
       }
@@ -314,29 +318,6 @@ export class Checkpointer {
     if (actors.has(actor)) return;
     const { shard } = f.target;
     actors.set(actor, await recordOfRecovered(this.#ports.store, shard.id, actor, later));
-  }
-
-  /**
-   * Recovered actors that would take too much memory together go into the store before the checkpoint they are part of: small changes all over an
-   * extent are a page each. A record in the store says by its LSN which of the log's changes it has, so a start in between applies the rest.
-   */
-  async #putAhead(f: Frozen, ahead: readonly Ahead[]): Promise<void> {
-    const { store } = this.#ports;
-    const { id } = f.target.shard;
-    await store.checkpoint([
-      {
-        shard: id,
-        appliedLsn: await store.appliedLsn(id),
-        actors: new Map(ahead.map(({ actor, record }) => [actor, record])),
-        extents: new Map(ahead.map(({ actor, changed }) => [actor, changed])),
-        facts: new Map(),
-      },
-    ]);
-    for (const { opened } of ahead) {
-      await opened.written();
-      opened.abandon();
-      f.recoveredExtents.delete(opened);
-    }
   }
 
   #yield(): Promise<void> {

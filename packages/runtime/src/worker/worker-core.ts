@@ -14,6 +14,7 @@ import {
   BufferMemory,
   type ActorKey,
   PlainResidency,
+  unwrittenBounds,
   UnwrittenPages,
   type Log,
   type StateStore,
@@ -89,8 +90,7 @@ export class WorkerCore {
     this.hlc = hlc;
     this.types = types;
     this.residency = ports.residency ?? new PlainResidency(new BufferMemory());
-    const { dirtyBytes } = options.checkpoint;
-    const bounds = { bytesMax: 2 * dirtyBytes, copiedBytesMax: dirtyBytes / 2 };
+    const bounds = unwrittenBounds(options.checkpoint.dirtyBytes);
     this.unwritten = new UnwrittenPages(bounds, wantCheckpoint);
     this.watch = new TurnWatch(ports.clock);
   }

@@ -51,10 +51,14 @@ export class PendingVolumes {
     this.#volumes.set(name, { deleted: true, deltas: [], lsn });
   }
 
-  /** A checkpoint has what was pending then. */
-  checkpointed(entries: readonly [string, PendingVolume][]): void {
+  /** A checkpoint has what was pending then. @param but what it could not take */
+  checkpointed(
+    entries: readonly [string, PendingVolume][],
+    but: readonly { readonly name: string }[],
+  ): void {
+    const staying = new Set(but.map(({ name }) => name));
     for (const [name, volume] of entries)
-      if (this.#volumes.get(name) === volume) this.#remove(name);
+      if (!staying.has(name) && this.#volumes.get(name) === volume) this.#remove(name);
   }
 
   #remove(name: string): void {

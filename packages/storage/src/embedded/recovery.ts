@@ -3,7 +3,8 @@
  *
  * V1 each record behind the checkpoint is taken once and in order, up to the one that the log says is its last; one that is missing, or cannot
  *    be understood, is `corruption`: going on without it would be a silent loss.
- * V2 memory is bounded: beyond `PENDING_BYTES_MAX` of changes, or of pages that they change, and where a deleted volume comes back, what was read so far is checkpointed first.
+ * V2 memory is bounded: beyond `PENDING_BYTES_MAX` of changes, or of pages that they change, and where a deleted volume comes back, what was read so far is checkpointed first. Only
+ *    what the log has of volumes that cannot be read stays.
  */
 import {
   hlcTime,
@@ -45,14 +46,17 @@ export async function recover(
   const position = fact === undefined ? undefined : decodePosition(fact.value);
   let last = await store.appliedLsn(SHARD);
   let lastTimestamp = hlcTime(0);
+  /** Of volumes that cannot be read: they stay whatever is checkpointed. */
+  let unreadBytes = 0;
   for await (const record of recordsFrom(log, position)) {
     if (record.timestamp > lastTimestamp) lastTimestamp = record.timestamp;
     if (record.shard !== SHARD || record.lsn <= last) continue;
     if (record.lsn !== last + 1) throw gap(last, record.lsn);
     const { volume, delta } = understand(record);
     const comesBack = delta !== undefined && pending.get(volume)?.deleted === true;
-    if (comesBack || pending.byteCount > pendingBytesMax) {
+    if (comesBack || pending.byteCount - unreadBytes > pendingBytesMax) {
       await checkpoint(store, pending, last, record.position, pendingBytesMax);
+      unreadBytes = pending.byteCount;
     }
     if (delta === undefined) pending.deleted(volume, record.lsn);
     else pending.updated(volume, record.lsn, delta.slice());
@@ -108,8 +112,8 @@ async function checkpoint(
   const entries = pending.entries();
   const scope = { upTo, position, members: [], pending: entries, groupBytes };
   // What was read was flushed.
-  await takeCheckpoint(store, scope, async () => {});
-  pending.checkpointed(entries);
+  const unread = await takeCheckpoint(store, scope, async () => {});
+  pending.checkpointed(entries, unread);
 }
 
 function gap(before: Lsn, next: Lsn): PinionError {

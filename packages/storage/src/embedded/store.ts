@@ -18,13 +18,13 @@
  * | a write or flush of the log fails | `failure` is set, everything but `close` rejects with `log-closed`; opening again shows what is durable |
  * | the disk is full | updates reject with `disk-full` once the log has no room, checkpoints are tried again; what is there stays readable |
  * | a checkpoint fails | `onWarning`, `stats().checkpoints.lastError`; the log keeps what it would have freed |
- * | a page is damaged | `corruption` naming volume, extent and page for who reads it; the log is not cut while a checkpoint needs that page |
+ * | a page is damaged | `corruption` naming volume, extent and page for who reads it; while a checkpoint needs that page, it takes all other volumes and fails naming this one, and the log is not cut |
  * | the log and the checkpoint do not fit | `openStore` rejects with `corruption`; nothing is changed |
  * | somebody else has the folder | `openStore` rejects with `data-dir-locked` |
  */
 import { fromSystemError, NO_LSN, PinionError } from "@pinion/core";
 import { ActorExtents } from "../extent/actor-extents.ts";
-import { unwrittenFailure, UnwrittenPages } from "../extent/unwritten-pages.ts";
+import { unwrittenBounds, unwrittenFailure, UnwrittenPages } from "../extent/unwritten-pages.ts";
 import type { ExtentResidency } from "../extent/extent-residency.ts";
 import type { LogPosition } from "../log/log.ts";
 import type { LogStats } from "../log/segmented-log.ts";
@@ -35,7 +35,7 @@ import { abortable } from "./abortable.ts";
 import { CheckpointSchedule } from "./checkpoint-schedule.ts";
 import { checkDeclarations, type StructureDeclarations } from "../structures/declarations.ts";
 import type { PendingVolumes } from "./pending-volumes.ts";
-import { takeCheckpoint } from "./store-checkpoint.ts";
+import { takeCheckpoint, unreadFailure, type UnreadVolume } from "./store-checkpoint.ts";
 import { SHARD, type StoreLog } from "./store-log.ts";
 import type { StoreMemory, StoreMemoryStats } from "./store-memory.ts";
 import type { ResolvedStoreSettings } from "./store-options.ts";
@@ -110,7 +110,11 @@ export class Store {
   readonly #opening = new Set<Promise<unknown>>();
   readonly #schedule: CheckpointSchedule;
   readonly #unwritten: UnwrittenPages;
+  /** Of the last checkpoint, and of the last that took all but volumes that cannot be read. */
   #position: LogPosition;
+  #tried: LogPosition;
+  /** Why that was not all. */
+  #unread: PinionError | undefined;
   #completed = 0;
   #lastError: PinionError | undefined;
   #closing: Promise<void> | undefined;
@@ -120,6 +124,7 @@ export class Store {
     const { clock, checkpointMs, checkpointDirtyBytes, onWarning } = parts.settings;
     this.#parts = parts;
     this.#position = parts.log.log.position();
+    this.#tried = this.#position;
     this.#schedule = new CheckpointSchedule({
       clock,
       dirtyMs: checkpointMs,
@@ -130,8 +135,9 @@ export class Store {
         onWarning(this.#lastError);
       },
     });
-    const bounds = { bytesMax: 2 * checkpointDirtyBytes, copiedBytesMax: checkpointDirtyBytes / 2 };
-    this.#unwritten = new UnwrittenPages(bounds, () => this.#schedule.want());
+    this.#unwritten = new UnwrittenPages(unwrittenBounds(checkpointDirtyBytes), () =>
+      this.#schedule.want(),
+    );
     parts.log.log.onFailure((error) => {
       void this.#schedule.stop();
       // No checkpoint comes any more: whoever waits for one is told that the store has ended.
@@ -265,11 +271,15 @@ export class Store {
     return listVolumes(state, pending, live, options);
   }
 
-  /** Takes a checkpoint now: afterwards a start has nothing to read from the log but what comes later. @throws `disk-full`, `io-error`, `corruption`, `log-closed` */
+  /**
+   * Takes a checkpoint now: afterwards a start has nothing to read from the log but what comes later.
+   * @throws `disk-full`, `io-error`, `corruption`, `log-closed`; an error whose details name a volume: all others were written
+   */
   async checkpoint(): Promise<void> {
     refuseInsideUpdate("a checkpoint");
     this.#checkOpen();
     await this.#schedule.now();
+    if (this.#unread !== undefined) throw this.#unread;
   }
 
   async stats(): Promise<StoreStats> {
@@ -286,7 +296,7 @@ export class Store {
       checkpoints: {
         completed: this.#completed,
         lastError: this.#lastError?.message,
-        logBytesSince: this.#logBytesSince,
+        logBytesSince: this.#logBytesSince(this.#position),
       },
       volumes: {
         open: this.#volumes.size,
@@ -387,9 +397,8 @@ export class Store {
 
   // ---------------------------------------------------------------- checkpoints
 
-  get #logBytesSince(): number {
+  #logBytesSince({ segment, offset }: LogPosition): number {
     const now = this.#parts.log.log.position();
-    const { segment, offset } = this.#position;
     return (now.segment - segment) * this.#parts.settings.logSegmentBytes + now.offset - offset;
   }
 
@@ -399,7 +408,8 @@ export class Store {
   }
 
   #noteLog(): void {
-    if (this.#logBytesSince >= this.#parts.settings.checkpointLogBytes) this.#schedule.want();
+    if (this.#logBytesSince(this.#tried) >= this.#parts.settings.checkpointLogBytes)
+      this.#schedule.want();
     else this.#schedule.changed();
   }
 
@@ -412,20 +422,24 @@ export class Store {
     const members = [...this.#changed];
     const entries = pending.entries();
     this.#changed.clear();
+    let unread: UnreadVolume[];
     try {
       const groupBytes = settings.checkpointDirtyBytes / PENDING_SHARE;
       const scope = { upTo, position, members, pending: entries, groupBytes };
-      await takeCheckpoint(state, scope, () => log.flushed(upTo));
+      unread = await takeCheckpoint(state, scope, () => log.flushed(upTo));
     } catch (e) {
       for (const volume of members) this.#changed.add(volume);
       throw e;
     }
-    pending.checkpointed(entries);
+    pending.checkpointed(entries, unread);
     for (const volume of this.#leaving) if (volume.extents.isClean) this.#leave(volume);
+    this.#unwritten.checkpointed(undefined);
+    this.#tried = position;
+    this.#unread = unread.length === 0 ? undefined : unreadFailure(unread);
+    this.#lastError = this.#unread;
+    if (this.#unread !== undefined) return settings.onWarning(this.#unread);
     this.#position = position;
     this.#completed++;
-    this.#lastError = undefined;
-    this.#unwritten.checkpointed(undefined);
     await log.log.retain("checkpoint", position);
   }
 }

@@ -18,17 +18,16 @@ class Locks {
 
   constructor() {
     const memory = new PortableMemory("as asked for");
-    const locks = this;
     this.arena = new Arena(
       Object.create(memory, {
         reserve: {
           value: (byteCount: number): Region =>
             Object.create(memory.reserve(byteCount), {
               byteCount: { value: byteCount },
-              lock: { value: (at: number, count: number) => locks.#lock(at, count) },
-              unlock: { value: (at: number, count: number) => locks.#unlock(at, count) },
+              lock: { value: (at: number, count: number) => this.#lock(at, count) },
+              unlock: { value: (at: number, count: number) => this.#unlock(at, count) },
               populate: { value: async () => {} },
-              discard: { value: (at: number, count: number) => locks.#unlock(at, count) },
+              discard: { value: (at: number, count: number) => this.#unlock(at, count) },
               view: { value: (_at: number, count: number) => new ArrayBuffer(count) },
               detach: { value: () => {} },
               release: { value: () => {} },

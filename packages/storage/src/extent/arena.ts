@@ -165,7 +165,9 @@ class ArenaRegion {
       const answer = this.region.lock(run.offset, run.byteCount);
       for (const chunk of this.#chunksOf(run.offset, run.byteCount)) chunk.answer = answer;
     }
-    const answers = new Set(Array.from(this.#chunksOf(offset, byteCount), ({ answer }) => answer));
+    const answers = new Set<Promise<LockDenial | undefined>>();
+    for (const { answer } of this.#chunksOf(offset, byteCount))
+      if (answer !== undefined) answers.add(answer);
     const denial = (await Promise.all(answers)).find((said) => said !== undefined);
     if (denial !== undefined) this.unlock(offset, byteCount);
     return denial;

@@ -16,6 +16,11 @@ export interface UnwrittenBounds {
   readonly copiedBytesMax: number;
 }
 
+/** @param dirtyBytes changed pages at which a checkpoint is wanted */
+export function unwrittenBounds(dirtyBytes: number): UnwrittenBounds {
+  return { bytesMax: 2 * dirtyBytes, copiedBytesMax: dirtyBytes / 2 };
+}
+
 /** Pages of one extent. */
 export interface UnwrittenCount {
   /** Changed since the last freeze. */
