@@ -40,6 +40,8 @@ export {
   loadHostOptions,
   type HostOptionsSources,
 } from "./host/load-host-options.ts";
+export { memoryPlanOf } from "./host/settings-of-options.ts";
+export type { HostMemoryPlan } from "./memory/host-memory.ts";
 export type { Host, StopOptions } from "./host/host.ts";
 export { readHostInfo, type FoundHost, type HostInfo } from "./host/host-info.ts";
 export type {

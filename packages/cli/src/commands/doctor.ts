@@ -1,5 +1,6 @@
 /** `pinion doctor` */
 import { fileURLToPath } from "node:url";
+import { memoryPlanOf } from "@pinion/runtime";
 import { nativeDoor, platformFeatures } from "@pinion/storage";
 import type { Command } from "commander";
 import type { CommandFrame, CommonOptions } from "../command-frame.ts";
@@ -41,7 +42,12 @@ export function doctorCommand(frame: CommandFrame): Command {
         const { clock } = frame.io;
         const config = await hostConfig(frame.io, options);
         const findings = [
-          ...platformChecks(await platformFeatures(), nativeDoor(), buildCommand()),
+          ...platformChecks(
+            await platformFeatures(),
+            nativeDoor(),
+            buildCommand(),
+            memoryPlanOf(config.values),
+          ),
           ...(await clockChecks(clock)),
           ...(await portChecks(config.values)),
           ...(await diskChecks(config.values.dataDir, clock)),

@@ -1,3 +1,4 @@
+import type { HostMemoryPlan } from "@pinion/runtime";
 import type { PlatformFeatures } from "@pinion/storage";
 import { describe, expect, test } from "vitest";
 import { flushCheck } from "./disk-checks.ts";
@@ -23,14 +24,46 @@ const GOOD: PlatformFeatures = {
   openFilesMax: 65_536,
 };
 
-const check = (name: string, change: Partial<PlatformFeatures>): Finding | undefined =>
-  platformChecks({ ...GOOD, ...change }, { kind: "addon", degraded: undefined }, "build it").find(
-    (finding) => finding.check === name,
-  );
+const MIB = 2 ** 20;
+
+/** What is left of a limit for pins and data. */
+const planOf = (limitBytes: number, usableBytes: number, pinBytes: number): HostMemoryPlan => ({
+  limits: {
+    limitBytes,
+    limitedBy: "MemTotal",
+    memTotalBytes: limitBytes,
+    swapTotalBytes: 0,
+    groups: [],
+    notes: [],
+  },
+  budget: {
+    limitBytes,
+    heapBytes: 2 * GIB,
+    pageTableBytes: 0,
+    headroomBytes: 0,
+    usableBytes,
+    pinBytes,
+    lockBytes: pinBytes,
+    overlayBytes: 0,
+    poolBytes: usableBytes - pinBytes,
+    notes: [],
+  },
+  pinBytes,
+  neededBytes: 640 * MIB,
+});
+const PLAN = planOf(24 * GIB, 18 * GIB, 7 * GIB);
+
+const check = (name: string, change: Partial<PlatformFeatures>, plan = PLAN): Finding | undefined =>
+  platformChecks(
+    { ...GOOD, ...change },
+    { kind: "addon", degraded: undefined },
+    "build it",
+    plan,
+  ).find((finding) => finding.check === name);
 
 describe("what doctor says about a machine", () => {
   test("finds nothing wrong with a good one", () => {
-    const findings = platformChecks(GOOD, { kind: "addon", degraded: undefined }, "build it");
+    const findings = platformChecks(GOOD, { kind: "addon", degraded: undefined }, "build it", PLAN);
     expect(findings.filter(({ level }) => level !== "ok")).toEqual([]);
     expect(findings.length).toBeGreaterThanOrEqual(9);
   });
@@ -49,6 +82,7 @@ describe("what doctor says about a machine", () => {
       },
       { kind: "portable", degraded: "not built" },
       "build it",
+      PLAN,
     );
     const bad = findings.filter(({ level }) => level !== "ok");
     expect(bad.map(({ check: name }) => name)).toEqual([
@@ -70,9 +104,36 @@ describe("what doctor says about a machine", () => {
   });
 
   test("a memlock limit above what a host would pin is enough", () => {
-    const limits = { memlockUnlimited: false, memoryBytes: 10 * GIB };
-    expect(check("memlock", { ...limits, memlockLimitBytes: 4 * GIB })?.level).toBe("ok");
-    expect(check("memlock", { ...limits, memlockLimitBytes: 3 * GIB })?.level).toBe("warn");
+    const limited = { memlockUnlimited: false };
+    expect(check("memlock", { ...limited, memlockLimitBytes: 7 * GIB })?.level).toBe("ok");
+    expect(check("memlock", { ...limited, memlockLimitBytes: 7 * GIB - 1 })).toMatchObject({
+      level: "warn",
+      why: expect.stringContaining("7 GiB") as string,
+    });
+  });
+
+  test("the budget for pins is shown, and what takes it all where there is none", () => {
+    expect(check("pin-budget", {})).toMatchObject({
+      level: "ok",
+      found: expect.stringMatching(/^7 GiB of 24 GiB/) as string,
+    });
+    expect(check("pin-budget", {}, planOf(2 * GIB, 0, 0))).toMatchObject({
+      level: "warn",
+      why: expect.stringContaining("heaps (2 GiB)") as string,
+      fix: expect.stringContaining("workerHeapBytes") as string,
+    });
+    expect(check("pin-budget", {}, planOf(24 * GIB, 18 * GIB, 0))).toMatchObject({
+      level: "warn",
+      why: expect.stringContaining("pinShare") as string,
+    });
+  });
+
+  test("a limit below what a host takes is told with that figure", () => {
+    expect(check("memory", { cgroupMemoryBytes: 384 * MIB })).toMatchObject({
+      level: "warn",
+      why: expect.stringContaining("640 MiB under load: the kernel will kill it") as string,
+    });
+    expect(check("memory", { cgroupMemoryBytes: 700 * MIB })?.why).not.toContain("will kill");
   });
 
   test("the limit of the cgroup counts, not the machine's memory", () => {
@@ -87,6 +148,7 @@ describe("what doctor says about a machine", () => {
       GOOD,
       { kind: "portable", degraded: "no compiler" },
       "build it",
+      PLAN,
     );
     expect(findings.find((f) => f.check === "native")).toMatchObject({
       level: "warn",

@@ -1,6 +1,7 @@
 /**
  * What the machine's limits and settings mean for a host (pure). Thresholds say where they come from.
  */
+import type { HostMemoryPlan } from "@pinion/runtime";
 import type { NativeDoor, PlatformFeatures } from "@pinion/storage";
 import { bytesText, integerText } from "../output/units.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
@@ -14,8 +15,6 @@ const KERNEL_TRIED = [5, 14] as const;
 const OPEN_FILES_MIN = 4_096;
 /** Scattered pins cost two maps each; the kernel's own default ends at 32,000 of them. */
 const MAP_COUNT_MIN = 262_144;
-/** The budget for pinned memory: 40 % of RAM. */
-const PIN_SHARE = 0.4;
 /** V8's heap, the log's staging buffers and the page cache of the state store. */
 const MEMORY_BYTES_MIN = GIB;
 
@@ -23,13 +22,15 @@ export function platformChecks(
   features: PlatformFeatures,
   door: Pick<NativeDoor, "kind" | "degraded">,
   buildCommand: string,
+  plan: HostMemoryPlan,
 ): Finding[] {
   return [
     systemCheck(features),
     nodeCheck(features),
     nativeCheck(door, buildCommand),
-    memoryCheck(features),
-    memlockCheck(features),
+    memoryCheck(features, plan),
+    pinBudgetCheck(features, plan),
+    memlockCheck(features, plan),
     hugePageCheck(features),
     numaCheck(features),
     mapCountCheck(features),
@@ -78,7 +79,10 @@ function nativeCheck(door: Pick<NativeDoor, "kind" | "degraded">, buildCommand: 
   return warn("native", `portable fallback: ${door.degraded ?? "no addon"}`, why, buildCommand);
 }
 
-function memoryCheck({ memoryBytes, cgroupMemoryBytes }: PlatformFeatures): Finding {
+function memoryCheck(
+  { memoryBytes, cgroupMemoryBytes }: PlatformFeatures,
+  { neededBytes }: HostMemoryPlan,
+): Finding {
   const bytes = Math.min(memoryBytes, cgroupMemoryBytes);
   const limited = cgroupMemoryBytes < memoryBytes;
   const found = limited
@@ -86,25 +90,47 @@ function memoryCheck({ memoryBytes, cgroupMemoryBytes }: PlatformFeatures): Find
     : bytesText(memoryBytes);
   if (bytes >= MEMORY_BYTES_MIN) return ok("memory", found, { memoryBytes: bytes });
   const fix = limited ? "raise memory.max of the cgroup (docker run --memory 2g)" : undefined;
+  const wants = `a host wants ${bytesText(MEMORY_BYTES_MIN)} or more`;
+  const why =
+    bytes < neededBytes
+      ? `${wants}, and takes up to ${bytesText(neededBytes)} under load: the kernel will kill it`
+      : `${wants}; beyond the limit the kernel kills it`;
+  return warn("memory", found, why, fix, { memoryBytes: bytes, neededBytes });
+}
+
+function pinBudgetCheck(
+  { os }: PlatformFeatures,
+  { limits, budget, pinBytes }: HostMemoryPlan,
+): Finding | undefined {
+  if (os !== "linux") return undefined; // nobody tells how much there is
+  const { limitBytes } = limits;
+  const found = `${bytesText(pinBytes)} of ${bytesText(limitBytes)} for pins, ${bytesText(budget.usableBytes)} left for data`;
+  const figures = { pinBytes, usableBytes: budget.usableBytes, limitBytes };
+  if (pinBytes > 0) return ok("pin-budget", found, figures);
+  const { heapBytes } = budget;
   return warn(
-    "memory",
+    "pin-budget",
     found,
-    `a host wants ${bytesText(MEMORY_BYTES_MIN)} or more; beyond the limit the kernel kills it`,
-    fix,
+    budget.usableBytes === 0
+      ? `heaps (${bytesText(heapBytes)}), buffers and headroom take all there is: extents are read from disk page by page`
+      : "pinShare and pinBytesMax leave none: extents are read from disk page by page",
+    budget.usableBytes === 0
+      ? "pinion start … --set workerHeapBytes=512MiB   (or more memory)"
+      : undefined,
+    figures,
   );
 }
 
-function memlockCheck(features: PlatformFeatures): Finding {
-  const { memlockLimitBytes: limit, memlockUnlimited, memoryBytes, cgroupMemoryBytes } = features;
+function memlockCheck(features: PlatformFeatures, { pinBytes: wanted }: HostMemoryPlan): Finding {
+  const { memlockLimitBytes: limit, memlockUnlimited } = features;
   if (memlockUnlimited || limit === Infinity) return ok("memlock", "unlimited");
   if (limit === undefined)
     return warn("memlock", "unknown", "the limit for locked memory could not be read");
-  const wanted = Math.min(memoryBytes, cgroupMemoryBytes) * PIN_SHARE;
   if (limit >= wanted) return ok("memlock", bytesText(limit), { memlockLimitBytes: limit });
   return warn(
     "memlock",
     bytesText(limit),
-    `memory beyond the limit is not pinned: the kernel may page it out (a host would pin up to ${bytesText(wanted)})`,
+    `pinned memory beyond the limit is not locked: the kernel may page it out (a host pins up to ${bytesText(wanted)})`,
     "ulimit -l unlimited   (systemd: LimitMEMLOCK=infinity; docker run --ulimit memlock=-1)",
     { memlockLimitBytes: limit },
   );

@@ -8,6 +8,7 @@ const FINE: DegradationSources = {
   nativeDegraded: undefined,
   memoryDegraded: undefined,
   memory: { pinBytes: 2 ** 30, lockableBytes: Infinity },
+  shortage: undefined,
   lockEnforced: true,
   flush: "group",
 };
@@ -25,6 +26,11 @@ test.each([
     { memoryDegraded: "no addon", memory: limited },
     "pins not locked",
     /^no addon/, // one reason is enough
+  ],
+  [
+    { shortage: { what: "memory limit too small", why: "384 MiB" } },
+    "memory limit too small",
+    /384 MiB/,
   ],
   [{ memory: { pinBytes: 0, lockableBytes: 0 } }, "no memory for pins", /workerHeapBytes/],
   [

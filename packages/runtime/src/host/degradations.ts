@@ -7,6 +7,7 @@ import {
   type PlatformFeatures,
 } from "@pinion/storage";
 import type { Degradation } from "../admin/index.ts";
+import type { HostLogger } from "../observability/index.ts";
 import type { HostMemory } from "../memory/host-memory.ts";
 
 const MIB = 1024 * 1024;
@@ -18,6 +19,8 @@ export interface DegradationSources {
   /** Why memory cannot be had from the native part; undefined when it can. */
   readonly memoryDegraded: string | undefined;
   readonly memory: Pick<HostMemory, "pinBytes"> & { readonly lockableBytes: number };
+  /** `memoryShortage`. */
+  readonly shortage: Degradation | undefined;
   readonly lockEnforced: boolean;
   readonly flush: string;
 }
@@ -25,23 +28,50 @@ export interface DegradationSources {
 export async function machineDegradations(
   lockEnforced: boolean,
   flush: string,
-  { pinBytes }: HostMemory,
+  memory: HostMemory,
 ): Promise<readonly Degradation[]> {
   const door = memoryDoor();
   return findDegradations({
     features: await platformFeatures(),
     nativeDegraded: nativeDoor().degraded,
     memoryDegraded: door.degraded,
-    memory: { pinBytes, lockableBytes: door.facts().lockableBytes },
+    memory: { pinBytes: memory.pinBytes, lockableBytes: door.facts().lockableBytes },
+    shortage: memoryShortage(memory),
     lockEnforced,
     flush,
   });
 }
 
+/** A host that would be killed under load: it is told at the start, for it cannot tell then. */
+export function memoryShortage({
+  limits,
+  neededBytes,
+}: Pick<HostMemory, "limits" | "neededBytes">): Degradation | undefined {
+  const { limitBytes, limitedBy } = limits;
+  if (limitBytes >= neededBytes) return undefined;
+  const raise =
+    limitedBy === "MemTotal"
+      ? "Use a machine with more memory"
+      : "Raise the limit of the control group (docker run --memory 1g; systemd: MemoryMax=1G)";
+  return {
+    what: "memory limit too small",
+    why: `${limitedBy} allows ${mib(limitBytes)}, and a host takes up to ${mib(neededBytes)} under load: the system will kill it. ${raise}`,
+  };
+}
+
+export function warnOfShortage(logger: Pick<HostLogger, "warn">, memory: HostMemory): void {
+  const shortage = memoryShortage(memory);
+  if (shortage === undefined) return;
+  const { limitBytes, limitedBy } = memory.limits;
+  const details = { limitBytes, limitedBy, neededBytes: memory.neededBytes };
+  logger.warn(`${shortage.what}: ${shortage.why}`, undefined, details);
+}
+
 export function findDegradations(sources: DegradationSources): readonly Degradation[] {
-  const { nativeDegraded, lockEnforced, flush } = sources;
+  const { nativeDegraded, lockEnforced, flush, shortage } = sources;
   const found: Degradation[] = [];
   if (nativeDegraded !== undefined) found.push({ what: "native part off", why: nativeDegraded });
+  if (shortage !== undefined) found.push(shortage);
   found.push(...memoryDegradations(sources));
   if (!lockEnforced) {
     found.push({

@@ -12,7 +12,7 @@ import { createLogger, type HostLogger } from "../observability/index.ts";
 import { hostMemory, type HostMemory } from "../memory/host-memory.ts";
 import { BlockedCalls } from "./blocked-calls.ts";
 import { DataDirectory } from "./data-directory.ts";
-import { machineDegradations } from "./degradations.ts";
+import { machineDegradations, warnOfShortage } from "./degradations.ts";
 import { removeHostInfo, writeHostInfo } from "./host-info.ts";
 import type { HostSettings } from "./host-settings.ts";
 import { assertPlatform } from "./platform.ts";
@@ -79,6 +79,7 @@ export class HostBase {
         logger.warn("the list of blocked calls cannot be read and begins anew", error),
       );
       const memory = hostMemory(settings.memory, settings.workers, heapBytes);
+      warnOfShortage(logger, memory);
       const degraded = await machineDegradations(
         directory.lockEnforced,
         settings.log.flush,

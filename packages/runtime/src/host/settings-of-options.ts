@@ -1,4 +1,5 @@
 /** A host's options in the terms of the parts that use them. */
+import { hostMemoryPlan, type HostMemoryPlan } from "../memory/host-memory.ts";
 import type { HostOptions } from "./host-options.ts";
 import type { HostSettings } from "./host-settings.ts";
 
@@ -58,4 +59,10 @@ export function settingsOf(options: HostOptions): HostSettings {
     blockedRestartMs: options.blockedRestartMs,
     workerHeapBytes: options.workerHeapBytes,
   };
+}
+
+/** What a host with these options would do with the memory of this machine. */
+export function memoryPlanOf(options: HostOptions): HostMemoryPlan {
+  const { memory, workers, workerHeapBytes } = settingsOf(options);
+  return hostMemoryPlan(memory, workers, workerHeapBytes);
 }

@@ -4,6 +4,7 @@
  */
 import {
   BudgetCounter,
+  HostFiles,
   memoryBudget,
   memoryDoor,
   readMemoryLimits,
@@ -21,11 +22,17 @@ export interface MemorySettings {
   readonly pinBytesMax: number | undefined;
 }
 
-export interface HostMemory {
+/** What a host would do on this machine. */
+export interface HostMemoryPlan {
   readonly limits: MemoryLimits;
   readonly budget: MemoryBudget;
   /** Bytes that all workers together may pin. */
   readonly pinBytes: number;
+  /** What the host takes under load before anything is pinned: with less the system ends it. */
+  readonly neededBytes: number;
+}
+
+export interface HostMemory extends HostMemoryPlan {
   /** What the workers count in (BudgetCounter). */
   readonly shared: SharedArrayBuffer;
   /** And for types with bounds of their own (TypeBudgetTable). */
@@ -43,13 +50,35 @@ const BUFFER_BYTES_PER_WORKER = 128 * 1024 * 1024;
 /** LMDB's index of the log. */
 const INDEX_BYTES = 32 * 1024 * 1024;
 
-/** Reads the machine's limits: once, at the start of a host. */
+/** Measured with one worker under load: in 384 MiB the system kills it, 640 MiB hold. */
+const FIRST_WORKER_BYTES = 640 * 1024 * 1024;
+
+/** Reads the machine's limits: once, at the start of a host. @param files where /proc and /sys are read */
 export function hostMemory(
   settings: MemorySettings,
   workers: number,
   workerHeapBytes: number,
+  files?: HostFiles,
 ): HostMemory {
-  const limits = readMemoryLimits();
+  const plan = hostMemoryPlan(settings, workers, workerHeapBytes, files);
+  const { budget, pinBytes } = plan;
+  const poolBytes = Math.floor(Math.min(budget.poolBytes / workers, POOL_BYTES_MAX));
+  return {
+    ...plan,
+    shared: BudgetCounter.create(pinBytes, workers).shared,
+    typesShared: TypeBudgetTable.create(workers).shared,
+    poolBytes: Math.max(POOL_BYTES_MIN, poolBytes),
+  };
+}
+
+/** As `hostMemory`, for who only wants to know. */
+export function hostMemoryPlan(
+  settings: MemorySettings,
+  workers: number,
+  workerHeapBytes: number,
+  files = new HostFiles(),
+): HostMemoryPlan {
+  const limits = readMemoryLimits(files);
   const budget = memoryBudget(
     {
       limitBytes: limits.limitBytes,
@@ -61,14 +90,10 @@ export function hostMemory(
     },
     resolveMemoryBudgetOptions({ pinShare: settings.pinShare }),
   );
-  const pinBytes = Math.min(budget.pinBytes, settings.pinBytesMax ?? Infinity);
-  const poolBytes = Math.floor(Math.min(budget.poolBytes / workers, POOL_BYTES_MAX));
   return {
     limits,
     budget,
-    pinBytes,
-    shared: BudgetCounter.create(pinBytes, workers).shared,
-    typesShared: TypeBudgetTable.create(workers).shared,
-    poolBytes: Math.max(POOL_BYTES_MIN, poolBytes),
+    pinBytes: Math.min(budget.pinBytes, settings.pinBytesMax ?? Infinity),
+    neededBytes: FIRST_WORKER_BYTES + (workers - 1) * BUFFER_BYTES_PER_WORKER,
   };
 }
