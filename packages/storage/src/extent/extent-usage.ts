@@ -38,7 +38,8 @@ export function heatWeightOf(made: number): number {
   return (made & Access.scan) === 0 ? 0 : WEIGHT_SCAN;
 }
 
-export class ExtentUsage {
+/** What is counted of a turn, and of all turns together. */
+class AccessTally {
   random = 0;
   sequential = 0;
   scan = 0;
@@ -46,6 +47,18 @@ export class ExtentUsage {
   /** Bytes of reads, and of those that were scans. */
   readBytes = 0;
   scannedBytes = 0;
+
+  add(other: AccessTally): void {
+    this.random += other.random;
+    this.sequential += other.sequential;
+    this.scan += other.scan;
+    this.write += other.write;
+    this.readBytes += other.readBytes;
+    this.scannedBytes += other.scannedBytes;
+  }
+}
+
+export class ExtentUsage extends AccessTally {
   /** Sum of what turns have added to heat, without fading: how much is new since somebody last looked. */
   heatTotal = 0;
   readonly heat = new Heat();
@@ -62,12 +75,7 @@ export class ExtentUsage {
 
   /** A turn is over that made these accesses. */
   used(accesses: AccessStreams, nowMs: number): void {
-    this.random += accesses.random;
-    this.sequential += accesses.sequential;
-    this.scan += accesses.scan;
-    this.write += accesses.write;
-    this.readBytes += accesses.readBytes;
-    this.scannedBytes += accesses.scannedBytes;
+    this.add(accesses);
     const weight = heatWeightOf(accesses.made);
     this.heat.touch(nowMs, weight);
     this.heatTotal += weight;
@@ -80,20 +88,13 @@ const NOWHERE = -GAP_BYTES;
 const goesOn = (next: number, offset: number): boolean =>
   offset >= next && offset - next < GAP_BYTES;
 
-/** The accesses of one turn to one extent. */
-export class AccessStreams {
+/** The accesses of one turn to one extent; they count in its usage when the turn ends: a turn may make very many. */
+export class AccessStreams extends AccessTally {
   /** Where two streams go on, and how much each has read; the first was read last. */
   #next = NOWHERE;
   #run = 0;
   #otherNext = NOWHERE;
   #otherRun = 0;
-  /** Counted here, and in the extent's usage when the turn ends: a turn may make very many. */
-  random = 0;
-  sequential = 0;
-  scan = 0;
-  write = 0;
-  readBytes = 0;
-  scannedBytes = 0;
 
   /** Bits of `Access`. */
   get made(): number {
