@@ -15,6 +15,7 @@ import {
   type PinOutcome,
   type PinTarget,
 } from "../residency/pin-types.ts";
+import { bestOf } from "../residency/best-of.ts";
 import type { Heat } from "../residency/heat.ts";
 import type { HotExtent } from "../residency/adaptive-controller.ts";
 import type { PinManager } from "../residency/pin-manager.ts";
@@ -217,10 +218,12 @@ export class PinnedResidency implements ExtentResidency {
   /** Of all extents of active actors, resident or not, the hottest first. */
   hottest(limit: number): HotExtent[] {
     const nowMs = this.#clock.nowMs();
-    return [...this.#pinned]
-      .sort(([, a], [, b]) => heatOf(b).rank - heatOf(a).rank)
-      .slice(0, limit)
-      .map(([key, pinned]) => ({ key, target: pinned.target, heat: heatOf(pinned).at(nowMs) }));
+    const hotter = (a: Pinned, b: Pinned): number => heatOf(b).rank - heatOf(a).rank;
+    return bestOf(this.#pinned.values(), limit, hotter).map((pinned) => ({
+      key: pinned.key,
+      target: pinned.target,
+      heat: heatOf(pinned).at(nowMs),
+    }));
   }
 
   deactivate({ extents }: ResidentActor): void {

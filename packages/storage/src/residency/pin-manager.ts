@@ -10,6 +10,7 @@
  * M3 after `stop` nothing is resident and nothing is reserved.
  */
 import { assert, type Clock, type Timer } from "@pinion/core";
+import { bestOf } from "./best-of.ts";
 import { invalidOption } from "./option-bounds.ts";
 import { ExpiryWheel } from "./expiry-wheel.ts";
 import { PinClaims } from "./pin-claims.ts";
@@ -227,11 +228,11 @@ export class PinManager {
     const nowMs = this.#clock.nowMs();
     const found: PinEntry[] = [];
     for (const priority of PIN_PRIORITIES.toReversed()) {
-      const those: PinEntry[] = [];
-      for (const entry of this.#ledger.residents(priority)) {
-        if (!entry.referenced && entry.heat.at(nowMs) < belowHeat) those.push(entry);
-      }
-      found.push(...those.sort((a, b) => a.heatRank - b.heatRank).slice(0, limit - found.length));
+      const those = this.#ledger.residents(priority).values();
+      const isCold = (entry: PinEntry): boolean =>
+        !entry.referenced && entry.heat.at(nowMs) < belowHeat;
+      const colder = (a: PinEntry, b: PinEntry): number => a.heatRank - b.heatRank;
+      found.push(...bestOf(those.filter(isCold), limit - found.length, colder));
       if (found.length >= limit) break;
     }
     return found.map((entry) => listing(entry, nowMs, this.#placer.home));

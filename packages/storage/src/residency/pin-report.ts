@@ -1,5 +1,6 @@
 /** What pins look like from outside: statistics, and the list behind `pinion pins`. */
 import type { PinionError } from "@pinion/core";
+import { bestOf } from "./best-of.ts";
 import { localShare } from "./numa-policy.ts";
 import type { LockDenial } from "../memory/memory-door.ts";
 import type { PinEntry, PinState } from "./pin-entry.ts";
@@ -220,17 +221,23 @@ export function listPins(
   nowMs: number,
   home: number,
 ): PinListing[] {
-  const found: PinEntry[] = [];
+  const found = bestOf(
+    matching(entries, filter),
+    filter.limit ?? 100,
+    (a, b) => rankOf(a.priority) - rankOf(b.priority) || b.heatRank - a.heatRank,
+  );
+  return found.map((entry) => listing(entry, nowMs, home));
+}
+
+function* matching(entries: Iterable<PinEntry>, filter: PinFilter): Iterable<PinEntry> {
   for (const entry of entries) {
     if (filter.priority !== undefined && entry.priority !== filter.priority) continue;
     if (filter.owner !== undefined && entry.target.owner !== filter.owner) continue;
     if (filter.degraded !== undefined && (entry.degraded !== undefined) !== filter.degraded)
       continue;
     if (filter.numaNode !== undefined && mainNode(entry) !== filter.numaNode) continue;
-    found.push(entry);
+    yield entry;
   }
-  found.sort((a, b) => rankOf(a.priority) - rankOf(b.priority) || b.heatRank - a.heatRank);
-  return found.slice(0, filter.limit ?? 100).map((entry) => listing(entry, nowMs, home));
 }
 
 export function listing(entry: PinEntry, nowMs: number, home: number): PinListing {
