@@ -138,6 +138,7 @@ export class PinDriver {
     const abort = new AbortController();
     entry.abort = abort;
     entry.state = "loading";
+    entry.isMisplaced = false;
     const placing = placer.place({
       dataKind: target.dataKind,
       pageUse: target.pageUse,

@@ -72,6 +72,8 @@ export class PinEntry {
     | undefined;
   /** Where it was meant to be; of a resident entry. */
   placing: (Placing & LoadReport) | undefined;
+  /** It was asked for elsewhere, or in other pages, since it came in: it has to come in anew. */
+  isMisplaced = false;
   /** Where it was found; undefined: not measured yet, or nobody can tell. */
   placement: RangePlacement | undefined;
   measuredMs = -Infinity;
@@ -147,7 +149,10 @@ export class PinEntry {
   askInstead(options: PinOptions): boolean {
     const before = this.ask;
     this.ask = askOf(options);
-    return before.hugePages !== this.ask.hugePages || before.numaPrefer !== this.ask.numaPrefer;
+    const moves =
+      before.hugePages !== this.ask.hugePages || before.numaPrefer !== this.ask.numaPrefer;
+    this.isMisplaced ||= moves;
+    return moves;
   }
 
   /** Starts the times of its class anew. */

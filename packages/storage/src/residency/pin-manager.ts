@@ -351,7 +351,8 @@ export class PinManager {
   }
 
   /**
-   * Brings an extent's memory to the node it is wanted on, in place where the system can, else by bringing it in again.
+   * Brings an extent's memory to the node it is wanted on: in place where the system can, and nothing else was asked for since it came in; else by
+   * bringing it in again.
    * Undefined: it is not resident, in use, on its way already, or might not get back in.
    */
   relocate(key: PinKey): Promise<void> | undefined {
@@ -363,10 +364,9 @@ export class PinManager {
   }
 
   async #move(entry: PinEntry): Promise<void> {
-    const { target, residentSinceMs } = entry;
-    const node = entry.placing?.wantedNode ?? this.#placer.home;
-    const before = entry.placement?.bytesByNode?.get(node) ?? 0;
-    const there = await target.move(node);
+    const { target, residentSinceMs, isMisplaced } = entry;
+    const before = entry.placement?.bytesByNode;
+    const there = isMisplaced ? undefined : await target.move(this.#wantedNode(entry));
     if (entry.state !== "resident" || entry.residentSinceMs !== residentSinceMs) return;
     if (there === undefined) {
       if (!entry.wanted || entry.referenced) return;
@@ -374,10 +374,15 @@ export class PinManager {
       await this.#driver.bringIn(entry);
     }
     await this.#sampler.measure(entry);
-    const after = entry.placement?.bytesByNode?.get(node) ?? 0;
-    if (after <= before) return;
+    const node = this.#wantedNode(entry);
+    const more = (entry.placement?.bytesByNode?.get(node) ?? 0) - (before?.get(node) ?? 0);
+    if (more <= 0) return;
     this.#history.movedExtents++;
-    this.#history.movedBytes += after - before;
+    this.#history.movedBytes += more;
+  }
+
+  #wantedNode({ placing }: PinEntry): number {
+    return placing?.wantedNode ?? this.#placer.home;
   }
 
   /** Of actor types with a bound of their own. */

@@ -70,6 +70,34 @@ describe("statistics of pins", () => {
     expect(host.faults).toEqual([]);
   });
 
+  it.each([true, false])(
+    "say where an extent is that is wanted elsewhere, and in other pages (moves in place: %s)",
+    async (movable) => {
+      const host = new PinHost(100 * MIB);
+      const target = host.target("a", 4 * MIB);
+      target.movable = movable;
+      await host.pins.pin("a", target, TAIL);
+      await host.pins.measure();
+      expect(host.pins.find("a")).toMatchObject({ wantedNode: 0, localShare: 1 });
+      expect(host.pins.askInstead("a", { ...TAIL, numaPrefer: 1, hugePages: false })).toBe(true);
+      await host.pins.relocate("a");
+      await host.pins.measure();
+      expect(host.pins.find("a")).toMatchObject({
+        state: "resident",
+        locked: true,
+        wantedNode: 1,
+        localShare: 1,
+        hugeBytes: 0,
+      });
+      expect(host.pins.stats().moved).toEqual({ extents: 1, bytes: 4 * MIB });
+      // Once is enough.
+      expect(host.pins.askInstead("a", { ...TAIL, numaPrefer: 1, hugePages: false })).toBe(false);
+      await host.pins.relocate("a");
+      expect(target.loads).toBe(movable ? 2 : 3);
+      expect(host.faults).toEqual([]);
+    },
+  );
+
   it("say what interleaving, a full node, refusals and missing pages cost", async () => {
     const files = twoNodes("always madvise [never]");
     const host = new PinHost(100 * MIB, { placer: new Placer({ files, home: 0 }) });

@@ -30,6 +30,14 @@ describe("the placer", () => {
     expect(placer.place({ ...HOT, numaPrefer: 0 }).numa).toEqual({ kind: "bind", nodes: [0] });
   });
 
+  it("wants memory nowhere but where it asks for it: a node that is not there would be moved to for ever", () => {
+    const placer = new Placer({ files: twoNodes(), home: 0 });
+    for (const dataKind of ["hot-table", "shared-metadata"] as const) {
+      const { numa, wantedNode } = placer.place({ ...HOT, dataKind, numaPrefer: 7 });
+      expect(numa).toMatchObject({ nodes: [wantedNode] });
+    }
+  });
+
   it("asks for nothing on a machine with one node, and reads nothing", () => {
     const files = new TestFiles({});
     const placer = new Placer({ files, topology: ONE_NODE });

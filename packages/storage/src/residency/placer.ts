@@ -90,8 +90,9 @@ export class Placer {
     const node = numaPrefer ?? this.home;
     const numa = numaPolicyFor(dataKind, this.topology, node);
     if (numa.kind === "interleave") return { numa, wantedNode: undefined, ...anywhere };
-    if (numa.kind !== "bind") return { numa, wantedNode: node, ...anywhere };
-    const [bound = node] = numa.nodes;
+    // The one that was asked for may not be there, or have no memory.
+    const [bound = node] = "nodes" in numa ? numa.nodes : [];
+    if (numa.kind !== "bind") return { numa, wantedNode: bound, ...anywhere };
     if (!this.#hasRoom(bound, byteCount)) {
       return {
         ...anywhere,
