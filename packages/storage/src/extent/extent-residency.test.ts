@@ -179,6 +179,38 @@ describe.each(doors)("pinned extents in %s", (name, open) => {
     arena.close();
   });
 
+  it("have reserved what they take, also when they grew while they came in", async () => {
+    await storeExtent("a", 5);
+    const pins = pinsWith(64 * MIB);
+    const arena = new Arena(door);
+    const residency = new PinnedResidency(systemClock, pins, arena);
+    const extents = await ActorExtents.open(owner("a"), DECLARED, []);
+    const actor = { actor: "a", extents, names: ["data"], profile: "warm" as const };
+    const resize = async (mib: number): Promise<void> => {
+      const turn = extents.begin(false);
+      await turn.extent("data").resize(mib * MIB);
+      turn.finish()?.publish();
+      turn.end();
+    };
+    await resize(4.5);
+    await residency.activate(actor);
+    expect(pins.stats().usedBytes).toBe(6 * MIB);
+    pins.evict("a#data", "budget");
+    await expect.poll(() => pins.stats().usedBytes).toBe(0);
+    await resize(3);
+    const [known] = residency.targetsOf(actor);
+    const pinning = pins.pin("a#data", known!.target, { priority: "background" });
+    while (pins.find("a#data")?.state !== "loading") await Promise.resolve();
+    expect(pins.stats().usedBytes).toBe(4 * MIB);
+    await resize(4.5);
+    expect(await pinning).not.toMatchObject({ kind: "degraded" });
+    residency.used(actor);
+    expect(pins.stats().usedBytes).toBe(6 * MIB);
+    residency.deactivate(actor);
+    await pins.stop();
+    arena.close();
+  });
+
   it("are placed by their profile and size, measured, and brought home in place", async () => {
     await storeExtent("a", 4);
     await storeExtent("b", 4);

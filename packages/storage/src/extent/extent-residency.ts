@@ -77,8 +77,6 @@ interface Pinned {
   moves: boolean;
   /** Of its usage, what the pins know. */
   heatTotal: number;
-  /** As the budget knows. */
-  bytes: number;
   retryAtMs: number;
 }
 
@@ -139,7 +137,6 @@ export class PinnedResidency implements ExtentResidency {
       facts: image.facts,
       moves: false,
       heatTotal: image.usage.heatTotal,
-      bytes: target.bytes,
       retryAtMs: this.#clock.nowMs() + RETRY_MS,
     };
     this.#pinned.set(key, pinned);
@@ -192,13 +189,9 @@ export class PinnedResidency implements ExtentResidency {
   }
 
   /** It has grown, or shrunk: the budget hears of it. */
-  #resize(pinned: Pinned): void {
-    const { key } = pinned;
-    const { bytes } = pinned.target;
-    if (bytes === pinned.bytes) return;
+  #resize({ key, target }: Pinned): void {
     // Without free room it goes, and comes back when others had to make room for it.
-    if (this.pins.resize(key, bytes)) pinned.bytes = bytes;
-    else this.pins.evict(key, "budget");
+    if (!this.pins.resize(key, target.bytes)) this.pins.evict(key, "budget");
   }
 
   /** What an extent of an active actor has got. */

@@ -315,12 +315,14 @@ export class PinManager {
   }
 
   /**
-   * What a resident extent takes from now on: asked before it grows, told after it has shrunk. Only free room counts, nobody goes for it.
+   * What a resident extent takes from now on: asked before it grows, told after it has shrunk, or when it may have. Only free room counts, nobody
+   * goes for it.
    * @returns false when there is none, or the extent is not resident; then it must not grow
    */
   resize(key: PinKey, byteCount: number): boolean {
     const entry = this.#entries.get(key);
     if (entry?.state !== "resident") return false;
+    if (byteCount === entry.bytes) return true;
     if (!this.#groups.resize(entry, byteCount)) return false;
     const more = byteCount - entry.bytes;
     if (more <= 0) {
