@@ -147,8 +147,9 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     while (unwritten.isFull) {
       this.#ports.log.checkOpen();
       if (unwritten.failure !== undefined) throw unwritten.failure;
-      const room = new Promise<void>((resolve) => unwritten.whenRoom(resolve));
-      await abortable(room, signal);
+      const { promise: room, resolve } = Promise.withResolvers<void>();
+      const giveUp = unwritten.whenRoom(resolve);
+      await abortable(room, signal).finally(giveUp);
     }
   }
 

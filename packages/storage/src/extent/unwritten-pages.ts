@@ -39,7 +39,7 @@ export class UnwrittenPages {
   #dirty = 0;
   #frozen = 0;
   #copied = 0;
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   #failure: PinionError | undefined;
 
   /** @param wantCheckpoint called with every change while there is more than half of what may be; cheap */
@@ -84,10 +84,12 @@ export class UnwrittenPages {
     this.#wake();
   }
 
-  /** Calls back once, when `isFull` may be over or a checkpoint has failed. */
-  whenRoom(resume: () => void): void {
-    this.#waiting.push(resume);
+  /** Calls back once, when `isFull` may be over or a checkpoint has failed. @returns gives up waiting */
+  whenRoom(resume: () => void): () => void {
+    const waiting = (): void => resume();
+    this.#waiting.add(waiting);
     this.#wantCheckpoint();
+    return () => void this.#waiting.delete(waiting);
   }
 
   /** @param failure undefined: it has succeeded */
@@ -95,12 +97,14 @@ export class UnwrittenPages {
     this.#failure = failure;
     this.#wake();
     // It may have begun before what fills this could be part of it.
-    if (this.#waiting.length > 0 && failure === undefined) this.#wantCheckpoint();
+    if (this.#waiting.size > 0 && failure === undefined) this.#wantCheckpoint();
   }
 
   #wake(): void {
-    if (this.#waiting.length === 0 || (this.isFull && this.#failure === undefined)) return;
-    for (const resume of this.#waiting.splice(0)) resume();
+    if (this.#waiting.size === 0 || (this.isFull && this.#failure === undefined)) return;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const resume of waiting) resume();
   }
 }
 
