@@ -78,7 +78,7 @@ export async function runWorker({ worker }: WorkerTask): Promise<void> {
     telemetry,
     worker,
     home,
-    migration: "proactive",
+    adaptive: {},
     budget: BudgetCounter.create(256 * MIB, 2).shared,
     typeBudgets: TypeBudgetTable.create(2).shared,
     poolBytes: 8 * MIB,

@@ -157,7 +157,8 @@ export class HostBase {
       pinBudget: this.memory.shared,
       typeBudgets: this.memory.typesShared,
       poolBytes: this.memory.poolBytes,
-      numa: settings.numa,
+      adaptive: settings.adaptive,
+      numaAffinity: settings.numaAffinity,
       seed: this.rng.uint32(),
     };
   }

@@ -1,4 +1,5 @@
 import { isPinionError, optionsTable, seededRng, type OptionDefinition } from "@pinion/core";
+import { resolveAdaptiveOptions } from "@pinion/storage";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -62,6 +63,9 @@ describe("host options", () => {
     [{ pinShare: 0.9 }, /pinShare is 0.9.*a number from 0 to 0.8/],
     [{ pinShare: "half" }, /pinShare/],
     [{ pinBytesMax: "2TiB" }, /pinBytesMax.*from 0B to 1TiB/],
+    [{ poolBytesMax: "1KiB" }, /poolBytesMax.*from 1MiB to 1TiB/],
+    [{ adaptivePromoteHeat: 0.4 }, /adaptivePromoteHeat is 0.4.*a number from 0.5 to 1/],
+    [{ adaptivePromoteHeat: 0.95 }, /adaptivePromoteHeat ≤ adaptiveCriticalHeat must hold/],
     [{ maxTurnMs: "0s" }, /maxTurnMs.*from 10ms to 1d/],
     [{ logLevel: "loud" }, /one of debug, info, warn, error, silent/],
     [{ dataDir: "a\0b" }, /dataDir.*a path/],
@@ -106,6 +110,36 @@ describe("host options", () => {
         resolveGatewayOptions({ ...gateway, dispatcher: {} as Dispatcher, identity }),
       ).not.toThrow();
     }
+  });
+});
+
+test("options of pool and pins reach what decides about them, which takes whatever they allow", () => {
+  const settings = (argument: Record<string, unknown>) =>
+    settingsOf(resolveHostOptions({ argument }).values);
+  expect(settings({ poolBytesMax: "32MiB" }).memory.poolBytesMax).toBe(2 ** 25);
+  const adaptive = (argument: Record<string, unknown>) =>
+    resolveAdaptiveOptions(settings(argument).adaptive);
+  expect(adaptive({})).toEqual(resolveAdaptiveOptions());
+  const changed = {
+    adaptivePromoteHeat: 0.5,
+    adaptiveCriticalHeat: 0.5,
+    adaptiveBudgetPressure: 0,
+    adaptiveFaultsPerSecond: 0,
+    adaptiveNumaMiss: 1,
+    adaptiveLearningMs: "0s",
+    adaptiveRebalanceMs: "1d",
+    numaMigration: "disabled",
+  };
+  expect(adaptive(changed)).toEqual({
+    ...resolveAdaptiveOptions(),
+    promoteHeat: 0.5,
+    criticalHeat: 0.5,
+    budgetPressure: 0,
+    faultsPerSecond: 0,
+    numaMiss: 1,
+    learningMs: 0,
+    rebalanceMs: 86_400_000,
+    migration: "disabled",
   });
 });
 

@@ -98,6 +98,22 @@ export interface HostOptions {
   readonly pinShare: number;
   /** Most memory that pinned extents take, whatever `pinShare` allows. */
   readonly pinBytesMax: number | undefined;
+  /** Most memory of a worker for pages of extents that are not pinned; it takes less where the machine has less. */
+  readonly poolBytesMax: number;
+  /** Heat from which an extent is pinned, or lifted, to `query-critical`; lower pins more. */
+  readonly adaptivePromoteHeat: number;
+  /** Heat from which an extent is lifted to `tail-latency-critical`. */
+  readonly adaptiveCriticalHeat: number;
+  /** Share of the pin budget above which cold extents leave it. */
+  readonly adaptiveBudgetPressure: number;
+  /** Major page faults a second above which extents of half the heat are pinned, too. */
+  readonly adaptiveFaultsPerSecond: number;
+  /** Share of the memory of extents on other NUMA nodes above which extents are brought home. */
+  readonly adaptiveNumaMiss: number;
+  /** How long after its start a host only learns what is hot, unless the pin budget is short. */
+  readonly adaptiveLearningMs: number;
+  /** How often it is looked at which extents are on the wrong NUMA node. */
+  readonly adaptiveRebalanceMs: number;
   /** Whether the threads of a worker run on the processors of one NUMA node, its own: `auto` on machines with several nodes, `off` never. */
   readonly numaAffinity: NumaAffinity;
   /** Which extents move when their memory is on the wrong NUMA node: `proactive` all, `on-access` those that are used, `disabled` none. */
@@ -263,6 +279,46 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
       "Most memory that pinned extents take, whatever `pinShare` allows.",
       { min: 0, max: 1024 * GIB },
     ),
+    poolBytesMax: bytes(
+      "Most memory of a worker for pages of extents that are not pinned; it takes less where the machine has less.",
+      512 * MIB,
+      { min: MIB, max: 1024 * GIB },
+    ),
+    adaptivePromoteHeat: share(
+      "Heat from which an extent is pinned, or lifted, to `query-critical`; lower pins more.",
+      0.7,
+      { min: 0.5, max: 1 },
+    ),
+    adaptiveCriticalHeat: share(
+      "Heat from which an extent is lifted to `tail-latency-critical`.",
+      0.9,
+      { min: 0.5, max: 1 },
+    ),
+    adaptiveBudgetPressure: share(
+      "Share of the pin budget above which cold extents leave it.",
+      0.85,
+      { min: 0, max: 1 },
+    ),
+    adaptiveFaultsPerSecond: count(
+      "Major page faults a second above which extents of half the heat are pinned, too.",
+      1_000,
+      { min: 0, max: 1_000_000_000 },
+    ),
+    adaptiveNumaMiss: share(
+      "Share of the memory of extents on other NUMA nodes above which extents are brought home.",
+      0.3,
+      { min: 0, max: 1 },
+    ),
+    adaptiveLearningMs: ms(
+      "How long after its start a host only learns what is hot, unless the pin budget is short.",
+      30 * MINUTE,
+      { min: 0, max: DAY },
+    ),
+    adaptiveRebalanceMs: ms(
+      "How often it is looked at which extents are on the wrong NUMA node.",
+      10 * MINUTE,
+      { min: SECOND, max: DAY },
+    ),
     numaAffinity: oneOf(
       "Whether the threads of a worker run on the processors of one NUMA node, its own: `auto` on machines with several nodes, `off` never.",
       "auto",
@@ -315,6 +371,11 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
       keys: ["sessionBytesMax", "shardSessionBytesMax"],
       rule: "sessionBytesMax ≤ shardSessionBytesMax",
       holds: (o) => o.sessionBytesMax <= o.shardSessionBytesMax,
+    },
+    {
+      keys: ["adaptivePromoteHeat", "adaptiveCriticalHeat"],
+      rule: "adaptivePromoteHeat ≤ adaptiveCriticalHeat",
+      holds: (o) => o.adaptivePromoteHeat <= o.adaptiveCriticalHeat,
     },
   ],
 };

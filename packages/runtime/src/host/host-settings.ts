@@ -1,6 +1,7 @@
 /** What a host runs with: every option resolved, in the terms of the parts that use it. */
+import type { AdaptiveOptions } from "@pinion/storage";
 import type { MemorySettings } from "../memory/host-memory.ts";
-import type { NumaSettings } from "../memory/worker-home.ts";
+import type { NumaAffinity } from "../memory/worker-home.ts";
 import type { LogFormat, LogLevel } from "../observability/index.ts";
 import type { WorkerOptions } from "../worker/worker-options.ts";
 import type { GatewaySettings, LogSettings } from "./worker-spec.ts";
@@ -20,7 +21,8 @@ export interface HostSettings {
   readonly log: LogSettings;
   readonly worker: WorkerOptions;
   readonly memory: MemorySettings;
-  readonly numa: NumaSettings;
+  readonly adaptive: AdaptiveOptions;
+  readonly numaAffinity: NumaAffinity;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   /** How long a stop, a reload or a drain waits for calls and turns. */

@@ -56,7 +56,7 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
   const clock = systemClock;
   const index = spec.identity.worker;
   // First: threads that are started from here on run where this one does.
-  const home = takeHome(index, spec.numa.affinity);
+  const home = takeHome(index, spec.numaAffinity);
   await disk.mkdir(paths.log);
 
   // Its threads start while memory is set up here.
@@ -67,7 +67,7 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
     telemetry,
     worker: index,
     home,
-    migration: spec.numa.migration,
+    adaptive: spec.adaptive,
     budget: spec.pinBudget,
     typeBudgets: spec.typeBudgets,
     poolBytes: spec.poolBytes,

@@ -1,6 +1,7 @@
 /** Everything a worker needs to open, as plain values: it may have to cross into another thread. */
+import type { AdaptiveOptions } from "@pinion/storage";
 import type { ShardMapMessage } from "@pinion/core";
-import type { NumaSettings } from "../memory/worker-home.ts";
+import type { NumaAffinity } from "../memory/worker-home.ts";
 import type { LogFormat, LogLevel } from "../observability/index.ts";
 import type { WorkerOptions } from "../worker/worker-options.ts";
 
@@ -48,7 +49,8 @@ export interface WorkerSpec {
   readonly typeBudgets: SharedArrayBuffer;
   /** Memory for pages that are not pinned. */
   readonly poolBytes: number;
-  readonly numa: NumaSettings;
+  readonly adaptive: AdaptiveOptions;
+  readonly numaAffinity: NumaAffinity;
   /** What the worker's randomness comes from. */
   readonly seed: number;
 }

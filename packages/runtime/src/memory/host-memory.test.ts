@@ -36,7 +36,12 @@ const v1 = (mib: number): HostFiles =>
   });
 
 const memoryOf = (files: HostFiles, workers = 1): ReturnType<typeof hostMemory> =>
-  hostMemory({ pinShare: 0.4, pinBytesMax: undefined }, workers, 2 ** 31, files);
+  hostMemory(
+    { pinShare: 0.4, pinBytesMax: undefined, poolBytesMax: 512 * 2 ** 20 },
+    workers,
+    2 ** 31,
+    files,
+  );
 
 describe("a host whose memory limit is too small", () => {
   it.each([
@@ -63,4 +68,11 @@ describe("a host whose memory limit is too small", () => {
     const small = machine({ "proc/meminfo": `MemTotal: ${512 * 1024} kB\n` });
     expect(memoryShortage(memoryOf(small))?.why).toContain("Use a machine with more memory");
   });
+});
+
+it("gives a worker's pool no more than it may have", () => {
+  const of = (poolBytesMax: number) =>
+    hostMemory({ pinShare: 0.4, pinBytesMax: undefined, poolBytesMax }, 1, 2 ** 31, v2(16_384));
+  expect(of(32 * MIB).poolBytes).toBe(32 * MIB);
+  expect(of(2 ** 40).poolBytes).toBeGreaterThan(512 * MIB);
 });

@@ -20,6 +20,8 @@ export interface MemorySettings {
   readonly pinShare: number;
   /** Bytes that pins may take at most, whatever the share gives; undefined: no further bound. */
   readonly pinBytesMax: number | undefined;
+  /** Bytes that the pool of a worker may take at most. */
+  readonly poolBytesMax: number;
 }
 
 /** What a host would do on this machine. */
@@ -41,8 +43,6 @@ export interface HostMemory extends HostMemoryPlan {
   readonly poolBytes: number;
 }
 
-/** A larger pool costs 17 MiB for each GiB before the first page is in it. */
-const POOL_BYTES_MAX = 512 * 1024 * 1024;
 const POOL_BYTES_MIN = 1024 * 1024;
 
 /** Staging, sockets, stacks: about what a worker takes that is neither heap nor arena. */
@@ -62,7 +62,7 @@ export function hostMemory(
 ): HostMemory {
   const plan = hostMemoryPlan(settings, workers, workerHeapBytes, files);
   const { budget, pinBytes } = plan;
-  const poolBytes = Math.floor(Math.min(budget.poolBytes / workers, POOL_BYTES_MAX));
+  const poolBytes = Math.floor(Math.min(budget.poolBytes / workers, settings.poolBytesMax));
   return {
     ...plan,
     shared: BudgetCounter.create(pinBytes, workers).shared,

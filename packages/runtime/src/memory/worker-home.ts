@@ -5,23 +5,10 @@
  * On a machine with one node nothing is bound and nothing else changes.
  */
 import { isMainThread } from "node:worker_threads";
-import {
-  HostFiles,
-  memoryDoor,
-  Placer,
-  readNumaTopology,
-  workerHome,
-  type MigrationPolicy,
-} from "@pinion/storage";
+import { HostFiles, memoryDoor, Placer, readNumaTopology, workerHome } from "@pinion/storage";
 
 export const NUMA_AFFINITIES = Object.freeze(["auto", "off"] as const);
 export type NumaAffinity = (typeof NUMA_AFFINITIES)[number];
-
-/** Of a host's options. */
-export interface NumaSettings {
-  readonly affinity: NumaAffinity;
-  readonly migration: MigrationPolicy;
-}
 
 /** Where a worker runs, for the command line. */
 export interface WorkerHomeReport {

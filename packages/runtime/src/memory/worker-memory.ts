@@ -5,6 +5,7 @@
 import type { Clock, Telemetry } from "@pinion/core";
 import {
   AdaptiveController,
+  type AdaptiveOptions,
   Arena,
   BudgetCounter,
   MemoryGovernor,
@@ -21,7 +22,6 @@ import {
   type BufferPoolStats,
   type GovernorReport,
   type MemoryFacts,
-  type MigrationPolicy,
   type PinFilter,
   type PinListing,
   type PinStats,
@@ -38,7 +38,7 @@ export interface WorkerMemoryOptions {
   /** Of this worker among those of the host, from 0. */
   readonly worker: number;
   readonly home: WorkerHome;
-  readonly migration: MigrationPolicy;
+  readonly adaptive: AdaptiveOptions;
   /** What `hostMemory` made. */
   readonly budget: SharedArrayBuffer;
   /** For pages that are not pinned. */
@@ -74,7 +74,7 @@ export class WorkerMemory {
   readonly #adaptive: AdaptiveController;
 
   constructor(options: WorkerMemoryOptions) {
-    const { clock, telemetry, worker, home, migration, budget, poolBytes, types } = options;
+    const { clock, telemetry, worker, home, adaptive, budget, poolBytes, types } = options;
     this.#home = home.report;
     this.pool = new PagePool({ capacityBytes: poolBytes, clock, telemetry });
     const door = memoryDoor();
@@ -108,7 +108,7 @@ export class WorkerMemory {
     this.#adaptive = new AdaptiveController({
       clock,
       pins: this.#pins,
-      options: { migration },
+      options: adaptive,
       ports: {
         hottest: (limit) => this.residency.pinned.hottest(limit),
         majorFaults: () => door.facts().majorFaults,

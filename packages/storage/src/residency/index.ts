@@ -1,6 +1,6 @@
 /** Which extents are in memory, and why: pins, budget, pressure, NUMA. */
 export { AdaptiveController, type AdaptiveReport, type HotExtent } from "./adaptive-controller.ts";
-export type { AdaptiveOptions } from "./adaptive-options.ts";
+export { resolveAdaptiveOptions, type AdaptiveOptions } from "./adaptive-options.ts";
 export { BudgetCounter } from "./budget-counter.ts";
 export {
   memoryBudget,
