@@ -146,7 +146,7 @@ export class BTreeWriter {
     to: number,
   ): Child[] | undefined | Promise<Child[] | undefined> {
     if (node.inner) return this.#visitInner(node, writes, from, to);
-    const leaves = this.#writeLeaf(node, writes.slice(from, to));
+    const leaves = this.#writeLeaf(node, writes, from, to);
     this.#pages.recycle(node.bytes);
     return leaves;
   }
@@ -229,14 +229,21 @@ export class BTreeWriter {
   }
 
   /** @returns undefined when its parent has nothing to note */
-  #writeLeaf(node: NodeView, writes: readonly TreeWrite[]): Child[] | undefined {
-    const changing = writes.filter(({ key, value }) => {
+  #writeLeaf(
+    node: NodeView,
+    writes: readonly TreeWrite[],
+    from: number,
+    to: number,
+  ): Child[] | undefined {
+    const changes: CellChange[] = [];
+    for (let i = from; i < to; i++) {
+      const { key, value } = writes[i] as TreeWrite;
       const slot = node.find(key);
       if (slot >= 0) this.#releaseRun(node.value(slot));
-      return slot >= 0 || value !== undefined;
-    });
-    if (changing.length === 0) return undefined;
-    const changes = this.#changes(changing);
+      if (slot >= 0 || value !== undefined)
+        changes.push({ key, value: value && this.#valueCell(key, value) });
+    }
+    if (changes.length === 0) return undefined;
     const patched = patchNode(node, this.#lsn, changes, () => this.#pages.memory());
     if (patched === undefined)
       return this.#writeNodes(node.page, false, this.#merged(node.cells, changes));

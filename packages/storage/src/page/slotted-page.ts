@@ -147,15 +147,19 @@ export function patchNode(
   const slots: number[] = [];
   let used = node.usedBytes;
   let left = count;
+  let isInPlace = true;
   for (const { key, value } of changes) {
     if (!node.sharesPrefix(key)) return undefined;
     const slot = node.lowerBound(key);
     const isThere = slot < count && node.isKey(slot, key);
-    if (isThere) used -= SLOT_BYTES + node.cellLength(slot);
-    if (value !== undefined) used += cellBytes({ key, value }) - prefixBytes;
+    const before = isThere ? SLOT_BYTES + node.cellLength(slot) : 0;
+    const after = value === undefined ? 0 : cellBytes({ key, value }) - prefixBytes;
+    isInPlace &&= isThere && before === after;
+    used += after - before;
     left += (value === undefined ? 0 : 1) - (isThere ? 1 : 0);
     slots.push(isThere ? slot : -1 - slot);
   }
+  if (isInPlace) return patchInPlace(node, lsn, changes, slots, memory());
   if (used > NODE_ROOM_BYTES || left === 0 || node.block(0, count) === undefined) return undefined;
   const bytes = memory();
   const view = new DataView(bytes.buffer, bytes.byteOffset, PAGE_BYTES);
@@ -188,14 +192,38 @@ export function patchNode(
   return bytes;
 }
 
+/** Values of the lengths that were there before, as nearly all are: nothing moves. */
+function patchInPlace(
+  node: NodeView,
+  lsn: number,
+  changes: readonly CellChange[],
+  slots: readonly number[],
+  bytes: Uint8Array,
+): Uint8Array {
+  bytes.set(node.bytes);
+  for (let i = 0; i < changes.length; i++) {
+    const slot = slots[i] as number;
+    const { value } = changes[i] as CellChange;
+    const end = node.cellStart(slot) + node.cellLength(slot);
+    if (value !== undefined) bytes.set(value, end - value.length);
+  }
+  putU32(bytes, 8, lsn % TWO_32);
+  putU32(bytes, 12, lsn / TWO_32);
+  return bytes;
+}
+
+function putU32(bytes: Uint8Array, at: number, value: number): void {
+  for (let i = 0; i < 4; i++) bytes[at + i] = value >>> (8 * i);
+}
+
 function damaged(page: number, what: string): PinionError {
   return new PinionError("corruption", `tree node in page ${page}: ${what}`, { details: { page } });
 }
 
 /** Of a node's room, without a look at its cells: for one that was made here. */
 export function usedBytesOf(node: Uint8Array): number {
-  const view = new DataView(node.buffer, node.byteOffset, PAGE_BYTES);
-  return view.getUint16(20, true) * SLOT_BYTES + PAGE_BYTES - view.getUint32(16, true);
+  const u16 = (at: number): number => (node[at] as number) | ((node[at + 1] as number) << 8);
+  return u16(20) * SLOT_BYTES + PAGE_BYTES - u16(16);
 }
 
 /** Bytes of a page, `end` not among them. */
@@ -211,7 +239,7 @@ export class NodeView implements TreeNode {
   readonly inner: boolean;
   readonly count: number;
   readonly #view: DataView;
-  readonly #prefix: Uint8Array;
+  readonly prefixBytes: number;
 
   /** @throws `corruption` for what is no node of this page */
   constructor(page: number, bytes: Uint8Array) {
@@ -227,7 +255,7 @@ export class NodeView implements TreeNode {
     this.count = count;
     this.inner = (view.getUint16(22, true) & FLAG_INNER) !== 0;
     this.#view = view;
-    this.#prefix = bytes.subarray(PAGE_BYTES - prefixBytes);
+    this.prefixBytes = prefixBytes;
     for (let i = 0; i < count; i++) {
       const at = view.getUint16(HEADER_BYTES + i * SLOT_BYTES, true);
       const length = view.getUint16(HEADER_BYTES + i * SLOT_BYTES + 2, true);
@@ -240,13 +268,9 @@ export class NodeView implements TreeNode {
     }
   }
 
-  get prefixBytes(): number {
-    return this.#prefix.length;
-  }
-
   /** Of `NODE_ROOM_BYTES`. */
   get usedBytes(): number {
-    let used = this.#prefix.length;
+    let used = this.prefixBytes;
     for (let i = 0; i < this.count; i++) used += SLOT_BYTES + this.cellLength(i);
     return used;
   }
@@ -280,11 +304,11 @@ export class NodeView implements TreeNode {
 
   key(slot: number): Uint8Array {
     const rest = this.#restOfKey(slot);
-    const prefix = this.#prefix;
-    if (prefix.length === 0) return rest;
-    const key = new Uint8Array(prefix.length + rest.length);
-    key.set(prefix);
-    key.set(rest, prefix.length);
+    const { bytes, prefixBytes } = this;
+    if (prefixBytes === 0) return rest;
+    const key = new Uint8Array(prefixBytes + rest.length);
+    key.set(bytes.subarray(PAGE_BYTES - prefixBytes));
+    key.set(rest, prefixBytes);
     return key;
   }
 
@@ -304,7 +328,17 @@ export class NodeView implements TreeNode {
   }
 
   sharesPrefix(key: Uint8Array): boolean {
-    return sharedPrefix(this.#prefix, key) === this.#prefix.length;
+    return this.#sharedBytes(key) === this.prefixBytes;
+  }
+
+  /** How much of the prefix a key begins with. */
+  #sharedBytes(key: Uint8Array): number {
+    const { bytes, prefixBytes } = this;
+    const start = PAGE_BYTES - prefixBytes;
+    const end = Math.min(prefixBytes, key.length);
+    let i = 0;
+    while (i < end && bytes[start + i] === key[i]) i++;
+    return i;
   }
 
   /** Whether this is the slot's key. */
@@ -314,10 +348,11 @@ export class NodeView implements TreeNode {
 
   /** The first slot whose key is not below `key`; `count` when there is none. */
   lowerBound(key: Uint8Array): number {
-    const prefix = this.#prefix;
-    const shared = sharedPrefix(prefix, key);
-    if (shared < prefix.length) {
-      const isBelow = shared === key.length || (key[shared] as number) < (prefix[shared] as number);
+    const { bytes, prefixBytes } = this;
+    const shared = this.#sharedBytes(key);
+    if (shared < prefixBytes) {
+      const prefixByte = bytes[PAGE_BYTES - prefixBytes + shared] as number;
+      const isBelow = shared === key.length || (key[shared] as number) < prefixByte;
       return isBelow ? 0 : this.count;
     }
     let low = 0;
@@ -347,7 +382,7 @@ export class NodeView implements TreeNode {
     const at = this.cellStart(slot);
     const length = this.#view.getUint16(at, true);
     const start = at + KEY_LENGTH_BYTES;
-    const from = this.#prefix.length;
+    const from = this.prefixBytes;
     const shared = Math.min(length, key.length - from);
     for (let i = 0; i < shared; i++) {
       const difference = (this.bytes[start + i] as number) - (key[from + i] as number);
