@@ -4,16 +4,14 @@
  *
  *   --keep    leaves the initramfs for another look
  */
-import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, freemem, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { MARK } from "./guest/checks.ts";
-import { writeInitramfs } from "./initramfs.ts";
-import { prerequisites, type Prerequisites } from "./prerequisites.ts";
+import { writeInitramfs } from "../guest/initramfs.ts";
+import { prerequisites, type Prerequisites } from "../guest/prerequisites.ts";
+import { runMachine } from "../guest/virtual-machine.ts";
 
 const EXIT_SKIPPED = 77;
 const MIB = 1024 * 1024;
@@ -30,7 +28,7 @@ const seconds = (sinceMs: number): string => ((performance.now() - sinceMs) / 10
 async function main(): Promise<number> {
   const { keep } = parseArgs({ options: { keep: { type: "boolean", default: false } } }).values;
   const here = dirname(fileURLToPath(import.meta.url));
-  const cacheDir = join(here, "../../node_modules/.cache/pinion-numa");
+  const cacheDir = join(here, "../../node_modules/.cache/pinion-guest");
   const found = prerequisites(cacheDir);
   const needed = NODE_MIB.reduce<number>((sum, mib) => sum + mib, 0) * MIB;
   const why =
@@ -48,7 +46,11 @@ async function main(): Promise<number> {
   try {
     const startMs = performance.now();
     const initramfs = join(workDir, "initramfs");
-    const byteCount = writeInitramfs(initramfs, workDir);
+    const byteCount = writeInitramfs(initramfs, workDir, {
+      start: join(here, "guest/start.mjs"),
+      trace: join(here, "guest/trace.mjs"),
+      kernelModules: [],
+    });
     console.log(`initramfs: ${Math.round(byteCount / MIB)} MiB in ${seconds(startMs)} s`);
     return await runGuest(found as Prerequisites, initramfs);
   } finally {
@@ -57,44 +59,33 @@ async function main(): Promise<number> {
   }
 }
 
-function qemuArguments(kernel: string, initramfs: string): string[] {
-  const kvm = existsSync("/dev/kvm") ? ["-accel", "kvm", "-accel", "tcg,thread=multi"] : [];
-  const accel = kvm.length > 0 ? kvm : ["-accel", "tcg,thread=multi"];
+function nodeArguments(): string[] {
   const nodes = NODE_MIB.flatMap((mib, node) => [
     "-object",
     `memory-backend-ram,id=m${node},size=${mib}M`,
     "-numa",
     `node,nodeid=${node},cpus=${node},memdev=m${node}`,
   ]);
-  return [
-    ...accel,
-    ...["-cpu", "max", "-smp", "2", "-m", `${NODE_MIB[0] + NODE_MIB[1]}`],
-    ...nodes,
-    ...["-numa", `dist,src=0,dst=1,val=${DISTANCE}`],
-    ...["-kernel", kernel, "-initrd", initramfs],
-    "-append",
-    "console=ttyS0 quiet panic=-1 edd=off transparent_hugepage=madvise hugepagesz=1G hugepages=1:1",
-    ...["-nographic", "-no-reboot", "-nic", "none", "-monitor", "none"],
-  ];
+  return [...nodes, "-numa", `dist,src=0,dst=1,val=${DISTANCE}`];
 }
 
-async function runGuest({ qemu, kernel }: Prerequisites, initramfs: string): Promise<number> {
+async function runGuest(found: Prerequisites, initramfs: string): Promise<number> {
   const startMs = performance.now();
-  const child = spawn(qemu, qemuArguments(kernel, initramfs), {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const timer = setTimeout(() => child.kill("SIGKILL"), GUEST_MS_MAX);
   const counts = { ok: 0, failed: 0 };
-  let ended: string | undefined;
-  for await (const line of createInterface({ input: child.stdout })) {
-    const text = line.replaceAll(/[\r\x1b]/g, "");
-    console.log(`${seconds(startMs).padStart(5)}  ${text}`);
-    const said = text.startsWith(`${MARK} `) ? text.slice(MARK.length + 1) : "";
-    if (said.startsWith("ok ")) counts.ok++;
-    if (said.startsWith("failed ")) counts.failed++;
-    if (said.startsWith("exit ") || said.startsWith("ended ")) ended = said;
-  }
-  clearTimeout(timer);
+  const ended = await runMachine({
+    prerequisites: found,
+    initramfs,
+    processors: NODE_MIB.length,
+    memoryMib: NODE_MIB[0] + NODE_MIB[1],
+    devices: nodeArguments(),
+    append: "transparent_hugepage=madvise hugepagesz=1G hugepages=1:1",
+    msMax: GUEST_MS_MAX,
+    printed: (line, said) => {
+      console.log(`${seconds(startMs).padStart(5)}  ${line}`);
+      if (said.startsWith("ok ")) counts.ok++;
+      if (said.startsWith("failed ")) counts.failed++;
+    },
+  });
   const complete = ended === "exit 0" && counts.ok + counts.failed >= CHECKS_MIN;
   if (!complete) console.log(`the guest did not come to its end: ${ended ?? "it was cut off"}`);
   console.log(

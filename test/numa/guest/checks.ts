@@ -1,7 +1,7 @@
 /** What the guest prints, a line a check: the machine outside reads it. A failed check does not end the others. */
 import { readFileSync } from "node:fs";
+import { MARK } from "../../guest/mark.ts";
 
-export const MARK = "NUMA-GUEST";
 export const MIB = 1024 * 1024;
 
 export async function check(name: string, body: () => void | Promise<void>): Promise<void> {

@@ -2,7 +2,8 @@
 import { deepEqual } from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
-import { check, cpusOf, MARK } from "./checks.ts";
+import { MARK } from "../../guest/mark.ts";
+import { check, cpusOf } from "./checks.ts";
 import { checkMachine } from "./machine.ts";
 import type { WorkerTask } from "./worker.ts";
 

@@ -63,7 +63,7 @@ async function begin(
 ): Promise<Store> {
   const settings = resolveStoreSettings(options, ports.newGeneration);
   const { clock, newGeneration } = settings;
-  const { disk, index, residency } = ports;
+  const { disk, index, residency, segmentPages } = ports;
   const log = await openLog({
     disk,
     kv: index,
@@ -82,6 +82,7 @@ async function begin(
     newGeneration,
     clock,
     shardCount: 1,
+    ...(segmentPages === undefined ? {} : { segmentPages }),
   });
   opened.defer(() => state.close());
   const { pending, lastTimestamp } = await recover(log, state);

@@ -47,6 +47,8 @@ export interface StorePorts {
   readonly residency: ExtentResidency;
   /** A number below 2^48, never the same twice. */
   readonly newGeneration?: () => number;
+  /** Pages of a segment of the state store, at most 16,384: with few of them segments are cleaned soon. */
+  readonly segmentPages?: number;
 }
 
 export type ResolvedStoreSettings = Readonly<

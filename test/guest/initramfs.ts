@@ -1,4 +1,4 @@
-/** The guest's only file system: Node, the modules that the checks load, the addon, and a first process. */
+/** The guest's first file system: Node, the modules that its program loads, the addon, and a first process. */
 import { execFileSync } from "node:child_process";
 import {
   closeSync,
@@ -18,22 +18,34 @@ import { CpioArchive } from "./archive.ts";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, "../..");
+const PLAIN_TYPES = join(HERE, "plain-types.mjs");
 const NATIVE = join(ROOT, "packages/storage/native");
 
+export interface GuestProgram {
+  /** What Node runs in the guest. */
+  readonly start: string;
+  /** Run here first, to see what is loaded. */
+  readonly trace: string;
+  /** Kernel modules, in the order in which they are loaded. */
+  readonly kernelModules: readonly string[];
+}
+
 /** Everything keeps its path, so that modules find each other as they do here. @returns its size */
-export function writeInitramfs(path: string, workDir: string): number {
+export function writeInitramfs(path: string, workDir: string, program: GuestProgram): number {
   const fd = openSync(path, "w");
   try {
     const archive = new CpioArchive(fd);
-    const files = tracedFiles();
+    const files = tracedFiles(program.trace, workDir);
     const add = (file: string): void => archive.file(file, contentOf(file));
     for (const file of files) add(file);
     for (const file of manifestsOf(files)) add(file);
     for (const name of readdirSync(NATIVE)) if (/\.[ch]$/.test(name)) add(join(NATIVE, name));
     for (const [from, to] of linksOf(files)) archive.link(from, to);
-    for (const file of ["start.mjs", "plain-types.mjs"]) add(join(HERE, "guest", file));
+    for (const file of [program.start, PLAIN_TYPES]) add(file);
+    for (const [i, file] of program.kernelModules.entries())
+      archive.file(`/modules/${i}-${basename(file)}`, readFileSync(file));
     archive.file("/bin/node", stripped(realpathSync(process.execPath), workDir));
-    archive.file("/init", compiledInit(workDir));
+    archive.file("/init", compiledInit(workDir, program.start));
     archive.end();
     return archive.byteCount;
   } finally {
@@ -41,10 +53,15 @@ export function writeInitramfs(path: string, workDir: string): number {
   }
 }
 
-function tracedFiles(): string[] {
-  const trace = join(HERE, "trace-modules.mjs");
-  const output = execFileSync(process.execPath, ["--conditions=source", trace], { cwd: ROOT });
-  return JSON.parse(output.toString()) as string[];
+function tracedFiles(program: string, workDir: string): string[] {
+  const list = join(workDir, "traced-files");
+  const hook = join(HERE, "trace-modules.mjs");
+  const env = { ...process.env, PINION_TRACE: list };
+  const args = ["--import", hook, "--conditions=source", program];
+  execFileSync(process.execPath, args, { cwd: ROOT, env, stdio: ["ignore", "ignore", "inherit"] });
+  const files = new Set(readFileSync(list, "utf8").trim().split("\n"));
+  files.delete(hook);
+  return [...files].sort();
 }
 
 function contentOf(file: string): Uint8Array {
@@ -120,10 +137,10 @@ function stripped(program: string, workDir: string): Uint8Array {
   }
 }
 
-function compiledInit(workDir: string): Uint8Array {
+function compiledInit(workDir: string, start: string): Uint8Array {
   const target = join(workDir, "init");
-  const source = join(HERE, "guest/init.c");
-  const start = join(HERE, "guest");
-  execFileSync(process.env["CC"] ?? "cc", ["-O1", `-DGUEST="${start}"`, source, "-o", target]);
+  const defined = [`-DSTART="${start}"`, `-DPLAIN_TYPES="${PLAIN_TYPES}"`];
+  const source = join(HERE, "init.c");
+  execFileSync(process.env["CC"] ?? "cc", ["-O1", ...defined, source, "-o", target]);
   return readFileSync(target);
 }

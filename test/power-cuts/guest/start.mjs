@@ -1,0 +1,4 @@
+// What Node runs in the guest.
+import { runGuest } from "./main.ts";
+
+await runGuest();
