@@ -20,20 +20,21 @@ const run = promisify(execFile);
 
 export type Look = (image: string, request: LookRequest) => Promise<Found[]>;
 
-/** @param where a folder that may become a mount point @returns or why this machine cannot */
-export function lookHere(where: string, image: string): Look | string {
+/** @param where a folder that may become a mount point @param cacheDir of compiled modules: a process a disk @returns or why this machine cannot */
+export function lookHere(where: string, image: string, cacheDir: string): Look | string {
   try {
     mount(image, where);
     unmount(where);
   } catch (e) {
     return String((e as { stderr?: unknown }).stderr ?? e).trim();
   }
+  const env = { ...process.env, NODE_COMPILE_CACHE: cacheDir };
   return async (path, request) => {
     mount(path, where);
     try {
       const program = join(HERE, "look-process.ts");
       const args = ["--conditions=source", program, where, JSON.stringify(request)];
-      const { stdout } = await run(process.execPath, args, { timeout: LOOK_MS_MAX });
+      const { stdout } = await run(process.execPath, args, { env, timeout: LOOK_MS_MAX });
       return JSON.parse(stdout.slice(stdout.indexOf("found ") + 6)) as Found[];
     } finally {
       unmount(where);

@@ -194,7 +194,7 @@ async function cutAll(found: Prerequisites, dir: string): Promise<number> {
 
 function chooseLook(found: Prerequisites, dir: string): Look {
   if (!options["in-guest"]) {
-    const here = lookHere(join(dir, "mounted"), join(dir, "empty-disk"));
+    const here = lookHere(join(dir, "mounted"), join(dir, "empty-disk"), join(CACHE, "compiled"));
     if (typeof here !== "string") return here;
     console.log(`disks are opened in a guest: ${here}`);
   }
