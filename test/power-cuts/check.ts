@@ -11,6 +11,7 @@ import type { Prerequisites } from "../guest/prerequisites.ts";
 import { runMachine } from "../guest/virtual-machine.ts";
 import { FILES_BYTES, FILES_OFFSET } from "./disk.ts";
 import type { Found, LookRequest } from "./guest/look.ts";
+import type { WorkRequest } from "./guest/main.ts";
 import { LEDGERS } from "./ledger.ts";
 import type { Marks } from "./marks.ts";
 
@@ -63,7 +64,7 @@ export function lookInGuest(prerequisites: Prerequisites, initramfs: string): Lo
         ...["-blockdev", `driver=file,node-name=disk,filename=${image},cache.no-flush=on`],
         ...["-device", "virtio-blk-pci,drive=disk"],
       ],
-      append: `PINION_TASK=look PINION_REQUEST=${Buffer.from(JSON.stringify(request)).toString("base64url")}`,
+      append: taskOf("look", request),
       msMax: LOOK_MS_MAX,
       printed: (line, said) => {
         lines.push(line);
@@ -74,6 +75,12 @@ export function lookInGuest(prerequisites: Prerequisites, initramfs: string): Lo
       throw new Error(`the guest ended (${ended}) and found nothing:\n${lines.join("\n")}`);
     return found;
   };
+}
+
+/** Kernel parameters that tell a guest what to do (guest/main.ts). */
+export function taskOf(task: "work" | "look", request: WorkRequest | LookRequest): string {
+  const text = Buffer.from(JSON.stringify(request)).toString("base64url");
+  return `PINION_TASK=${task} PINION_REQUEST=${text}`;
 }
 
 /** What a cut must not do. @param marks what was acknowledged before it */

@@ -38,7 +38,7 @@ import { messageOf, randomSeed, seededRng } from "@pinion/core";
 import { writeInitramfs } from "../guest/initramfs.ts";
 import { prerequisites, runs, type Prerequisites } from "../guest/prerequisites.ts";
 import { runMachine } from "../guest/virtual-machine.ts";
-import { lookHere, lookInGuest, problemsOf, type Look } from "./check.ts";
+import { lookHere, lookInGuest, problemsOf, taskOf, type Look } from "./check.ts";
 import { DiskImages, isFlush, marksBefore, planCuts, type Cut } from "./cuts.ts";
 import { makeDisk } from "./disk.ts";
 import { LEDGERS } from "./ledger.ts";
@@ -50,8 +50,8 @@ const EXIT_SKIPPED = 77;
 /** Room for the log; what is not written takes none. */
 const LOG_BYTES_MAX = 16 * 2 ** 30;
 const GUEST_MIB = 2_048;
-/** An operation takes an emulated machine 20 ms, its start a minute. */
-const GUEST_MS_MAX = 180_000;
+/** An operation takes an emulated machine 20 ms, its start with that of each life two minutes. */
+const GUEST_MS_MAX = 400_000;
 const OPERATION_MS_MAX = 500;
 /** How many cuts go on, and how many of the store also look at the host that was stopped before. */
 const GOES_ON = 0.25;
@@ -129,7 +129,7 @@ async function runGuest(found: Prerequisites, dir: string): Promise<void> {
       "-device",
       "virtio-blk-pci,drive=logged,write-cache=on,discard=off,write-zeroes=off",
     ],
-    append: `PINION_TASK=work PINION_SEED=${seed} PINION_OPERATIONS=${operations}`,
+    append: taskOf("work", { seed, operations }),
     msMax: GUEST_MS_MAX + SUBJECTS.length * operations * OPERATION_MS_MAX,
     printed: (line, said) => {
       if (said.startsWith("total ")) total = Number(said.slice(6));

@@ -1,33 +1,67 @@
-/** What the guest does: PINION_TASK is `work`, or `look` at a disk that was cut. */
-import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
+/**
+ * What the guest does. PINION_TASK says it: `work` runs the lives of both subjects, each a `life` in a process of its own; `look` opens a disk
+ * that was cut.
+ */
+import { spawnSync } from "node:child_process";
+import { constants, openSync, readSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { MARK } from "../../guest/mark.ts";
 import { MARK_BYTES, Marks } from "../marks.ts";
+import { SUBJECTS } from "../subject-names.ts";
 import type { LookRequest } from "./look.ts";
+import type { Life } from "./work.ts";
 
 const DISK = "/disk";
 const MARKS_DISK = "/dev/vda2";
 
 const say = (text: string): void => console.log(`${MARK} ${text}`);
 
-export async function runGuest(): Promise<void> {
-  const { env } = process;
-  say(`starts: Linux ${readFileSync("/proc/version", "latin1").split(" ")[2]}, ${process.version}`);
-  if (env["PINION_TASK"] === "look") {
+export async function runGuest(entry: string): Promise<void> {
+  const { PINION_TASK: task, PINION_REQUEST: text = "" } = process.env;
+  const request: unknown = JSON.parse(Buffer.from(text, "base64url").toString());
+  if (task === "work") return work(entry, request as WorkRequest);
+  if (task === "look") {
     const { look } = await import("./look.ts");
-    const request = Buffer.from(env["PINION_REQUEST"] ?? "", "base64url").toString();
-    say(`found ${JSON.stringify(await look(DISK, JSON.parse(request) as LookRequest))}`);
+    say(`found ${JSON.stringify(await look(DISK, request as LookRequest))}`);
     return;
   }
-  const { runWork } = await import("./work.ts");
-  // Past the cache and without a flush: it must not make durable what it speaks of.
-  const fd = openSync(MARKS_DISK, constants.O_WRONLY | constants.O_DIRECT);
-  const marks = new Marks(alignedBlock());
-  const markChanged = (): void => void writeSync(fd, marks.bytes, 0, MARK_BYTES, 0);
-  const seed = Number(env["PINION_SEED"]);
-  const operations = Number(env["PINION_OPERATIONS"]);
-  await runWork({ dir: DISK, seed, operations, marks, markChanged, say });
-  say(`total ${marks.total}`);
-  closeSync(fd);
+  const { live } = await import("./work.ts");
+  const life = request as Life;
+  const { marks, markChanged } = openMarks();
+  await live(life, { dir: join(DISK, life.subject), marks, markChanged, say });
+}
+
+export interface WorkRequest {
+  readonly seed: number;
+  /** Of each subject. */
+  readonly operations: number;
+}
+
+function work(entry: string, { seed, operations }: WorkRequest): void {
+  const half = Math.ceil(operations / 2);
+  for (const subject of SUBJECTS)
+    for (const end of ["kill", "stop"] as const) {
+      const request = { subject, end, seed, operations: half } satisfies Life;
+      const PINION_REQUEST = Buffer.from(JSON.stringify(request)).toString("base64url");
+      const { status, signal } = spawnSync(process.execPath, [...process.execArgv, entry], {
+        env: { ...process.env, PINION_TASK: "life", PINION_REQUEST },
+        stdio: "inherit",
+      });
+      if (end === "kill" ? signal === "SIGKILL" : status === 0) continue;
+      throw new Error(`the ${subject} ended with ${signal ?? status}, not with a ${end}`);
+    }
+  say(`total ${openMarks().marks.total}`);
+}
+
+/** Past the cache and without a flush: a mark must not make durable what it speaks of. */
+function openMarks(): { readonly marks: Marks; readonly markChanged: () => void } {
+  const fd = openSync(MARKS_DISK, constants.O_RDWR | constants.O_DIRECT);
+  const block = alignedBlock();
+  readSync(fd, block, 0, MARK_BYTES, 0);
+  return {
+    marks: new Marks(block),
+    markChanged: () => void writeSync(fd, block, 0, MARK_BYTES, 0),
+  };
 }
 
 /** There is no other type for it without those of browsers. */

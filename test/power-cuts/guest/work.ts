@@ -1,58 +1,89 @@
 /**
- * Writes ledgers, several at once and one operation of each at a time, in two lives of each subject, and says after each acknowledgement that it
- * has come, before it asks for anything else of that ledger. One subject after the other: the flush of one would make durable what the
- * other has forgotten to flush.
+ * One life of one subject: writes ledgers, several at once and one operation of each at a time, and marks each acknowledgement before it asks
+ * for anything else of that ledger.
+ *
+ * The first life ends by SIGKILL, with operations under way: what the next one finds then is what the kernel has, flushed or not, and whatever it
+ * builds on must be made durable by itself. The second one stops in order. One subject comes after the other: the flush of one would make durable
+ * what the other has forgotten to flush.
  */
-import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { isPinionError, seededRng } from "@pinion/core";
 import { LEDGERS } from "../ledger.ts";
-import { SUBJECTS } from "../subject-names.ts";
+import type { SubjectName } from "../subject-names.ts";
 import { openSubject, type Subject } from "../subjects.ts";
 import type { Marks } from "../marks.ts";
 
 const WRITERS = 8;
-const LIVES = 2;
 /** Wait of a writer that was refused. */
 const REFUSED_MS = 20;
 
-export interface Work {
-  /** Folder in which each subject has its own. */
-  readonly dir: string;
+export interface Life {
+  readonly subject: SubjectName;
+  readonly end: "kill" | "stop";
   readonly seed: number;
-  /** Of each subject. */
+  /** Acknowledged ones after which it ends. */
   readonly operations: number;
+}
+
+export interface LifePorts {
+  /** The subject's folder. */
+  readonly dir: string;
   readonly marks: Marks;
   /** Takes the marks to the disk. */
   readonly markChanged: () => void;
   readonly say: (text: string) => void;
 }
 
-export async function runWork(work: Work): Promise<void> {
-  const { dir, operations, say, marks } = work;
-  for (const name of SUBJECTS)
-    for (let life = 1; life <= LIVES; life++) {
-      const subject = await openSubject(name, join(dir, name));
-      say(`${name} opened, life ${life}`);
-      await writeLedgers(work, subject, Math.ceil(operations / LIVES));
-      say(`${name} has had ${marks.total} acknowledged: ${await subject.summary()}`);
-      await subject.close();
-    }
+export async function live(life: Life, ports: LifePorts): Promise<void> {
+  const { dir, say, marks } = ports;
+  const subject = await openSubject(life.subject, dir);
+  const found = await takeUp(life, ports, subject);
+  say(`${life.subject} is open, with ${found} operations that were not acknowledged`);
+  await writeLedgers(life, ports, subject, () => {
+    say(`${life.subject} dies, ${marks.total} acknowledged`);
+    process.kill(process.pid, "SIGKILL");
+  });
+  say(`${life.subject} stops, ${marks.total} acknowledged: ${await subject.summary()}`);
+  await subject.close();
 }
 
-async function writeLedgers(work: Work, subject: Subject, operations: number): Promise<void> {
-  const { marks, markChanged, seed, say } = work;
-  const { name } = subject;
-  let left = operations;
+/** What a reader was shown counts as acknowledged. @returns how many operations were not before */
+async function takeUp(life: Life, ports: LifePorts, subject: Subject): Promise<number> {
+  const { marks, markChanged } = ports;
+  let found = 0;
+  for (let ledger = 0; ledger < LEDGERS; ledger++) {
+    const { count, problems } = await subject.read(ledger);
+    const acknowledged = marks.of(life.subject, ledger);
+    if (problems.length > 0) throw new Error(problems.join("; "));
+    if (count < acknowledged || count > acknowledged + 1)
+      throw new Error(`ledger ${ledger} has ${count}, ${acknowledged} were acknowledged`);
+    if (count === acknowledged) continue;
+    found++;
+    marks.acknowledged(life.subject, ledger, count);
+    markChanged();
+  }
+  return found;
+}
+
+/** @param die where this life ends so: called once, while the other writers are waiting */
+async function writeLedgers(
+  { subject: name, end, seed, operations }: Life,
+  { marks, markChanged, say }: LifePorts,
+  subject: Subject,
+  die: () => void,
+): Promise<void> {
+  let acknowledged = 0;
+  let asked = 0;
   const writer = async (own: number): Promise<void> => {
-    const rng = seededRng(seed).fork(`${name} ${own}`);
-    while (left-- > 0) {
+    const rng = seededRng(seed).fork(`${name} ${end} ${own}`);
+    while (end === "kill" || asked++ < operations) {
       const ledger = own + WRITERS * rng.below(LEDGERS / WRITERS);
       const operation = marks.of(name, ledger) + 1;
       await accepted(() => subject.write(ledger, operation));
       marks.acknowledged(name, ledger, operation);
       markChanged();
       say(`acknowledged ${marks.total}`);
+      if (++acknowledged === operations && end === "kill") die();
     }
   };
   await Promise.all(Array.from({ length: WRITERS }, (_, own) => writer(own)));
