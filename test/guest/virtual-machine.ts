@@ -5,6 +5,10 @@ import { createInterface } from "node:readline";
 import { MARK } from "./mark.ts";
 import type { Prerequisites } from "./prerequisites.ts";
 
+/** The firmware clears a screen in front of the first line. */
+// oxlint-disable-next-line no-control-regex
+const TERMINAL_CODES = /\x1b(?:\[[?\d;]*[A-Za-z]|c)|\r/g;
+
 export interface MachineOptions {
   readonly prerequisites: Prerequisites;
   readonly initramfs: string;
@@ -28,7 +32,7 @@ export async function runMachine(options: MachineOptions): Promise<string | unde
   const timer = setTimeout(() => child.kill("SIGKILL"), options.msMax);
   let ended: string | undefined;
   for await (const raw of createInterface({ input: child.stdout })) {
-    const line = raw.replaceAll(/[\r\x1b]/g, "");
+    const line = raw.replaceAll(TERMINAL_CODES, "");
     const said = line.startsWith(`${MARK} `) ? line.slice(MARK.length + 1) : "";
     if (said.startsWith("exit ") || said.startsWith("ended ")) ended = said;
     options.printed(line, said);

@@ -1,8 +1,8 @@
 /**
  * Where the power goes, and what the disk has then.
  *
- * P1 everything before the last flush is there. `at` a flush nothing else is; `behind` it some of what was written since then, up to any write
- *    before the next flush: whole, or only some sectors of it. Writes that survive keep their order.
+ * P1 everything before the last flush is there. `at` a flush nothing else is; `behind` it some of what was written since then up to any write: whole,
+ *    or only some sectors of it. Writes that survive keep their order.
  * P2 the file system's own first block is written whole or not at all: it has one checksum over two sectors, and file systems rely on that.
  * P3 what was acknowledged is what the last mark before the cut says (marks.ts), whether or not the mark itself has reached the disk: a mark is
  *    written after the acknowledgement, and the flush that an acknowledgement waits for is before that in the log.
@@ -26,29 +26,28 @@ export interface Cut {
   readonly end: number;
 }
 
-export const isFlush = (entry: LogEntry | undefined): boolean => entry?.kind === "flush";
+export const isFlush = (entry: LogEntry): boolean => entry.kind === "flush";
 
-const isOfFiles = (entry: LogEntry | undefined): boolean =>
-  entry?.kind === "write" &&
+const isOfFiles = (entry: LogEntry): boolean =>
+  entry.kind === "write" &&
   entry.offset >= FILES_OFFSET &&
   entry.offset < FILES_OFFSET + FILES_BYTES;
 
-/** @param wanted how many; Infinity: at every flush, and behind each that has something behind it @returns in the order of the log */
+/**
+ * @param wanted how many; Infinity: at every flush, and behind every write to the file system @returns in the order of the log
+ */
 export function planCuts(log: WriteLog, rng: Rng, wanted: number): Cut[] {
-  const { entries } = log;
   const at: Cut[] = [];
   const behind: Cut[] = [];
-  for (let flush = 0, next: number; flush < entries.length; flush = next) {
-    for (next = flush + 1; next < entries.length && !isFlush(entries[next]);) next++;
-    if (!isFlush(entries[flush])) continue;
-    at.push({ kind: "at", flush, end: flush + 1 });
-    if (!entries.slice(flush + 1, next).some(isOfFiles)) continue;
-    // Where all of it was written, what is lost is lost behind the most acknowledgements.
-    const end = rng.chance(0.3) ? next : flush + 2 + rng.below(next - flush - 1);
-    behind.push({ kind: "behind", flush, end });
+  let flush = -1;
+  for (const [i, entry] of log.entries.entries()) {
+    if (isFlush(entry)) {
+      flush = i;
+      at.push({ kind: "at", flush, end: i + 1 });
+    } else if (isOfFiles(entry)) behind.push({ kind: "behind", flush, end: i + 1 });
   }
-  const half = wanted / 2;
-  const chosen = [...some(rng, behind, half), ...some(rng, at, half)];
+  const chosen = some(rng, behind, Math.ceil(wanted / 2));
+  chosen.push(...some(rng, at, Math.floor(wanted / 2)));
   return chosen.sort((a, b) => a.flush - b.flush || a.end - b.end);
 }
 
@@ -89,7 +88,7 @@ export class DiskImages {
   make(cut: Cut, path: string): { readonly survived: number; readonly of: number } {
     this.#catchUp(cut.flush);
     execFileSync("cp", ["--sparse=always", this.#base, path]);
-    const rng = seededRng(this.#seed).fork(`${cut.kind} ${cut.flush}`);
+    const rng = seededRng(this.#seed).fork(`${cut.kind} ${cut.end}`);
     const rate = rng.pick([0, 0.2, 0.5, 0.8, 1]);
     const late = this.#log.entries.slice(cut.flush + 1, cut.end);
     let survived = 0;

@@ -166,7 +166,7 @@ async function cutAll(found: Prerequisites, dir: string): Promise<number> {
   for (const [i, cut] of cuts.entries()) {
     const { survived, of } = images.make(cut, image);
     const marks = marksBefore(log, cut.end);
-    const own = rng.fork(`look ${cut.kind} ${cut.flush}`);
+    const own = rng.fork(`look ${cut.kind} ${cut.end}`);
     const request = {
       subjects: subjectsAt(marks, end, own.chance(LOOKS_BACK)),
       goesOn: own.chance(GOES_ON),
@@ -180,7 +180,7 @@ async function cutAll(found: Prerequisites, dir: string): Promise<number> {
     if (problems.length > 0) {
       failures++;
       console.log(
-        `FAILED  cut ${i + 1}, ${cut.kind} flush ${cut.flush}, ${survived} of ${of} entries behind it, ${marks.total} acknowledged`,
+        `FAILED  cut ${i + 1}, ${cut.kind} flush ${cut.flush} with ${survived} of ${of} entries behind it, ${marks.total} acknowledged`,
       );
       for (const problem of problems.slice(0, 5)) console.log(`        ${problem}`);
     }
