@@ -30,7 +30,7 @@ import {
   openSync,
   rmSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { freemem, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -71,12 +71,19 @@ const options = parseArgs({
     log: { type: "string" },
   },
 }).values;
-const seed = options.seed === undefined ? randomSeed() : Number(options.seed);
-const operations = Number(options.operations);
-const wanted = options.cuts === "all" ? Infinity : Number(options.cuts);
+const seed = options.seed === undefined ? randomSeed() : wholeNumber("seed", options.seed);
+const operations = wholeNumber("operations", options.operations);
+const wanted = options.cuts === "all" ? Infinity : wholeNumber("cuts", options.cuts);
+
+function wholeNumber(name: string, text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  console.error(`error[USAGE]: --${name} takes a whole number, not "${text}"`);
+  process.exit(2);
+}
 
 async function main(): Promise<number> {
-  const found = runs("mkfs.ext4", "-V") ? prerequisites(CACHE) : "mkfs.ext4 is missing (e2fsprogs)";
+  const found = findPrerequisites();
   if (typeof found === "string") {
     console.log(`skipped: ${found}`);
     return EXIT_SKIPPED;
@@ -93,10 +100,18 @@ async function main(): Promise<number> {
   }
   if (failed || options.keep || options.log !== undefined)
     console.log(
-      `the log is kept: pnpm test:power-cuts --log ${dir} --seed ${seed} --cuts ${wanted}`,
+      `the log is kept: pnpm test:power-cuts --log ${dir} --seed ${seed} --cuts ${options.cuts}`,
     );
   else rmSync(dir, { recursive: true, force: true });
   return failed ? 1 : 0;
+}
+
+/** @returns or why it cannot be done here */
+function findPrerequisites(): Prerequisites | string {
+  if (!runs("mkfs.ext4", "-V")) return "mkfs.ext4 is missing (apt-get install e2fsprogs)";
+  const freeMib = Math.floor(freemem() / 2 ** 20);
+  if (freeMib < GUEST_MIB) return `the guest takes ${GUEST_MIB} MiB, and ${freeMib} are free`;
+  return prerequisites(CACHE);
 }
 
 /** Leaves `empty-disk` and the `log` of what was written to it. */

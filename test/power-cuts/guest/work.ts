@@ -16,6 +16,8 @@ import type { Marks } from "../marks.ts";
 const WRITERS = 8;
 /** Wait of a writer that was refused. */
 const REFUSED_MS = 20;
+/** At a moment that no acknowledgement chooses. */
+const DYING_MS_MAX = 50;
 
 export interface Life {
   readonly subject: SubjectName;
@@ -39,7 +41,8 @@ export async function live(life: Life, ports: LifePorts): Promise<void> {
   const subject = await openSubject(life.subject, dir);
   const found = await takeUp(life, ports, subject);
   say(`${life.subject} is open, with ${found} operations that were not acknowledged`);
-  await writeLedgers(life, ports, subject, () => {
+  await writeLedgers(life, ports, subject, async () => {
+    await setTimeout(seededRng(life.seed).fork(`death of ${life.subject}`).below(DYING_MS_MAX));
     say(`${life.subject} dies, ${marks.total} acknowledged`);
     process.kill(process.pid, "SIGKILL");
   });
@@ -65,12 +68,12 @@ async function takeUp(life: Life, ports: LifePorts, subject: Subject): Promise<n
   return found;
 }
 
-/** @param die where this life ends so: called once, while the other writers are waiting */
+/** @param die where this life ends so: called once; everybody goes on until it happens */
 async function writeLedgers(
   { subject: name, end, seed, operations }: Life,
   { marks, markChanged, say }: LifePorts,
   subject: Subject,
-  die: () => void,
+  die: () => Promise<void>,
 ): Promise<void> {
   let acknowledged = 0;
   let asked = 0;
@@ -83,7 +86,7 @@ async function writeLedgers(
       marks.acknowledged(name, ledger, operation);
       markChanged();
       say(`acknowledged ${marks.total}`);
-      if (++acknowledged === operations && end === "kill") die();
+      if (++acknowledged === operations && end === "kill") void die();
     }
   };
   await Promise.all(Array.from({ length: WRITERS }, (_, own) => writer(own)));
