@@ -14,6 +14,7 @@ import { openSubject, type Subject } from "../subjects.ts";
 import type { Marks } from "../marks.ts";
 
 const WRITERS = 8;
+const OPEN_ATTEMPTS = 3;
 /** Wait of a writer that was refused. */
 const REFUSED_MS = 20;
 /** At a moment that no acknowledgement chooses. */
@@ -38,7 +39,7 @@ export interface LifePorts {
 
 export async function live(life: Life, ports: LifePorts): Promise<void> {
   const { dir, say, marks } = ports;
-  const subject = await openSubject(life.subject, dir);
+  const subject = await opened(life.subject, dir);
   const found = await takeUp(life, ports, subject);
   say(`${life.subject} is open, with ${found} operations that were not acknowledged`);
   await writeLedgers(life, ports, subject, async () => {
@@ -48,6 +49,17 @@ export async function live(life: Life, ports: LifePorts): Promise<void> {
   });
   say(`${life.subject} stops, ${marks.total} acknowledged: ${await subject.summary()}`);
   await subject.close();
+}
+
+/** Where the machine outside is busy as well, a host's threads do not start in the time that it gives them: the second time they are loaded. */
+async function opened(name: SubjectName, dir: string): Promise<Subject> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await openSubject(name, dir);
+    } catch (e) {
+      if (!isPinionError(e, "unavailable") || attempt === OPEN_ATTEMPTS) throw e;
+    }
+  }
 }
 
 /** What a reader was shown counts as acknowledged. @returns how many operations were not before */
