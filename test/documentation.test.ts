@@ -69,7 +69,7 @@ describe.each(documents)("%s", (document) => {
   test("names only scripts that package.json has", () => {
     const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
     const ofPnpm = new Set(["add", "exec", "install", "run", "changeset"]);
-    const named = [...text.matchAll(/`(?:npx )?(?:pnpm(?:@12)?|npm run) ([a-z:]+)/g)].map(
+    const named = [...text.matchAll(/`(?:npx )?(?:pnpm(?:@12)?|npm run) ([a-z:-]+)/g)].map(
       (match) => match[1]!,
     );
     expect(named.filter((name) => !ofPnpm.has(name) && !Object.hasOwn(scripts, name))).toEqual([]);
