@@ -52,10 +52,13 @@ describe("nodes in slotted pages", () => {
       const cells = someCells(rng, prefix);
       const node = new NodeView(PAGE, encodeNode(PAGE, LSN, { inner: false, cells }));
       const changes = new Map<string, CellChange>();
+      const isInPlace = rng.chance(0.3);
       for (let i = rng.below(6); i >= 0; i--) {
         const known = cells[rng.below(cells.length)] as Cell;
-        const key = rng.chance(0.6) ? text(known.key) : someKey(rng, prefix);
-        const value = rng.chance(0.3) ? undefined : Buffer.from("w".repeat(rng.below(300)));
+        const key = isInPlace || rng.chance(0.6) ? text(known.key) : someKey(rng, prefix);
+        const byteCount = isInPlace ? known.value.length : rng.below(300);
+        const isGone = !isInPlace && rng.chance(0.3);
+        const value = isGone ? undefined : Buffer.from("w".repeat(byteCount));
         changes.set(key, { key: Buffer.from(key), value });
       }
       const inOrder = [...changes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
@@ -72,6 +75,7 @@ describe("nodes in slotted pages", () => {
       expect(plain(now.cells), `seed ${seed}`).toEqual(plain(expected));
       expect(now.usedBytes, `seed ${seed}`).toBe(patchedBytes(node, expected));
       expect(usedBytesOf(bytes)).toBe(now.usedBytes);
+      expect(Buffer.from(bytes).readBigUInt64LE(8)).toBe(BigInt(LSN + 1));
       for (const { key } of expected) expect(now.find(key)).toBeGreaterThanOrEqual(0);
       // It can be patched again: its cells still lie in one block.
       expect(now.block(0, now.count), `seed ${seed}`).toBeDefined();
