@@ -56,6 +56,10 @@ export type ResolvedClientOptions = Readonly<Required<ClientOptions>>;
 type PlainOptions = Omit<ResolvedClientOptions, "clock" | "rng" | "telemetry" | "onEvent">;
 
 /** By hand: a schema library would be the largest thing a client loads. */
+function schemaOf<T>(holds: (value: unknown) => value is T): OptionDefinition<T>["schema"] {
+  return { "~standard": { validate: (value) => (holds(value) ? { value } : { issues: [value] }) } };
+}
+
 function number(
   description: string,
   [min, max]: readonly [number, number],
@@ -64,12 +68,10 @@ function number(
   return {
     description,
     rule: `a whole number from ${min} to ${max}`,
-    schema: {
-      safeParse: (value) =>
-        typeof value === "number" && Number.isInteger(value) && value >= min && value <= max
-          ? { success: true, data: value }
-          : { success: false },
-    },
+    schema: schemaOf(
+      (value): value is number =>
+        typeof value === "number" && Number.isInteger(value) && value >= min && value <= max,
+    ),
     default: byDefault,
   };
 }
@@ -78,12 +80,9 @@ function text(description: string, lengthMax: number, byDefault: string): Option
   return {
     description,
     rule: `a text of at most ${lengthMax} characters`,
-    schema: {
-      safeParse: (value) =>
-        typeof value === "string" && value.length <= lengthMax
-          ? { success: true, data: value }
-          : { success: false },
-    },
+    schema: schemaOf(
+      (value): value is string => typeof value === "string" && value.length <= lengthMax,
+    ),
     default: byDefault,
   };
 }

@@ -1,15 +1,20 @@
 /**
  * What the options of one subsystem are: for each key a description, a schema, the rule in words, and a default. The
- * checking library stays outside: a schema is anything with zod's `safeParse`, so that who only needs ids and
- * errors of this package does not load one.
+ * checking library stays outside: a schema is what the Standard Schema of such libraries (standardschema.dev) says, so that who only needs
+ * ids and errors of this package does not load one.
  */
 import type { QuantityUnit } from "./quantity.ts";
 
 export interface ValueSchema<T> {
-  safeParse(
-    value: unknown,
-  ): { readonly success: true; readonly data: T } | { readonly success: false };
+  readonly "~standard": {
+    /** Not asynchronously. */
+    validate(value: unknown): SchemaResult<T> | Promise<SchemaResult<T>>;
+  };
 }
+
+type SchemaResult<T> =
+  | { readonly value: T; readonly issues?: undefined }
+  | { readonly issues: readonly unknown[] };
 
 export interface OptionDefinition<T> {
   /** One sentence: what it does, and what a larger or smaller value trades. */

@@ -4,6 +4,7 @@
  * I1 whatever the layers hold, the outcome is complete frozen options or `config-invalid`, whose message names the key, the
  *    value, where it stands, and what it must be.
  */
+import { assert } from "../errors.ts";
 import {
   argumentLayer,
   environmentLayer,
@@ -68,8 +69,9 @@ function checked(
   definition: OptionDefinition<unknown>,
   { value, place }: Given,
 ): unknown {
-  const parsed = definition.schema.safeParse(fromText(definition, value));
-  if (parsed.success) return parsed.data;
+  const parsed = definition.schema["~standard"].validate(fromText(definition, value));
+  assert(!(parsed instanceof Promise), `the schema of ${key} is asynchronous`);
+  if (parsed.issues === undefined) return parsed.value;
   const forms =
     definition.unit === undefined ? "" : `, written like ${QUANTITY_FORMS[definition.unit]}`;
   throw invalid(

@@ -1,12 +1,15 @@
-/** The kinds of option a host has, each with its zod schema and its rule in words. */
+/** The kinds of option a host has, each with its schema and its rule in words. */
 import { formatQuantity, type OptionDefinition, type QuantityUnit } from "@pinion/core";
-import { z } from "zod";
+import * as v from "valibot";
 
 interface Range {
   readonly min: number;
   readonly max: number;
   readonly multipleOf?: number;
 }
+
+const wholeNumber = ({ min, max }: Range) =>
+  v.pipe(v.number(), v.safeInteger(), v.minValue(min), v.maxValue(max));
 
 function quantity(
   unit: QuantityUnit,
@@ -15,7 +18,7 @@ function quantity(
   range: Range,
 ): OptionDefinition<number> {
   const { min, max, multipleOf } = range;
-  const bounded = z.int().min(min).max(max);
+  const bounded = wholeNumber({ min, max });
   const from = `from ${formatQuantity(min, unit)} to ${formatQuantity(max, unit)}`;
   return {
     description,
@@ -24,7 +27,7 @@ function quantity(
     ...(multipleOf === undefined
       ? { schema: bounded, rule: from }
       : {
-          schema: bounded.multipleOf(multipleOf),
+          schema: v.pipe(bounded, v.multipleOf(multipleOf)),
           rule: `a multiple of ${formatQuantity(multipleOf, unit)} ${from}`,
         }),
   };
@@ -45,7 +48,7 @@ export function count(
     description,
     default: value,
     text: "number",
-    schema: z.int().min(min).max(max),
+    schema: wholeNumber({ min, max }),
     rule: `a whole number from ${min} to ${max}`,
   };
 }
@@ -60,7 +63,7 @@ export function share(
     description,
     default: value,
     text: "number",
-    schema: z.number().min(min).max(max),
+    schema: v.pipe(v.number(), v.minValue(min), v.maxValue(max)),
     rule: `a number from ${min} to ${max}`,
   };
 }
@@ -73,7 +76,7 @@ export function optionalBytes(
 }
 
 export function flag(description: string): OptionDefinition<boolean> {
-  return { description, default: false, text: "flag", schema: z.boolean(), rule: "true or false" };
+  return { description, default: false, text: "flag", schema: v.boolean(), rule: "true or false" };
 }
 
 export function oneOf<const Choice extends string>(
@@ -84,17 +87,13 @@ export function oneOf<const Choice extends string>(
   return {
     description,
     default: value,
-    schema: z.enum(choices),
+    schema: v.picklist(choices),
     rule: `one of ${choices.join(", ")}`,
   };
 }
 
 /** NUL ends a path for the operating system. */
-const pathText = z
-  .string()
-  .min(1)
-  .max(4096)
-  .refine((text) => !text.includes("\0"));
+const pathText = v.pipe(v.string(), v.minLength(1), v.maxLength(4096), v.excludes("\0"));
 const PATH_RULE = "a path of 1 to 4096 characters";
 
 export function path(description: string, value: string): OptionDefinition<string> {
@@ -112,22 +111,28 @@ export function text(
   rule: string,
   accepts: (text: string) => unknown,
 ): OptionDefinition<string> {
-  const schema = z.string().refine((candidate) => {
+  const isAccepted = (candidate: string): boolean => {
     try {
       accepts(candidate);
       return true;
     } catch {
       return false;
     }
-  });
+  };
+  const schema = v.pipe(v.string(), v.check(isAccepted));
   return { description, default: value, schema, rule };
 }
+
+/** RFC 1123: labels of up to 63 letters, digits and inner hyphens. */
+const HOST_NAME =
+  /^(?!.{254})[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?(?:\.[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?)*\.?$/i;
+const hostText = v.union([v.pipe(v.string(), v.ip()), v.pipe(v.string(), v.regex(HOST_NAME))]);
 
 export function address(description: string, value: string): OptionDefinition<string> {
   return {
     description,
     default: value,
-    schema: z.union([z.ipv4(), z.ipv6(), z.hostname()]),
+    schema: hostText,
     rule: "an IP address or a host name",
   };
 }
