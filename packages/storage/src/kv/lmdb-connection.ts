@@ -1,5 +1,5 @@
 /**
- * The event loop's end of one LMDB thread: requests out, answers in, in order. Requests made in the same turn travel in
+ * The event loop's end of the LMDB thread: requests out, answers in, in order. Requests made in the same turn travel in
  * one message.
  *
  * I1 every request is answered once, or rejected when the thread is gone.
@@ -8,13 +8,7 @@
 import { Worker } from "node:worker_threads";
 import { extname } from "node:path";
 import { assert } from "@pinion/core";
-import type {
-  LmdbFailure,
-  LmdbRequest,
-  LmdbResponse,
-  LmdbRole,
-  LmdbThreadData,
-} from "./lmdb-messages.ts";
+import type { LmdbFailure, LmdbRequest, LmdbResponse, LmdbThreadData } from "./lmdb-messages.ts";
 import type { PackedBytes } from "./packed-bytes.ts";
 
 /** What the thread reported, as an error to be given a type by `LmdbKv`. */
@@ -37,14 +31,14 @@ export class LmdbConnection {
   #outgoing: LmdbRequest[] = [];
   #gone: Error | undefined;
 
-  constructor(path: string, role: LmdbRole) {
-    const workerData: LmdbThreadData = { path, role };
+  constructor(path: string) {
+    const workerData: LmdbThreadData = { path };
     // Beside this file, as .ts or, compiled, as .js.
     const file = new URL(`lmdb-thread${extname(import.meta.url)}`, import.meta.url);
-    this.#worker = new Worker(file, { name: `pinion-kv-${role}`, workerData });
+    this.#worker = new Worker(file, { name: "pinion-kv", workerData });
     this.#worker.on("message", (responses: readonly LmdbResponse[]) => this.#receive(responses));
     this.#worker.on("error", (error: Error) => this.#lost(error));
-    this.#worker.on("exit", () => this.#lost(new Error(`the ${role} thread of ${path} has ended`)));
+    this.#worker.on("exit", () => this.#lost(new Error(`the thread of ${path} has ended`)));
     this.#worker.unref();
   }
 

@@ -1,7 +1,7 @@
 /**
- * The key-value store on LMDB. Two threads of its own do all the work, one writes and one reads, because LMDB maps its file: any
- * access may be a page fault that waits for a disk, a commit flushes, and both would stop the event loop. LMDB's readers do not
- * wait for its writer, so an activation's load is not held up by a checkpoint.
+ * The key-value store on LMDB. A thread of its own does all the work, because LMDB maps its file: any access may be a page fault that
+ * waits for a disk, a commit flushes, and both would stop the event loop. One thread, so a read waits for the commits asked for before
+ * it: nothing that calls wait for is read from here (docs/decisions/0012).
  *
  * Measured: a get is 35–60 µs there and back; 64 callers at once get 130,000 to 165,000 values a second, because the
  * requests of one turn of the event loop travel together.
@@ -35,16 +35,14 @@ const READ_ONLY = new Set(["EROFS", "EACCES", "EPERM"]);
 
 export class LmdbKv implements KvStore {
   readonly #path: string;
-  readonly #writer: LmdbConnection;
-  readonly #reader: LmdbConnection;
+  readonly #connection: LmdbConnection;
   #lastCommit: Promise<unknown> = Promise.resolve();
   #failure: PinionError | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(path: string, writer: LmdbConnection, reader: LmdbConnection) {
+  private constructor(path: string, connection: LmdbConnection) {
     this.#path = path;
-    this.#writer = writer;
-    this.#reader = reader;
+    this.#connection = connection;
   }
 
   /**
@@ -52,15 +50,12 @@ export class LmdbKv implements KvStore {
    * @throws `corruption` (not a store, or damaged), `disk-full`, `disk-read-only`, `io-error`
    */
   static async open(path: string): Promise<LmdbKv> {
-    // Both threads start at once; the writer opens first, for it looks at the file and may create it.
-    const writer = new LmdbConnection(path, "writer");
-    const reader = new LmdbConnection(path, "reader");
+    const connection = new LmdbConnection(path);
     try {
-      await writer.request({ kind: "open" });
-      await reader.request({ kind: "open" });
-      return new LmdbKv(path, writer, reader);
+      await connection.request({ kind: "open" });
+      return new LmdbKv(path, connection);
     } catch (e) {
-      await closeAll(reader, writer);
+      await closed(connection);
       throw typed(e, "open", path);
     }
   }
@@ -101,7 +96,7 @@ export class LmdbKv implements KvStore {
       for await (const slice of batch) slices.push(packSlice(slice));
     else slices.push(packSlice(batch));
     this.#check("commit");
-    const committed = this.#writer.request({ kind: "commit", slices });
+    const committed = this.#connection.request({ kind: "commit", slices });
     this.#lastCommit = committed.catch(() => {});
     try {
       await committed;
@@ -119,14 +114,14 @@ export class LmdbKv implements KvStore {
   }
 
   close(): Promise<void> {
-    this.#closing ??= closeAll(this.#reader, this.#writer);
+    this.#closing ??= closed(this.#connection);
     return this.#closing;
   }
 
   async #read(doing: string, request: LmdbRequest): Promise<(Uint8Array | undefined)[]> {
     this.#check(doing);
     try {
-      const values = await this.#reader.request(request);
+      const values = await this.#connection.request(request);
       return values ? unpackBytes(values) : [];
     } catch (e) {
       throw typed(e, doing, this.#path);
@@ -167,8 +162,8 @@ function tablesOf(places: readonly KvRead[]): {
   return { tables, tableOf };
 }
 
-async function closeAll(...connections: readonly LmdbConnection[]): Promise<void> {
-  await Promise.allSettled(connections.map((connection) => connection.request({ kind: "close" })));
+async function closed(connection: LmdbConnection): Promise<void> {
+  await connection.request({ kind: "close" }).catch(() => {});
 }
 
 function typed(e: unknown, doing: string, path: string): PinionError {

@@ -1,11 +1,8 @@
-/** What `LmdbKv` and its threads say to each other. */
+/** What `LmdbKv` and its thread say to each other. */
 import type { PackedBytes } from "./packed-bytes.ts";
-
-export type LmdbRole = "reader" | "writer";
 
 export interface LmdbThreadData {
   readonly path: string;
-  readonly role: LmdbRole;
 }
 
 export interface CommitSlice {

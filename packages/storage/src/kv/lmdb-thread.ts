@@ -1,5 +1,5 @@
 /**
- * One thread of an `LmdbKv`: opens the environment, answers requests in order. Synchronous throughout: here a page fault, a
+ * The thread of an `LmdbKv`: opens the environment, answers requests in order. Synchronous throughout: here a page fault, a
  * lock or a flush may take its time. Imports as little as it can: a thread loads all of it anew.
  *
  * I1 a commit is one transaction, flushed before it is answered (no overlapping sync): a commit that was answered is durable.
@@ -39,8 +39,8 @@ class LmdbEnvironment {
   readonly #root: RootDatabase<Buffer, Buffer>;
   readonly #tables = new Map<string, Table>();
 
-  constructor({ path, role }: LmdbThreadData) {
-    if (role === "writer") prepareLmdbFile(path);
+  constructor({ path }: LmdbThreadData) {
+    prepareLmdbFile(path);
     this.#root = open({
       path,
       ...ENCODING,
@@ -48,7 +48,7 @@ class LmdbEnvironment {
       overlappingSync: false,
       maxDbs: KV_TABLES_MAX,
     });
-    if (role === "writer") syncFolder(dirname(path));
+    syncFolder(dirname(path));
   }
 
   /** @returns undefined for a table nobody has written to */
@@ -184,7 +184,7 @@ function serve(requests: readonly LmdbRequest[]): void {
     }
     responses.push(attempt(() => answer(request)));
   }
-  // Not to hold on to a snapshot: the writer could not reuse the pages it sees.
+  // Not to hold on to a snapshot: the next commit could not reuse the pages it sees.
   environment?.refresh();
   respond(responses);
 }

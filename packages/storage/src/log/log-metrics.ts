@@ -5,8 +5,8 @@
  * I1 every flush is counted once, under the reason that started it, when it has succeeded.
  * I2 records and bytes count what callers appended and what went to the disk: markers are bytes but not records.
  */
-import { build, type Histogram as HdrHistogram } from "hdr-histogram-js";
 import type { Counter, Histogram, Telemetry } from "@pinion/core";
+import { hdrHistogram, type HdrHistogram } from "../metrics/hdr-histogram.ts";
 
 /** Why a flush started. */
 export const FLUSH_KINDS = [
@@ -56,14 +56,6 @@ export type RefusalReason = "buffer-full" | "no-segment" | "archive-behind" | "w
 
 const LATENCY_US_MAX = 600_000_000;
 const COUNT_MAX = 2 ** 40;
-const DIGITS = 3;
-
-const histogram = (max: number): HdrHistogram =>
-  build({
-    lowestDiscernibleValue: 1,
-    highestTrackableValue: max,
-    numberOfSignificantValueDigits: DIGITS,
-  });
 
 function summary(h: HdrHistogram): HistogramSummary {
   const empty = h.totalCount === 0;
@@ -98,9 +90,9 @@ export class LogMetrics {
   #writes = 0;
   #records = 0;
   #bytes = 0;
-  readonly #latencyUs = histogram(LATENCY_US_MAX);
-  readonly #recordsPerFlush = histogram(COUNT_MAX);
-  readonly #bytesPerFlush = histogram(COUNT_MAX);
+  readonly #latencyUs = hdrHistogram(LATENCY_US_MAX);
+  readonly #recordsPerFlush = hdrHistogram(COUNT_MAX);
+  readonly #bytesPerFlush = hdrHistogram(COUNT_MAX);
   readonly #flushCounters: Readonly<Record<FlushKind, Counter>>;
   readonly #recordCounter: Counter;
   readonly #byteCounter: Counter;

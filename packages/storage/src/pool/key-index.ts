@@ -4,13 +4,14 @@
  *
  * State: the table. Keys are safe integers ≥ 0.
  *
- * K1 a cell holds a slot whose key is in the index, or `EMPTY`; no cell between a key's home and its place is empty (linear probing with
+ * K1 a cell holds one more than a slot whose key is in the index, or `EMPTY`; no cell between a key's home and its place is empty (linear probing with
  *    backward shifts, Knuth volume 3, 6.4, algorithm R), so nothing is left behind by removals.
  */
 import { assert } from "@pinion/core";
 
 export const NO_SLOT = -1;
-const EMPTY = -1;
+/** What fresh memory holds: a table costs nothing before its first key, neither time at the start of a host nor memory. */
+const EMPTY = 0;
 const TWO_32 = 4_294_967_296;
 const CELLS_PER_SLOT = 1.5;
 
@@ -32,7 +33,7 @@ export class KeyIndex {
   constructor(keys: Float64Array) {
     this.#keys = keys;
     const cells = Math.ceil(keys.length * CELLS_PER_SLOT) + 1;
-    this.#cells = new Int32Array(cells).fill(EMPTY);
+    this.#cells = new Int32Array(cells);
     this.#scale = cells / TWO_32;
   }
 
@@ -49,9 +50,9 @@ export class KeyIndex {
     const cells = this.#cells;
     const keys = this.#keys;
     for (let i = this.#home(key); ;) {
-      const slot = cells[i]!;
-      if (slot === EMPTY) return NO_SLOT;
-      if (keys[slot] === key) return slot;
+      const cell = cells[i]!;
+      if (cell === EMPTY) return NO_SLOT;
+      if (keys[cell - 1] === key) return cell - 1;
       if (++i === cells.length) i = 0;
     }
   }
@@ -61,13 +62,13 @@ export class KeyIndex {
     const cells = this.#cells;
     let i = this.#home(this.#keys[slot]!);
     while (cells[i] !== EMPTY) if (++i === cells.length) i = 0;
-    cells[i] = slot;
+    cells[i] = slot + 1;
   }
 
   remove(slot: number): void {
     const cells = this.#cells;
     let hole = this.#home(this.#keys[slot]!);
-    while (cells[hole] !== slot) {
+    while (cells[hole] !== slot + 1) {
       assert(cells[hole] !== EMPTY, "a key that is not in the index is removed from it");
       if (++hole === cells.length) hole = 0;
     }
@@ -75,7 +76,7 @@ export class KeyIndex {
       if (++i === cells.length) i = 0;
       const next = cells[i]!;
       if (next === EMPTY) break;
-      const home = this.#home(this.#keys[next]!);
+      const home = this.#home(this.#keys[next - 1]!);
       // It may move up unless its home lies cyclically in (hole, i] (K1).
       const stays = hole <= i ? hole < home && home <= i : hole < home || home <= i;
       if (stays) continue;

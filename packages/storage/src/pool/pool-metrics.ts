@@ -1,6 +1,6 @@
 /** What the pool counts and measures. The histogram is HDR (Gil Tene), within 0.1 % of the value. */
-import { build } from "hdr-histogram-js";
 import type { Telemetry } from "@pinion/core";
+import { hdrHistogram } from "../metrics/hdr-histogram.ts";
 
 export interface LatencySummary {
   readonly count: number;
@@ -54,11 +54,7 @@ export class PoolMetrics {
   prefetchesIssued = 0;
   prefetchesUsed = 0;
   prefetchesWasted = 0;
-  readonly #latencyUs = build({
-    lowestDiscernibleValue: 1,
-    highestTrackableValue: LATENCY_US_MAX,
-    numberOfSignificantValueDigits: 3,
-  });
+  readonly #latencyUs = hdrHistogram(LATENCY_US_MAX);
 
   constructor(telemetry: Telemetry) {
     const observe = (name: string, help: string, read: () => number): void =>
