@@ -194,6 +194,51 @@ describe("opening and closing again and again", () => {
   });
 });
 
+describe("the segment an opening begins with", () => {
+  const MIB = 1 << 20;
+  const big = { segmentBytes: 16 * MIB, stagingBytes: 64 * 1024 };
+  const sizes = async (log: SegmentedLog): Promise<number[]> => {
+    const { firstSegment, activeSegment } = log.stats();
+    const entries = [];
+    for (let at = firstSegment; at <= activeSegment; at++) entries.push(await log.segment(at));
+    return entries.map((entry) => (entry?.fileBytes ?? 0) / MIB);
+  };
+
+  it("is a short one, and the next is ready long before that is full", async () => {
+    const machine = new LogMachine();
+    const log = await machine.open(big);
+    await appendFlushed(log, 15, A, 65_536);
+    await machine.clock.settle();
+    expect(machine.disk.paths().filter((path) => path.endsWith(".log"))).toHaveLength(1);
+    await appendFlushed(log, 15, A, 65_536);
+    await machine.clock.settle();
+    expect(machine.disk.paths().filter((path) => path.endsWith(".log"))).toHaveLength(2);
+    await appendFlushed(log, 120, A, 65_536);
+    expect(await sizes(log)).toEqual([8, 16]);
+    expect(await lsns(log)).toEqual(upTo(150));
+  });
+
+  it("lets a record pass on that is longer than it is", async () => {
+    const machine = new LogMachine();
+    const log = await machine.open(big);
+    await appendFlushed(log, 1, A, 12 * MIB);
+    expect(await sizes(log)).toEqual([8, 16]);
+    machine.kill();
+    expect(await lsns(await machine.open(big))).toEqual([1]);
+  });
+
+  it("is an ordinary one where a spare file lies ready", async () => {
+    const machine = new LogMachine();
+    const log = await machine.open(big);
+    await appendFlushed(log, 30, A, 65_536);
+    await machine.clock.settle();
+    await log.close();
+    const again = await machine.open(big);
+    expect((await sizes(again)).at(-1)).toBe(16);
+    expect(again.stats().spareFiles).toBe(0);
+  });
+});
+
 describe("an index that is lost", () => {
   it("is rebuilt from the segments: every record is found again, by number and by time", async () => {
     const machine = new LogMachine();
