@@ -1,7 +1,7 @@
 /**
  * The admin port of a host, as commands see it: JSON over HTTP, errors as the errors they are.
  */
-import { request, type IncomingMessage } from "node:http";
+import type { IncomingMessage } from "node:http";
 import {
   ERROR_CODES,
   messageOf,
@@ -21,6 +21,9 @@ import type {
   TypeSummary,
 } from "@pinion/runtime";
 import { noAnswer, type HostAddress } from "./find-host.ts";
+
+/** Not imported: that evaluates every export, and one of them loads an HTTP client that nobody here needs. */
+const { request } = process.getBuiltinModule("node:http");
 
 /** An answer comes at once, also from a host whose worker is stuck. */
 const ANSWER_MS_MAX = 10_000;

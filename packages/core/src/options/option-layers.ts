@@ -1,7 +1,8 @@
 /** The layers options come from, each read into what it gives under which key. */
+import { createRequire } from "node:module";
 import { messageOf, PinionError } from "../errors.ts";
 import { nearestNames } from "../nearest-names.ts";
-import { parse, TomlError } from "smol-toml";
+import type * as Toml from "smol-toml";
 import { ENV_PREFIX, variableOf, type OptionSource } from "./option-set.ts";
 
 export interface Given {
@@ -143,6 +144,8 @@ function parseToml(file: {
   const { path, text } = file;
   if (text.length > FILE_LENGTH_MAX)
     throw invalid(`${path} is longer than 1 MiB: it is no configuration file`, { path });
+  // Here and not above: most threads that read options never see a file of them.
+  const { parse, TomlError } = createRequire(import.meta.url)("smol-toml") as typeof Toml;
   try {
     return parse(text);
   } catch (e) {

@@ -40,43 +40,56 @@ const START_TIMEOUT_MS = 30_000;
 const TIMEOUT_MS = 5_000;
 
 export class ControlThread {
+  readonly #clock: Clock;
   readonly #worker: Worker;
-  readonly #peer: RpcPeer<ControlRequests, ActorThreadRequests>;
+  #peer: RpcPeer<ControlRequests, ActorThreadRequests> | undefined;
+  #onLost: ((error: PinionError) => void) | undefined;
+  #lost: PinionError | undefined;
   #ended = false;
 
-  /** @param onLost told when the thread ends by itself: then nobody watches any more */
-  constructor(
-    handlers: RpcHandlers<ActorThreadRequests>,
-    onLost: (error: PinionError) => void,
-    clock: Clock = systemClock,
-  ) {
+  /** Begins to load the thread's code, which takes longer than anything it does then. */
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
     this.#worker = new Worker(threadFile("control-entry", import.meta.url), {
       name: "pinion-control",
     });
-    this.#peer = new RpcPeer(this.#worker, "the control thread", clock, handlers);
     let cause: unknown;
     this.#worker.on("error", (error: unknown) => (cause = error));
     this.#worker.on("exit", (code) => {
-      this.#peer.end();
-      if (this.#ended) return;
-      onLost(new PinionError("internal", `the control thread ended with code ${code}`, { cause }));
+      const error = new PinionError("internal", `the control thread ended with code ${code}`, {
+        cause,
+      });
+      this.#lost = error;
+      this.#peer?.end();
+      if (!this.#ended) this.#onLost?.(error);
     });
   }
 
-  /** @returns the admin endpoint @throws `port-in-use`, `config-invalid`, `io-error` */
-  async start(spec: ControlSpec): Promise<string> {
+  /**
+   * @param onLost told when the thread ends by itself: then nobody watches any more
+   * @returns the admin endpoint @throws `port-in-use`, `config-invalid`, `io-error`, `internal` (it has ended)
+   */
+  async start(
+    spec: ControlSpec,
+    handlers: RpcHandlers<ActorThreadRequests>,
+    onLost: (error: PinionError) => void,
+  ): Promise<string> {
+    if (this.#lost !== undefined) throw this.#lost;
+    this.#onLost = onLost;
+    this.#peer = new RpcPeer(this.#worker, "the control thread", this.#clock, handlers);
     const { adminEndpoint } = await this.#peer.request("start", spec, START_TIMEOUT_MS);
     return adminEndpoint;
   }
 
+  /** Once it has started. */
   async update(condition: WorkerCondition, endpoints: readonly string[]): Promise<void> {
-    await this.#peer.request("update", { condition, endpoints }, TIMEOUT_MS);
+    await this.#peer?.request("update", { condition, endpoints }, TIMEOUT_MS);
   }
 
   /** Never rejects. */
   async close(): Promise<void> {
     this.#ended = true;
-    await this.#peer.request("close", null, TIMEOUT_MS).catch(() => {});
+    await this.#peer?.request("close", null, TIMEOUT_MS).catch(() => {});
     await this.#worker.terminate();
   }
 }

@@ -57,10 +57,9 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
   const index = spec.identity.worker;
   // First: threads that are started from here on run where this one does.
   const home = takeHome(index, spec.numaAffinity);
-  await disk.mkdir(paths.log);
 
-  // Its threads start while memory is set up here.
-  const opening = LmdbKv.open(paths.logIndex);
+  // Its thread starts while memory is set up here.
+  const opening = LmdbKv.open(paths.logIndex, disk.mkdir(paths.log));
   opened.defer(async () => (await opening.catch(() => undefined))?.close());
   const memory = new WorkerMemory({
     clock,

@@ -5,9 +5,7 @@ import type { Host } from "./host.ts";
 import type { HostOptionsGiven } from "./host-options.ts";
 import { loadHostOptions } from "./load-host-options.ts";
 import { moduleUrl } from "./load-definitions.ts";
-import { startModuleHost } from "./module-host.ts";
 import { settingsOf } from "./settings-of-options.ts";
-import { startValuesHost } from "./values-host.ts";
 
 /** Where the actors come from, and any of the host's options (docs/configuration.md); exactly one of `actors` and `module`. */
 export interface StartHostOptions extends HostOptionsGiven {
@@ -44,8 +42,13 @@ export async function startHost(options: StartHostOptions): Promise<Host> {
     cwd: process.cwd(),
   });
   const settings = settingsOf(values);
-  if (module !== undefined) return startModuleHost(settings, moduleUrl(module).href);
-  return startValuesHost(settings, checked(actors ?? []));
+  if (module !== undefined) {
+    const { href } = moduleUrl(module);
+    // Each kind of host loads what it needs itself.
+    return (await import("./module-host.ts")).startModuleHost(settings, href);
+  }
+  const definitions = checked(actors ?? []);
+  return (await import("./values-host.ts")).startValuesHost(settings, definitions);
 }
 
 function checked(actors: readonly ActorDefinition[]): readonly ActorDefinition[] {

@@ -24,9 +24,12 @@ export async function startValuesHost(
   definitions: readonly ActorDefinition[],
 ): Promise<Host> {
   await using started = new AsyncDisposableStack();
+  // Its thread loads its code while the data directory is opened here.
+  const control = new ControlThread();
+  started.defer(() => control.close());
   const base = await HostBase.open(settings, VALUES, getHeapStatistics().heap_size_limit);
   started.defer(() => base.close());
-  const host = new ValuesHost(base);
+  const host = new ValuesHost(base, control);
   started.defer(() => host.abandon());
   await host.start(definitions);
   started.move();
@@ -38,20 +41,31 @@ class ValuesHost implements Host {
   readonly #board = createTurnBoard();
   readonly #heartbeat = new Heartbeat(this.#board, systemClock);
   readonly #closed = new ClosedSignal();
-  #control: ControlThread | undefined;
+  readonly #control: ControlThread;
   #running: RunningWorker | undefined;
   #client: Client | undefined;
   #connector: LoopbackConnector | undefined;
   #adminEndpoint = "";
   #stopping: Promise<void> | undefined;
 
-  constructor(base: HostBase) {
+  constructor(base: HostBase, control: ControlThread) {
     this.#base = base;
+    this.#control = control;
   }
 
   async start(definitions: readonly ActorDefinition[]): Promise<void> {
     const { settings, degraded, logger } = this.#base;
-    const control = new ControlThread(
+    const control = this.#control;
+    // Both take their time, most of it to load code; on two cores side by side.
+    const controlStarts = control.start(
+      {
+        facts: this.#base.facts(),
+        degraded,
+        admin: settings.admin,
+        board: this.#board,
+        logLevel: settings.logLevel,
+        logFormat: settings.logFormat,
+      },
       {
         probe: () => this.#answers.probe(null),
         metrics: () => this.#answers.metrics(null),
@@ -73,16 +87,6 @@ class ValuesHost implements Host {
       },
       (error) => logger.error("health and metrics are not served any more", error),
     );
-    this.#control = control;
-    // Both take a few hundred milliseconds, most of them to load code; on two cores side by side.
-    const controlStarts = control.start({
-      facts: this.#base.facts(),
-      degraded,
-      admin: settings.admin,
-      board: this.#board,
-      logLevel: settings.logLevel,
-      logFormat: settings.logFormat,
-    });
     const spec = this.#base.workerSpec(0, this.#board);
     const workerStarts = runWorker(spec, definitions, this.#heartbeat, (error) =>
       this.#onFailure(error),
@@ -184,7 +188,7 @@ class ValuesHost implements Host {
     await this.#client?.close(0);
     await this.#running?.open.stop(0);
     this.#running?.logger.flush();
-    await this.#control?.close();
+    await this.#control.close();
     this.#heartbeat.stop();
   }
 
@@ -192,7 +196,7 @@ class ValuesHost implements Host {
     this.#closed.reject(error);
     const condition = { state: "failed", reason: error.message } as const;
     // A control thread that is gone has said so itself.
-    this.#control?.update(condition, this.endpoints).catch(() => {});
+    this.#control.update(condition, this.endpoints).catch(() => {});
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

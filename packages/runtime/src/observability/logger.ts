@@ -3,9 +3,12 @@
  * own lines, so that a blocked or dying thread keeps nobody else's back.
  *
  * L1 writing never waits for whoever reads the pipe; what is still buffered when a thread gives up is written with `flush`.
+ * L2 pino is loaded with the first line: a control thread that has nothing to say, or a host told to be silent, starts without it.
  */
+import { createRequire } from "node:module";
 import { isPinionError, type Clock } from "@pinion/core";
-import pino, { type DestinationStream, type Logger as PinoLogger } from "pino";
+import type * as Pino from "pino";
+import type { DestinationStream, Logger as PinoLogger } from "pino";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 export type LogFormat = "json" | "text";
@@ -19,6 +22,8 @@ export interface HostLogger {
   flush(): void;
 }
 
+type LogTarget = DestinationStream & { flushSync?(): void };
+
 export interface LoggerOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
@@ -26,13 +31,42 @@ export interface LoggerOptions {
   readonly thread: string;
   readonly clock: Clock;
   /** Where lines go; default: stderr. */
-  readonly destination?: DestinationStream & { flushSync?(): void };
+  readonly destination?: LogTarget;
 }
 
 const STDERR = 2;
 
+type Line = Exclude<LogLevel, "silent">;
+
+/** From the most to the least talkative. */
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error", "silent"];
+
 export function createLogger(options: LoggerOptions): HostLogger {
+  const { level } = options;
+  let opened: { readonly log: PinoLogger; readonly target: LogTarget } | undefined;
+  const write = (line: Line, message: string, details: LogDetails = {}, error?: unknown): void => {
+    if (LEVELS.indexOf(line) < LEVELS.indexOf(level)) return;
+    opened ??= openLog(options); // L2
+    opened.log[line](error === undefined ? details : { ...details, err: error }, message);
+  };
+  return {
+    debug: (message, details) => write("debug", message, details),
+    info: (message, details) => write("info", message, details),
+    warn: (message, error, details) => write("warn", message, details, error),
+    error: (message, error, details) => write("error", message, details, error),
+    flush: () => {
+      try {
+        opened?.target.flushSync?.();
+      } catch {
+        // Nobody reads the pipe any more, or it never opened: there is nobody to tell.
+      }
+    },
+  };
+}
+
+function openLog(options: LoggerOptions): { log: PinoLogger; target: LogTarget } {
   const { level, format, thread, clock } = options;
+  const { pino } = createRequire(import.meta.url)("pino") as typeof Pino;
   const target = options.destination ?? pino.destination({ fd: STDERR, sync: false });
   const destination = format === "text" ? new TextLines(target) : target;
   const log = pino(
@@ -45,29 +79,7 @@ export function createLogger(options: LoggerOptions): HostLogger {
     },
     destination,
   );
-  return {
-    debug: (message, details = {}) => log.debug(details, message),
-    info: (message, details = {}) => log.info(details, message),
-    warn: (message, error, details) => write(log, "warn", message, error, details),
-    error: (message, error, details) => write(log, "error", message, error, details),
-    flush: () => {
-      try {
-        target.flushSync?.();
-      } catch {
-        // Nobody reads the pipe any more, or it never opened: there is nobody to tell.
-      }
-    },
-  };
-}
-
-function write(
-  log: PinoLogger,
-  level: "warn" | "error",
-  message: string,
-  error: unknown,
-  details: LogDetails = {},
-): void {
-  log[level](error === undefined ? details : { ...details, err: error }, message);
+  return { log, target };
 }
 
 function describeError(error: unknown): unknown {

@@ -35,6 +35,7 @@ import {
   type CommitRecord,
   type ReminderOp,
 } from "../records/runtime-records.ts";
+import { atOnce } from "./at-once.ts";
 import { LogContinuity } from "./log-continuity.ts";
 import type { OutboxItem } from "./outbox.ts";
 import { readPosition, recoveredEntry, restoreFact } from "./shard-facts.ts";
@@ -71,6 +72,9 @@ export interface RecoveryResult {
   readonly lastTimestamp: HlcTime;
 }
 
+/** Opened from the store side by side: each waits for a handful of small reads, one after the other. */
+export const SHARDS_AT_ONCE = 8;
+
 export async function recoverShards(
   shards: readonly Shard[],
   log: Log,
@@ -79,10 +83,15 @@ export async function recoverShards(
 ): Promise<RecoveryResult> {
   const recovered = new Map<ShardId, RecoveredShard>();
   const continuity = new LogContinuity(log);
-  for (const shard of shards) {
+  const stored = await atOnce(shards, SHARDS_AT_ONCE, async (shard) => ({
+    shard,
+    appliedLsn: await store.appliedLsn(shard.id),
+    facts: await store.facts(shard.id, ""),
+  }));
+  for (const { shard, appliedLsn, facts } of stored) {
     let position: LogPosition | undefined;
-    shard.appliedLsn = await store.appliedLsn(shard.id);
-    for (const { name, value } of await store.facts(shard.id, "")) {
+    shard.appliedLsn = appliedLsn;
+    for (const { name, value } of facts) {
       shard.persistedFacts.add(name);
       if (name === "position") position = readPosition(value);
       else restoreFact(shard, name, value);

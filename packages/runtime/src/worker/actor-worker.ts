@@ -23,7 +23,8 @@ import { cutOffTurn } from "../activation/turn-runner.ts";
 import { unknownType } from "../activation/unknown-name.ts";
 import { parseActorKey } from "../records/actor-key.ts";
 import { ShardReminders } from "../reminders/shard-reminders.ts";
-import { recoverShards } from "../shard/recovery.ts";
+import { atOnce } from "../shard/at-once.ts";
+import { recoverShards, SHARDS_AT_ONCE } from "../shard/recovery.ts";
 import { Shard } from "../shard/shard.ts";
 import { Admission } from "./admission.ts";
 import { fireReminder, rerunOpenCalls } from "./reruns.ts";
@@ -152,7 +153,7 @@ export class ActorWorker implements Dispatcher {
         owned.reminders.changed(actor, ops);
     }
     core.state = "serving";
-    for (const owned of core.shards.values()) await owned.reminders.start();
+    await atOnce([...core.shards.values()], SHARDS_AT_ONCE, ({ reminders }) => reminders.start());
     const rerun = rerunOpenCalls(core, this.#rerunHooks);
     const redelivered = core.outboxSize;
     for (const { shard } of core.shards.values()) shard.outbox.redeliver();

@@ -46,12 +46,14 @@ export class LmdbKv implements KvStore {
   }
 
   /**
-   * Opens the store in this file, or creates it (its folder must exist). One `LmdbKv` a file and process.
-   * @throws `corruption` (not a store, or damaged), `disk-full`, `disk-read-only`, `io-error`
+   * Opens the store in this file, or creates it. One `LmdbKv` a file and process.
+   * @param folder resolves when the file's folder exists; the thread starts meanwhile
+   * @throws what `folder` throws, `corruption` (not a store, or damaged), `disk-full`, `disk-read-only`, `io-error`
    */
-  static async open(path: string): Promise<LmdbKv> {
+  static async open(path: string, folder?: Promise<void>): Promise<LmdbKv> {
     const connection = new LmdbConnection(path);
     try {
+      await folder;
       await connection.request({ kind: "open" });
       return new LmdbKv(path, connection);
     } catch (e) {
@@ -167,6 +169,7 @@ async function closed(connection: LmdbConnection): Promise<void> {
 }
 
 function typed(e: unknown, doing: string, path: string): PinionError {
+  if (isPinionError(e)) return e;
   const code = e instanceof LmdbError ? (e.code ?? "") : "";
   const kind = DAMAGED.has(code)
     ? "corruption"

@@ -17,6 +17,7 @@ import {
   upTo,
 } from "./log.test.fixture.ts";
 import { encodeSegmentHeader } from "./segment-header.ts";
+import type { SegmentedLog } from "./segmented-log.ts";
 
 const DIR = "log";
 const path = (sequence: number): string => `${DIR}/${String(sequence).padStart(16, "0")}.log`;
