@@ -6,9 +6,11 @@
  * write-bytes  B for each random page of 4 KiB, 1 % of a volume of 64 Ki pages (in LMDB: values) changed at a time.
  * space        bytes of files for each live byte, after a volume was overwritten ten times at random.
  * open-volumes a shard with 10 GiB in one volume, from its files to its first page; its floor: with 1 GiB.
- * open         a host with 100,000 actors until it serves, one shard of which has a change that no checkpoint holds; its floor: with 1,000.
+ * open         a host with 100,000 actors, from the call of startHost until it serves, one shard of which has a change that no checkpoint
+ *              holds; its floor: with 1,000. Each time in a process of its own, which runs the built packages.
+ * open-process the same from the end of Node's own start: the program's code is loaded meanwhile.
  */
-import { cp, mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { readFileSync } from "node:fs";
@@ -25,6 +27,7 @@ import {
 } from "@pinion/storage";
 import { Counter } from "../../integration/fixtures/counter.ts";
 import { HostProcess } from "../../support/host-process.ts";
+import { buildPackages, openCopy, type OpenedHost } from "../opened-host.ts";
 import { percentile, type BenchCase, type BenchContext, type BenchSuite } from "../harness.ts";
 
 const ACTORS = 1_000_000;
@@ -87,7 +90,7 @@ export const suite: BenchSuite = {
     writeBytes(context, "segments"),
     writeBytes(context, "lmdb"),
     space(context),
-    open(context),
+    ...opens(context),
     openVolumes(context),
   ],
 };
@@ -287,33 +290,34 @@ async function actorsIn(dataDir: string, actors: number): Promise<void> {
   await client.close(0);
 }
 
-function open({ dir, scale }: BenchContext): BenchCase {
-  const opened = async (actors: number): Promise<number> => {
-    const dataDir = join(dir, "opened");
-    await cp(join(dir, `actors-${actors}`), dataDir, { recursive: true });
-    const beganMs = performance.now();
-    const host = await startHost({ ...SERVED, dataDir });
-    const tookMs = performance.now() - beganMs;
-    const value = await host.client.get(Counter, "c0").value();
-    if (value !== 2) throw new Error(`an actor was opened with ${value} instead of 2`);
-    await host.stop();
-    await rm(dataDir, { recursive: true });
-    return tookMs;
-  };
+function opens({ dir, scale }: BenchContext): BenchCase[] {
   const many = OPENED.many * scale;
-  return {
-    ...bench(
-      "open",
-      "ms",
-      () => opened(many),
-      async () => {
-        for (const actors of [OPENED.few, many])
-          await actorsIn(join(dir, `actors-${actors}`), actors);
-        return async () => {};
-      },
-    ),
-    floor: async () => ({ value: await opened(OPENED.few) }),
+  const dirOf = (actors: number): string => join(dir, `actors-${actors}`);
+  let made: Promise<void> | undefined;
+  const make = async (): Promise<void> => {
+    await buildPackages();
+    for (const actors of [OPENED.few, many]) await actorsIn(dirOf(actors), actors);
   };
+  const measured = (name: string, pick: (opened: OpenedHost) => number): BenchCase => {
+    const opened = async (actors: number): Promise<number> =>
+      pick(await openCopy(dirOf(actors), join(dir, "opened")));
+    return {
+      ...bench(
+        name,
+        "ms",
+        () => opened(many),
+        async () => {
+          await (made ??= make());
+          return async () => {};
+        },
+      ),
+      floor: async () => ({ value: await opened(OPENED.few) }),
+    };
+  };
+  return [
+    measured("open", ({ openMs }) => openMs),
+    measured("open-process", ({ sinceNodeMs }) => sinceNodeMs),
+  ];
 }
 
 /** Of one content: what is opened is not looked at. @returns its superblock */

@@ -62,7 +62,6 @@ export async function runWorker(
     clock,
   });
   const telemetry = new ThreadTelemetry();
-  const processMetrics = new ProcessMetrics("thread");
   const startedAtMs = clock.nowMs();
   const open = await openWorker(spec, {
     definitions,
@@ -70,6 +69,8 @@ export async function runWorker(
     monitor: heartbeat.writer,
     logger,
   });
+  // Loads its library a while later: not before the worker serves.
+  const processMetrics = new ProcessMetrics("thread");
   observeWorker(open.worker, telemetry);
   open.worker.onFailure((error) => {
     logger.error("the worker has failed", error);
