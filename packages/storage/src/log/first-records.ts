@@ -44,12 +44,6 @@ export interface FirstRecords {
   readonly tail: TailRecords | undefined;
 }
 
-/**
- * Size of a new file that an opening begins with: a file is written once before it is used (segment-files.ts), and nobody should wait for 64 MiB
- * of zeros who waits for a host.
- */
-export const OPENING_BYTES_MAX = 8 << 20;
-
 /** Size of a file that holds these and is otherwise a segment of `segmentBytes`. */
 export function fileBytesFor(first: FirstRecords, segmentBytes: number): number {
   const heads = recordBytes(headsPayloadBytes(first.heads.known()));

@@ -16,6 +16,7 @@ import {
   SYNC_MS,
   upTo,
 } from "./log.test.fixture.ts";
+import { PAYLOAD_BYTES_MAX } from "./record-format.ts";
 import { encodeSegmentHeader } from "./segment-header.ts";
 import type { SegmentedLog } from "./segmented-log.ts";
 
@@ -226,6 +227,13 @@ describe("the segment an opening begins with", () => {
     expect(await sizes(log)).toEqual([8, 16]);
     machine.kill();
     expect(await lsns(await machine.open(big))).toEqual([1]);
+  });
+
+  it("is followed by longer ones, of which the first takes the longest record there is", async () => {
+    const machine = new LogMachine();
+    const log = await machine.open({ ...big, segmentBytes: 64 * MIB });
+    for (let i = 0; i < 4; i++) await appendFlushed(log, 1, A, PAYLOAD_BYTES_MAX);
+    expect(await sizes(log)).toEqual([8, 32, 64]);
   });
 
   it("is an ordinary one where a spare file lies ready", async () => {

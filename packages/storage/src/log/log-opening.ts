@@ -12,12 +12,7 @@
  * I4 the work depends on the newest segments' size, not on the number of segments, as long as the index is there.
  */
 import { assert, PinionError } from "@pinion/core";
-import {
-  fileBytesFor,
-  OPENING_BYTES_MAX,
-  writeFirstRecords,
-  type TailRecords,
-} from "./first-records.ts";
+import { fileBytesFor, writeFirstRecords, type TailRecords } from "./first-records.ts";
 import type { LogIndex, SegmentEntry } from "./log-index.ts";
 import type { LogPosition } from "./log.ts";
 import {
@@ -195,7 +190,7 @@ async function begin(
     worker,
     byOpening: true,
     createdAtUs: nowUs(),
-    fileBytes: fileBytesFor(base, bytesToBeginWith(files)),
+    fileBytes: fileBytesFor(base, files.bytesAfter(undefined)),
     previousEnd: base.previous.end,
     previousGeneration: base.previous.generation,
   };
@@ -222,11 +217,6 @@ async function begin(
     closed: base.closed,
     report,
   };
-}
-
-/** A spare file is ready in full size, a new one is to be ready soon. */
-function bytesToBeginWith({ segmentBytes, spareCount }: SegmentFiles): number {
-  return spareCount > 0 ? segmentBytes : Math.min(segmentBytes, OPENING_BYTES_MAX);
 }
 
 /** Where the old segments end for certain, and what has to be copied from behind that. */

@@ -57,7 +57,7 @@ const EARLY_RECORDS_MIN = 32;
 const UNDER_WAY_DECAY = 0.98;
 
 /** Reasons not to take an append, as bits: one test on the fast path. */
-/** 1 of 8 MiB: what is left takes 100 ms at 70 MB/s. */
+/** 1 of 8 MiB: the log may grow by 7 MiB while 32 are made. */
 const PREPARE_AT_WHEN_SHORT = 1 / 8;
 const CLOSED = 1;
 const GATED = 2;
@@ -385,7 +385,7 @@ export class LogWriter {
     if (this.#due !== undefined) this.#deferFlush();
   }
 
-  /** In the short segment that an opening begins with, sooner: making an ordinary one takes as long there as anywhere. */
+  /** In the short segments that an opening begins with, sooner: the next one is longer and takes longer to make. */
   #prepareFrom({ fileBytes }: WritableSegment): number {
     const isShort = fileBytes < this.#options.segmentBytes;
     return (

@@ -30,6 +30,10 @@ import type { WritableSegment } from "./staging-buffer.ts";
 const SPARE = /^spare-[0-9a-f]+\.free$/;
 const NEW = /^\d{16}\.new$/;
 const COPY_BYTES = 1 << 20;
+/** Of a new file that an opening begins with: nobody should wait for 64 MiB of zeros who waits for a host. */
+const OPENING_BYTES_MAX = 8 << 20;
+/** The second has room for the longest record there is (`PAYLOAD_BYTES_MAX`), the third is an ordinary one. */
+const GROWTH = 4;
 
 export interface SegmentFilesOptions {
   readonly disk: Disk;
@@ -71,6 +75,17 @@ export class SegmentFiles {
 
   get spareCount(): number {
     return this.#spares.length;
+  }
+
+  /**
+   * How large the file of a segment is to be: a spare one is ready in full size, a new one has to be written first, so an opening begins with a
+   * short one and the next is longer.
+   * @param before file size of the segment before; undefined at an opening
+   */
+  bytesAfter(before: number | undefined): number {
+    if (this.#spares.length > 0) return this.segmentBytes;
+    const bytes = before === undefined ? OPENING_BYTES_MAX : before * GROWTH;
+    return Math.min(this.segmentBytes, bytes);
   }
 
   path(name: string): string {

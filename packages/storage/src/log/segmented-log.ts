@@ -340,7 +340,7 @@ export class SegmentedLog implements Log {
   }
 
   async #createSegment(): Promise<WritableSegment> {
-    const { generation } = this.#lastCreated;
+    const { generation, fileBytes } = this.#lastCreated;
     const sequence = this.#lastCreated.sequence + 1;
     const segment = await this.#files.create({
       generation: this.#files.newGeneration(),
@@ -348,7 +348,7 @@ export class SegmentedLog implements Log {
       worker: this.#options.worker,
       byOpening: false,
       createdAtUs: this.#nowUs(),
-      fileBytes: this.#options.segmentBytes,
+      fileBytes: this.#files.bytesAfter(fileBytes),
       previousEnd: 0,
       previousGeneration: generation,
     });
