@@ -87,7 +87,7 @@ export class DataDirectory {
   }
 
   worker(index: number): WorkerPaths {
-    return workerPaths(join(this.dir, `worker-${index}`));
+    return workerPaths(workerDir(this.dir, index));
   }
 
   /** Gives the lock back. */
@@ -95,6 +95,9 @@ export class DataDirectory {
     await this.#lock.release();
   }
 }
+
+export const workerDir = (dataDir: string, index: number): string =>
+  join(resolve(dataDir), `worker-${index}`);
 
 export function workerPaths(dir: string): WorkerPaths {
   return {

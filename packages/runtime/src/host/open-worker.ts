@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { randomSeed, seededRng, systemClock, type PinionError, type Telemetry } from "@pinion/core";
 import {
   FilesystemArchive,
-  LmdbKv,
   RealDisk,
   SegmentStateStore,
   type ArchiveOptions,
@@ -24,6 +23,7 @@ import { TracingDispatcher, type HostLogger } from "../observability/index.ts";
 import type { ActorWorker } from "../worker/actor-worker.ts";
 import { assembleWorker } from "./assemble-worker.ts";
 import { workerPaths } from "./data-directory.ts";
+import { IndexStart } from "./index-start.ts";
 import type { WorkerSpec } from "./worker-spec.ts";
 
 export interface WorkerContext {
@@ -31,6 +31,8 @@ export interface WorkerContext {
   readonly telemetry: Telemetry;
   readonly monitor: TurnMonitor;
   readonly logger: HostLogger;
+  /** The log's index, if its thread has been begun already. */
+  readonly index?: IndexStart | undefined;
 }
 
 export interface OpenWorker {
@@ -59,7 +61,8 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
   const home = takeHome(index, spec.numaAffinity);
 
   // Its thread starts while memory is set up here.
-  const opening = LmdbKv.open(paths.logIndex, disk.mkdir(paths.log));
+  const start = context.index ?? new IndexStart(paths.logIndex);
+  const opening = start.open(disk.mkdir(paths.log));
   opened.defer(async () => (await opening.catch(() => undefined))?.close());
   const memory = new WorkerMemory({
     clock,

@@ -6,6 +6,7 @@ import type { HostOptionsGiven } from "./host-options.ts";
 import { loadHostOptions } from "./load-host-options.ts";
 import { moduleUrl } from "./load-definitions.ts";
 import { settingsOf } from "./settings-of-options.ts";
+import { startValuesHost } from "./values-host.ts";
 
 /** Where the actors come from, and any of the host's options (docs/configuration.md); exactly one of `actors` and `module`. */
 export interface StartHostOptions extends HostOptionsGiven {
@@ -44,11 +45,10 @@ export async function startHost(options: StartHostOptions): Promise<Host> {
   const settings = settingsOf(values);
   if (module !== undefined) {
     const { href } = moduleUrl(module);
-    // Each kind of host loads what it needs itself.
+    // What only this kind of host needs, an HTTP server among it, is loaded for it alone.
     return (await import("./module-host.ts")).startModuleHost(settings, href);
   }
-  const definitions = checked(actors ?? []);
-  return (await import("./values-host.ts")).startValuesHost(settings, definitions);
+  return startValuesHost(settings, checked(actors ?? []));
 }
 
 function checked(actors: readonly ActorDefinition[]): readonly ActorDefinition[] {

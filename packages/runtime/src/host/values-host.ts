@@ -10,8 +10,10 @@ import { LOOPBACK_ADDRESS, LoopbackConnector } from "../gateway/index.ts";
 import { ClosedSignal } from "./closed-signal.ts";
 import { ControlThread } from "./control-thread.ts";
 import type { Host, StopOptions } from "./host.ts";
+import { workerDir, workerPaths } from "./data-directory.ts";
 import { HostBase } from "./host-base.ts";
 import type { HostSettings } from "./host-settings.ts";
+import { IndexStart } from "./index-start.ts";
 import type { OpenWorker } from "./open-worker.ts";
 import { createTurnBoard } from "./turn-board.ts";
 import { Heartbeat, runWorker, type RunningWorker } from "./worker-agent.ts";
@@ -24,12 +26,14 @@ export async function startValuesHost(
   definitions: readonly ActorDefinition[],
 ): Promise<Host> {
   await using started = new AsyncDisposableStack();
-  // Its thread loads its code while the data directory is opened here.
+  // Threads load their code while the data directory is opened here; the first is waited for first.
+  const index = new IndexStart(workerPaths(workerDir(settings.dataDir, 0)).logIndex);
+  started.defer(() => index.close());
   const control = new ControlThread();
   started.defer(() => control.close());
   const base = await HostBase.open(settings, VALUES, getHeapStatistics().heap_size_limit);
   started.defer(() => base.close());
-  const host = new ValuesHost(base, control);
+  const host = new ValuesHost(base, control, index);
   started.defer(() => host.abandon());
   await host.start(definitions);
   started.move();
@@ -42,15 +46,17 @@ class ValuesHost implements Host {
   readonly #heartbeat = new Heartbeat(this.#board, systemClock);
   readonly #closed = new ClosedSignal();
   readonly #control: ControlThread;
+  readonly #index: IndexStart;
   #running: RunningWorker | undefined;
   #client: Client | undefined;
   #connector: LoopbackConnector | undefined;
   #adminEndpoint = "";
   #stopping: Promise<void> | undefined;
 
-  constructor(base: HostBase, control: ControlThread) {
+  constructor(base: HostBase, control: ControlThread, index: IndexStart) {
     this.#base = base;
     this.#control = control;
+    this.#index = index;
   }
 
   async start(definitions: readonly ActorDefinition[]): Promise<void> {
@@ -88,8 +94,12 @@ class ValuesHost implements Host {
       (error) => logger.error("health and metrics are not served any more", error),
     );
     const spec = this.#base.workerSpec(0, this.#board);
-    const workerStarts = runWorker(spec, definitions, this.#heartbeat, (error) =>
-      this.#onFailure(error),
+    const workerStarts = runWorker(
+      spec,
+      definitions,
+      this.#heartbeat,
+      (error) => this.#onFailure(error),
+      this.#index,
     ).then((running) => (this.#running = running));
     // What was begun is over before its failure is told: whoever cleans up must find all of it.
     await Promise.allSettled([controlStarts, workerStarts]);

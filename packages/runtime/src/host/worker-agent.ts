@@ -12,6 +12,7 @@ import {
   type HostLogger,
 } from "../observability/index.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
+import type { IndexStart } from "./index-start.ts";
 import type { RpcHandlers } from "./message-rpc.ts";
 import { openWorker, type OpenWorker } from "./open-worker.ts";
 import { BEAT_MS, TurnBoardWriter } from "./turn-board.ts";
@@ -46,19 +47,23 @@ export interface RunningWorker {
   readonly answers: RpcHandlers<WorkerRequests>;
 }
 
-/** Opens a worker in this thread with everything that observes it. @throws as `openWorker` */
+/**
+ * Opens a worker in this thread with everything that observes it.
+ * @param index of its log, if begun already @throws as `openWorker`
+ */
 export async function runWorker(
   spec: WorkerSpec,
   definitions: readonly ActorDefinition[],
   heartbeat: Heartbeat,
   onFailure: (error: PinionError) => void,
+  index?: IndexStart,
 ): Promise<RunningWorker> {
   const clock = systemClock;
-  const index = spec.identity.worker;
+  const { worker } = spec.identity;
   const logger = createLogger({
     level: spec.logLevel,
     format: spec.logFormat,
-    thread: `worker-${index}`,
+    thread: `worker-${worker}`,
     clock,
   });
   const telemetry = new ThreadTelemetry();
@@ -68,6 +73,7 @@ export async function runWorker(
     telemetry,
     monitor: heartbeat.writer,
     logger,
+    index,
   });
   // Loads its library a while later: not before the worker serves.
   const processMetrics = new ProcessMetrics("thread");
@@ -77,15 +83,15 @@ export async function runWorker(
     onFailure(error);
   });
   const { records, rerun, redelivered, ms } = open.worker.recovery;
-  logger.info(`worker ${index} serves ${open.gateway.address}`, {
+  logger.info(`worker ${worker} serves ${open.gateway.address}`, {
     recoveredRecords: records,
     rerun,
     redelivered,
     recoveryMs: Math.round(ms),
   });
-  const labels = { worker: String(index) };
+  const labels = { worker: String(worker) };
   const answers = workerAnswers({
-    index,
+    index: worker,
     worker: open.worker,
     log: open.log,
     gateway: open.gateway,

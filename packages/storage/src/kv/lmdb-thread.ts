@@ -6,10 +6,12 @@
  * I2 a batch of requests begins a new snapshot, so it sees every commit that was answered before it was sent.
  */
 import { closeSync, fsyncSync, openSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { getSystemErrorName } from "node:util";
 import { parentPort, workerData } from "node:worker_threads";
-import { open, type Database, type RangeOptions, type RootDatabase } from "lmdb";
+import type { Database, RangeOptions, RootDatabase } from "lmdb";
+import type * as Lmdb from "lmdb";
 import { prepareLmdbFile } from "./lmdb-file.ts";
 import type {
   CommitSlice,
@@ -20,6 +22,9 @@ import type {
 } from "./lmdb-messages.ts";
 import { packBytes, unpackBytes, type PackedBytes } from "./packed-bytes.ts";
 import { KV_TABLES_MAX } from "./kv-store.ts";
+
+/** Not imported: as CommonJS it is one file instead of thirteen, and a quarter less to load. */
+const { open } = createRequire(import.meta.url)("lmdb") as typeof Lmdb;
 
 type Table = Database<Buffer, Buffer>;
 
