@@ -110,7 +110,7 @@ export type { ArchiveHealth } from "./log/archiver.ts";
 export { FilesystemArchive, type ArchivedSegment, type SegmentArchive } from "./log/archive.ts";
 export { KvStateStore, STATE_BYTES_MAX, type KvStateStoreOptions } from "./state/kv-state-store.ts";
 export { SegmentStateStore, type SegmentStateStoreOptions } from "./state/segment-state-store.ts";
-export { putAhead } from "./state/put-ahead.ts";
+export { isOfOneActor, putAhead } from "./state/put-ahead.ts";
 export * from "./state/state-store.ts";
 export * from "./structures/index.ts";
 export * from "./residency/index.ts";

@@ -4,15 +4,24 @@
  * C1 a checkpoint is exactly the committed state as of one LSN per shard: it is captured in one go (state values are immutable, so
  *    capturing is keeping references), and written only when that LSN is committed (P8) and flushed, also where replies do not
  *    wait for that: a store ahead of its log would skip the records that later get the lost ones' LSNs.
- *    The one exception are actors that nobody has activated since a start, if their changes take much memory (`putAhead`): they may be ahead of
- *    their shard's LSN, by records that were flushed, and each record has an LSN of its own.
+ *    The one exception are actors that nobody has activated since a start, if their changes take much memory, and those of a shard that cannot have
+ *    a whole checkpoint (C5): they may be ahead of their shard's LSN, by records that were flushed, and each record has an LSN of its own (`putAhead`).
  * C2 the log is released only after the store has the checkpoint durably.
  * C3 a failed checkpoint loses nothing: what it held is captured again, the log keeps its segments, and admission slows down
  *    when the log cannot grow.
  * C4 encoding is sliced, so that the event loop is never held longer than about `SLICE_MS`.
+ * C5 a damaged actor keeps only itself from checkpoints, and the log from being cut (unread-actors.ts).
  */
-import { messageOf, type Clock, type Lsn, type Timer } from "@pinion/core";
 import {
+  isPinionError,
+  messageOf,
+  type Clock,
+  type Lsn,
+  type PinionError,
+  type Timer,
+} from "@pinion/core";
+import {
+  isOfOneActor,
   PAGE_BYTES,
   putAhead,
   unwrittenFailure,
@@ -37,6 +46,7 @@ import {
   recordOfRecovered,
   type Captured,
 } from "./actor-records.ts";
+import { putMembersAhead, unreadFailure, type UnreadActors } from "./unread-actors.ts";
 
 const SLICE_MS = 1;
 const LOOK_MS_MAX = 500;
@@ -87,6 +97,9 @@ interface Frozen {
   readonly extents: readonly ActorExtents[];
   /** Of recovered actors: nobody else holds them. */
   readonly recoveredExtents: Set<ActorExtents>;
+  /** What keeps this from being a whole checkpoint of its shard (C5), and what of it the store has refused. */
+  readonly unread: Map<ActorKey, PinionError>;
+  readonly refused: Map<ActorKey, PinionError>;
 }
 
 /** A recovered actor, as it goes into the store. */
@@ -104,17 +117,26 @@ export class Checkpointer {
   #wanted = false;
   #stopped = false;
   #dozing = false;
+  /** Of the last checkpoint, and of the last that had all but damaged actors. */
   #last: LogPosition;
+  #tried: LogPosition;
   #retryMs = 0;
+  /** The store has refused what an actor has changed: which one has to be found out (C5). */
+  #careful = false;
+  /** Until then, actors that could not be read are no reason for a checkpoint. */
+  #unreadUntilMs = 0;
   /** For health and metrics. */
   lastError: string | undefined;
   completed = 0;
+  /** What the last one could not have. */
+  unread: UnreadActors = new Map();
 
   constructor(ports: CheckpointerPorts, options: CheckpointerOptions) {
     this.#ports = ports;
     this.#options = options;
     this.#lookMs = Math.min(LOOK_MS_MAX, options.dirtyMs);
     this.#last = ports.log.position();
+    this.#tried = this.#last;
   }
 
   start(): void {
@@ -125,7 +147,7 @@ export class Checkpointer {
   want(): void {
     if (this.#wanted || this.#stopped) return;
     this.#wanted = true;
-    if (this.#running === undefined && this.#retryMs === 0) this.#arm(5);
+    if (this.#running === undefined && (this.#retryMs === 0 || this.#dozing)) this.#arm(5);
   }
 
   /** The log has grown: from now on it is looked at again. */
@@ -135,12 +157,12 @@ export class Checkpointer {
 
   /** Bytes of log a restart would have to read. */
   get logBytesSince(): number {
+    return this.#logBytesSince(this.#last);
+  }
+
+  #logBytesSince({ segment, offset }: LogPosition): number {
     const now = this.#ports.log.position();
-    return (
-      (now.segment - this.#last.segment) * this.#options.segmentBytes +
-      now.offset -
-      this.#last.offset
-    );
+    return (now.segment - segment) * this.#options.segmentBytes + now.offset - offset;
   }
 
   /** Takes no further checkpoints; waits for one that runs. */
@@ -150,10 +172,10 @@ export class Checkpointer {
     await this.#running?.catch(() => {});
   }
 
-  /** One checkpoint of everything, now. Rejects if it fails. */
+  /** One checkpoint of everything, now; of damaged actors it says so (`lastError`). Rejects if it fails. */
   async run(): Promise<void> {
     while (this.#running !== undefined) await this.#running.catch(() => {});
-    const running = this.#once().finally(() => (this.#running = undefined));
+    const running = this.#attempt().finally(() => (this.#running = undefined));
     this.#running = running;
     await running;
   }
@@ -166,10 +188,11 @@ export class Checkpointer {
   }
 
   #due(): boolean {
-    if (this.#wanted || this.logBytesSince >= this.#options.logBytes) return true;
+    if (this.#wanted || this.#logBytesSince(this.#tried) >= this.#options.logBytes) return true;
     const nowMs = this.#ports.clock.nowMs();
     for (const { shard, recovered } of this.#ports.shards()) {
-      if (nowMs - shard.dirtySinceMs >= this.#options.dirtyMs || recovered.size > 0) return true;
+      if (nowMs - shard.dirtySinceMs >= this.#options.dirtyMs) return true;
+      if (recovered.size > 0 && nowMs >= this.#unreadUntilMs) return true;
     }
     return false;
   }
@@ -186,10 +209,10 @@ export class Checkpointer {
       this.#arm(isIdle ? IDLE_LOOK_MS : this.#lookMs);
       return;
     }
-    this.#running = this.#once().then(
+    this.#running = this.#attempt().then(
       () => {
         this.#running = undefined;
-        this.#arm(this.#wanted ? 5 : this.#lookMs);
+        this.#arm(this.#wanted ? Math.max(5, this.#retryMs) : this.#lookMs);
       },
       (error: unknown) => {
         this.#running = undefined;
@@ -205,15 +228,27 @@ export class Checkpointer {
     );
   }
 
+  async #attempt(): Promise<void> {
+    const wasCareful = this.#careful;
+    try {
+      await this.#once();
+    } catch (error) {
+      if (wasCareful || !isPinionError(error, "corruption")) throw error;
+      this.#careful = true;
+      await this.#once();
+    }
+  }
+
   async #once(): Promise<void> {
     this.#wanted = false;
     const position = this.#ports.log.position();
     const frozen: Frozen[] = [];
     try {
+      const refusals = this.#careful ? await this.#putMembersAhead() : undefined;
       for (const target of this.#ports.shards()) {
         while (!target.shard.settled) await this.#yield();
         // Each shard has an LSN of its own, so the loop may breathe between two of them.
-        frozen.push(freeze(target, position));
+        frozen.push(freeze(target, position, refusals?.get(target)));
         await this.#yield();
       }
       const ends = new Map(
@@ -226,9 +261,13 @@ export class Checkpointer {
         await shard.whenCommitted(upTo);
         await this.#flushed(shard, ends.get(shard) ?? upTo);
       }
-      const checkpoints: ShardCheckpoint[] = [];
-      for (const f of frozen) checkpoints.push(await this.#encode(f));
-      await this.#ports.store.checkpoint(checkpoints);
+      const whole: ShardCheckpoint[] = [];
+      for (const f of frozen) {
+        const checkpoint = await this.#encode(f);
+        if (f.unread.size === 0) whole.push(checkpoint);
+        else await this.#putAllAhead(f, checkpoint);
+      }
+      await this.#ports.store.checkpoint(whole);
       for (const f of frozen)
         for (const extents of [...f.extents, ...f.recoveredExtents]) await extents.written();
     } catch (error) {
@@ -237,18 +276,59 @@ export class Checkpointer {
     } finally {
       for (const f of frozen) for (const extents of f.recoveredExtents) extents.abandon();
     }
-    for (const f of frozen) {
-      for (const [actor] of f.recovered) f.target.recovered.delete(actor);
-      f.target.shard.persistedFacts = new Set(f.facts.keys());
-      f.target.reminders.checkpointed(f.reminderIds);
-      f.target.shard.applied(f.upTo);
-    }
+    for (const f of frozen) written(f);
+    this.#tried = position;
+    this.#careful = frozen.some(({ refused }) => refused.size > 0);
+    this.unread = new Map(frozen.flatMap(({ unread }) => [...unread]));
+    const failure = unreadFailure(this.unread);
+    if (failure !== undefined) return this.#allBut(failure);
     this.#last = position;
     this.completed++;
     this.#retryMs = 0;
     this.lastError = undefined;
     this.#ports.unwritten.checkpointed(undefined);
     await this.#ports.log.retain("checkpoint", position);
+  }
+
+  /** Everything is written but what is damaged, for which the log stays (C5). */
+  #allBut(failure: PinionError): void {
+    const { clock, unwritten, warn } = this.#ports;
+    this.#retryMs = RETRY_MS_MIN;
+    this.#unreadUntilMs = clock.nowMs() + RETRY_MS_MAX;
+    this.lastError = failure.message;
+    unwritten.checkpointed(
+      unwritten.isFull ? unwrittenFailure(failure, this.#retryMs) : undefined,
+    );
+    warn("a checkpoint has all but damaged actors", failure, {});
+  }
+
+  /** Of each shard those members that the store does not take. */
+  async #putMembersAhead(): Promise<Map<CheckpointShard, Map<ActorKey, PinionError>>> {
+    const refused = new Map<CheckpointShard, Map<ActorKey, PinionError>>();
+    for (const target of this.#ports.shards()) {
+      const { shard, recovered } = target;
+      while (!shard.settled) await this.#yield();
+      const ports = {
+        store: this.#ports.store,
+        flushed: async () => {
+          const upTo = shard.appendedLsn;
+          await shard.whenCommitted(upTo);
+          await this.#flushed(shard, upTo);
+        },
+        written: ({ actor }: ShardMember) => void recovered.delete(actor),
+      };
+      const isWhole = ({ actor, extents }: ShardMember): boolean =>
+        extents !== undefined || (recovered.get(actor)?.extents.length ?? 0) === 0;
+      const members = shard.dirty.filter(isWhole);
+      shard.dirty = shard.dirty.filter((member) => !isWhole(member));
+      refused.set(target, await putMembersAhead(ports, shard, members));
+    }
+    return refused;
+  }
+
+  #putAllAhead({ target }: Frozen, { actors, extents }: ShardCheckpoint): Promise<void> {
+    const all = [new Map(actors), new Map(extents)] as const;
+    return putAhead(this.#ports.store, target.shard.id, actors.keys(), ...all);
   }
 
   #flushed(shard: Shard, upTo: Lsn): Promise<void> {
@@ -259,7 +339,6 @@ export class Checkpointer {
   }
 
   async #encode(f: Frozen): Promise<ShardCheckpoint> {
-    const { store } = this.#ports;
     const actors = new Map<ActorKey, ActorRecord | undefined>();
     const extents = new Map<ActorKey, readonly ExtentChange[]>();
     const holding = new Set(
@@ -282,23 +361,20 @@ export class Checkpointer {
       // One at a time: each may take much memory.
       for (const [actor, later] of group) {
         // An activation of a definition that names no extents holds none of them: what the log changed in them is nobody else's.
-        if (later.extents.length === 0 || holding.has(actor)) continue;
-        const opened = await extentsOfRecovered(store, f.target.shard.id, actor, later);
-        if (opened === undefined) continue;
+        if (later.extents.length === 0 || holding.has(actor) || f.unread.has(actor)) continue;
+        const opened = await this.#openRecovered(f, actor, later);
+        if (opened === undefined) {
+          if (f.unread.has(actor)) actors.delete(actor);
+          continue;
+        }
         f.recoveredExtents.add(opened);
         const changed = opened.freeze();
         if (changed.length > 0) extents.set(actor, changed);
         if (members.has(actor)) continue;
         ahead.push({ actor, opened });
         for (const { pageCount } of changed) bytes += pageCount * PAGE_BYTES;
-        if (bytes < this.#options.dirtyBytes / RECOVERED_SHARE) continue;
-        const those = ahead.map((each) => each.actor);
-        await putAhead(store, f.target.shard.id, those, actors, extents);
-        for (const each of ahead) {
-          await each.opened.written();
-          each.opened.abandon();
-          f.recoveredExtents.delete(each.opened);
-        }
+        if (bytes < this.#options.dirtyBytes / RECOVERED_SHARE && !this.#careful) continue;
+        await this.#putGroupAhead(f, ahead, actors, extents);
         ahead = [];
         bytes = 0;
       }
@@ -310,14 +386,56 @@ export class Checkpointer {
     return { shard: f.target.shard.id, appliedLsn: f.upTo, actors, extents, facts };
   }
 
+  /** While it has to be found out whose changes the store refuses, each is a group of its own. */
+  async #putGroupAhead(
+    f: Frozen,
+    group: readonly Ahead[],
+    actors: Map<ActorKey, ActorRecord | undefined>,
+    extents: Map<ActorKey, readonly ExtentChange[]>,
+  ): Promise<void> {
+    const names = group.map(({ actor }) => actor);
+    try {
+      await putAhead(this.#ports.store, f.target.shard.id, names, actors, extents);
+    } catch (error) {
+      if (!this.#careful || !isOfOneActor(error)) throw error;
+      for (const actor of names) f.refused.set(actor, error);
+      for (const actor of names) f.unread.set(actor, error);
+      return;
+    }
+    for (const { opened } of group) {
+      await opened.written();
+      opened.abandon();
+      f.recoveredExtents.delete(opened);
+    }
+  }
+
   async #encodeRecovered(
     f: Frozen,
     [actor, later]: readonly [ActorKey, RecoveredActor],
     actors: Map<ActorKey, ActorRecord | undefined>,
   ): Promise<void> {
-    if (actors.has(actor)) return;
+    if (actors.has(actor) || f.unread.has(actor)) return;
     const { shard } = f.target;
-    actors.set(actor, await recordOfRecovered(this.#ports.store, shard.id, actor, later));
+    try {
+      actors.set(actor, await recordOfRecovered(this.#ports.store, shard.id, actor, later));
+    } catch (error) {
+      if (!isOfOneActor(error)) throw error;
+      f.unread.set(actor, error);
+    }
+  }
+
+  async #openRecovered(
+    f: Frozen,
+    actor: ActorKey,
+    later: RecoveredActor,
+  ): Promise<ActorExtents | undefined> {
+    try {
+      return await extentsOfRecovered(this.#ports.store, f.target.shard.id, actor, later);
+    } catch (error) {
+      if (!isOfOneActor(error)) throw error;
+      f.unread.set(actor, error);
+      return undefined;
+    }
   }
 
   #yield(): Promise<void> {
@@ -326,12 +444,21 @@ export class Checkpointer {
 }
 
 /** Captures a shard as of its last appended record. Synchronous: nothing of this shard is appended meanwhile. */
-function freeze(target: CheckpointShard, position: LogPosition): Frozen {
+function freeze(
+  target: CheckpointShard,
+  position: LogPosition,
+  refused: UnreadActors = new Map(),
+): Frozen {
   const { shard, reminders, recovered } = target;
-  const members = shard.dirty;
+  const members: ShardMember[] = [];
+  const { dirty } = shard;
   shard.dirty = [];
   shard.dirtySinceMs = Infinity;
-  for (const member of members) member.dirty = false;
+  for (const member of dirty) {
+    member.dirty = false;
+    if (refused.has(member.actor)) shard.changed(member);
+    else members.push(member);
+  }
   return {
     target,
     upTo: shard.appendedLsn,
@@ -342,7 +469,19 @@ function freeze(target: CheckpointShard, position: LogPosition): Frozen {
     reminderIds: reminders.freeze(),
     extents: members.flatMap(({ extents }) => extents ?? []),
     recoveredExtents: new Set(),
+    unread: new Map(refused),
+    refused: new Map(refused),
   };
+}
+
+/** The store has it all, but for what is unread. */
+function written({ target, recovered, members, facts, reminderIds, upTo, unread }: Frozen): void {
+  const { shard, reminders } = target;
+  for (const [actor] of recovered) if (!unread.has(actor)) target.recovered.delete(actor);
+  for (const member of members) if (unread.has(member.actor)) shard.changed(member);
+  if (unread.size === 0) shard.persistedFacts = new Set(facts.keys());
+  reminders.checkpointed(reminderIds, unread);
+  shard.applied(upTo, unread);
 }
 
 /** The checkpoint failed: what it held is dirty again. It may be in the store all the same, so its facts have to go with the next. */

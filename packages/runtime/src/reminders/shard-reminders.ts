@@ -118,9 +118,11 @@ export class ShardReminders {
     return ids;
   }
 
-  checkpointed(ids: readonly string[]): void {
+  /** @param but actors of which the store has nothing new */
+  checkpointed(ids: readonly string[], but: { has(actor: ActorKey): boolean }): void {
     for (const id of ids) {
       const known = this.#known.get(id);
+      if (known !== undefined && but.has(known.actor)) known.dirty = true;
       if (known === undefined || known.dirty || known.inFlight) continue;
       if (known.state === undefined || known.state.dueMs > this.#loadedUpToMs)
         this.#known.delete(id);

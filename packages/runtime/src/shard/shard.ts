@@ -120,13 +120,18 @@ export class Shard {
   persistedFacts = new Set<string>();
   /** Reminder changes the log held; taken when the reminders start. */
   remindersRecovered: { readonly actor: ActorKey; readonly ops: readonly ReminderOp[] }[] = [];
-  /** Everything up to here is in the store. */
+  /** Everything up to here is in the store, but for damaged actors (checkpoint/unread-actors.ts). */
   appliedLsn: Lsn = NO_LSN;
   readonly #ports: ShardPorts;
   /** Records of this shard that were appended and told to it: its last LSN, since LSNs have no gaps. */
   #known = 0;
   readonly #writer = new ByteWriter();
-  readonly #waitingForApply: { lsn: Lsn; resolve: () => void; reject: (e: Error) => void }[] = [];
+  readonly #waitingForApply: {
+    readonly actor: ActorKey;
+    readonly lsn: Lsn;
+    readonly resolve: () => void;
+    readonly reject: (e: Error) => void;
+  }[] = [];
 
   constructor(id: ShardId, term: Term, ports: ShardPorts) {
     this.id = id;
@@ -324,23 +329,23 @@ export class Shard {
     const isClean = !activation.dirty && activation.extents?.isClean !== false;
     if (isClean && activation.lastLsn <= this.appliedLsn) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      this.#waitingForApply.push({ lsn: activation.lastLsn, resolve, reject });
+      const { actor, lastLsn: lsn } = activation;
+      this.#waitingForApply.push({ actor, lsn, resolve, reject });
       this.#ports.checkpointWanted(this);
     });
   }
 
-  applied(upTo: Lsn): void {
+  /** @param but actors that are not: they wait on, and it is no use to try at once */
+  applied(upTo: Lsn, but: { has(actor: ActorKey): boolean }): void {
     this.appliedLsn = upTo;
-    const waiting = this.#waitingForApply.splice(0);
-    for (const w of waiting) {
-      if (w.lsn <= upTo) w.resolve();
+    let isWanted = false;
+    for (const w of this.#waitingForApply.splice(0)) {
+      const isLate = w.lsn > upTo;
+      if (!isLate && !but.has(w.actor)) w.resolve();
       else this.#waitingForApply.push(w);
+      isWanted ||= isLate;
     }
-    if (this.#waitingForApply.length > 0) this.#ports.checkpointWanted(this);
-  }
-
-  get someoneWaitsForApply(): boolean {
-    return this.#waitingForApply.length > 0;
+    if (isWanted) this.#ports.checkpointWanted(this);
   }
 
   /** The worker no longer owns the shard, or its log failed: nothing held may leave. */

@@ -371,6 +371,17 @@ export class ActorWorker implements Dispatcher {
     const ending = [...this.core.catalog.byLastUse()].filter(
       (a) => a.idle && a.type.options.onDeactivate !== undefined,
     );
-    await Promise.all(ending.map((a) => a.deactivate("stopping")));
+    const left = new Set(ending);
+    const ends = ending.map(async (a) => {
+      await a.deactivate("stopping");
+      left.delete(a);
+    });
+    await Promise.race([Promise.all(ends), this.#onlyUnread(left)]);
+  }
+
+  /** Damaged actors would wait for ever: no checkpoint has them. */
+  async #onlyUnread(left: ReadonlySet<Activation>): Promise<void> {
+    while ([...left].some(({ actor }) => !this.checkpointer.unread.has(actor)))
+      await new Promise<void>((resolve) => this.core.ports.clock.setTimer(5, resolve));
   }
 }

@@ -9,11 +9,11 @@
  * C4 a pending volume that cannot be read keeps nobody but itself: all others go into the store, ahead of a checkpoint that will have it, too. Until then
  *    the store's LSN and its place in the log stay where its records are.
  */
-import { isPinionError, PinionError, type Lsn } from "@pinion/core";
+import { PinionError, type Lsn } from "@pinion/core";
 import { ActorExtents } from "../extent/actor-extents.ts";
 import { PAGE_BYTES } from "../extent/extent-pages.ts";
 import type { LogPosition } from "../log/log.ts";
-import { putAhead } from "../state/put-ahead.ts";
+import { isOfOneActor, putAhead } from "../state/put-ahead.ts";
 import type { ActorRecord, ExtentChange, StateStore } from "../state/state-store.ts";
 import type { PendingVolume } from "./pending-volumes.ts";
 import { encodePosition, POSITION_FACT } from "./store-record.ts";
@@ -57,9 +57,6 @@ export interface UnreadVolume {
   readonly error: PinionError;
 }
 
-/** What may be wrong with one volume and not with others. */
-const OF_ONE_VOLUME: ReadonlySet<string> = new Set(["corruption", "io-error", "format-too-new"]);
-
 async function openPending(
   store: StateStore,
   name: string,
@@ -68,7 +65,7 @@ async function openPending(
   try {
     return await ActorExtents.open({ store, shard: SHARD, actor: name }, {}, deltas);
   } catch (e) {
-    if (!isPinionError(e) || !OF_ONE_VOLUME.has(e.code)) throw e;
+    if (!isOfOneActor(e)) throw e;
     return { name, error: e };
   }
 }

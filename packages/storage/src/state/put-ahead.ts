@@ -5,8 +5,15 @@
  * P1 the shard's LSN and facts stay as they are: a start applies the log's records of these actors again. That changes nothing: a record says by its LSN
  *    which of the log's changes of state it has, and changes of extents are bytes at fixed places.
  */
-import type { ShardId } from "@pinion/core";
+import { isPinionError, type PinionError, type ShardId } from "@pinion/core";
 import type { ActorKey, ActorRecord, ExtentChange, StateStore } from "./state-store.ts";
+
+/** What may be wrong with what is stored of one actor, and not with others. */
+const OF_ONE_ACTOR: ReadonlySet<string> = new Set(["corruption", "io-error", "format-too-new"]);
+
+export function isOfOneActor(error: unknown): error is PinionError {
+  return isPinionError(error) && OF_ONE_ACTOR.has(error.code);
+}
 
 /**
  * Takes the named actors out of `actors` and `extents`, and puts them into the store; what they refer to is flushed in the log.
