@@ -54,27 +54,43 @@ const KEYS = ["bad", "good", "other"];
 const BAD = 20 * PAGE;
 const HOUR_MS = 3_600_000;
 
+interface Place {
+  readonly path: string;
+  readonly bit: number;
+}
+
 /** Flips a bit `offset` bytes behind the first place that holds `bytes`. */
-function damage(it: WorkerFixture, bytes: Uint8Array, offset: number): void {
+function damage(it: WorkerFixture, bytes: Uint8Array, offset: number): Place {
   for (const path of it.disk.paths().filter((each) => each.startsWith("/segments"))) {
     const found = Buffer.from(it.disk.contents(path)).indexOf(bytes);
     if (found < 0) continue;
-    it.disk.flipBit(path, (found + offset) * 8);
-    return;
+    const bit = (found + offset) * 8;
+    it.disk.flipBit(path, bit);
+    return { path, bit };
   }
   throw new Error("there is no such place");
 }
 
 /** A page of the extent of "bad": the one that the log has changed. */
-const hurtPage = (it: WorkerFixture): void => damage(it, Buffer.alloc(PAGE, 200), BAD);
+const hurtPage = (it: WorkerFixture): void =>
+  void damaged.set(it, damage(it, Buffer.alloc(PAGE, 200), BAD));
+const damaged = new WeakMap<WorkerFixture, Place>();
+
+function hurtPageBack(it: WorkerFixture): void {
+  const { path, bit } = damaged.get(it) as Place;
+  it.disk.flipBit(path, bit);
+}
 
 /** Three actors with changes in the log that no checkpoint has; what `hurt` damages is found when the next life reads it. */
-async function crashed(hurt: (it: WorkerFixture) => void): Promise<WorkerFixture> {
+async function crashed(
+  hurt: (it: WorkerFixture) => void,
+  options = OPTIONS,
+): Promise<WorkerFixture> {
   const it = new WorkerFixture([Thing]);
-  await it.start(OPTIONS);
+  await it.start(options);
   for (const [i, key] of KEYS.entries()) {
     await it.ask({ key, method: "fill", args: [60, 200 + i] });
-    await it.ask({ key, method: "mark", args: [`mark of ${key}`] });
+    await it.ask({ key, method: "mark", args: [`mark of ${key}`.repeat(1_000)] });
   }
   await it.driven(it.worker.checkpointer.run());
   for (const key of KEYS) {
@@ -82,13 +98,13 @@ async function crashed(hurt: (it: WorkerFixture) => void): Promise<WorkerFixture
     await it.ask({ key, method: "remind", args: [HOUR_MS] });
   }
   hurt(it);
-  await restarted(it);
+  await restarted(it, options);
   return it;
 }
 
-async function restarted(it: WorkerFixture): Promise<void> {
+async function restarted(it: WorkerFixture, options = OPTIONS): Promise<void> {
   it.kill();
-  await it.start(OPTIONS);
+  await it.start(options);
 }
 
 const recovered = (it: WorkerFixture): string[] =>
@@ -120,5 +136,91 @@ describe("a damaged actor that the log has changes of", () => {
       await it.driven(it.worker.checkpointer.run());
       expect(it.worker.checkpointer.lastError).toMatch(/thing\/bad/);
     }
+  });
+
+  test("loses nothing: it has all of the log once its pages are whole again", async () => {
+    const it = await crashed(hurtPage);
+    for (let life = 0; life < 2; life++) {
+      await it.ask({ key: "good", method: "replace", args: [2, life] });
+      await it.driven(it.worker.checkpointer.run());
+      await restarted(it);
+    }
+    hurtPageBack(it);
+    await it.driven(it.worker.checkpointer.run());
+    expect(it.worker.checkpointer).toMatchObject({ completed: 1, lastError: undefined });
+    expect(it.worker.checkpointer.logBytesSince).toBe(0);
+    expect(recovered(it)).toEqual([]);
+    await restarted(it);
+    expect(await it.ask({ key: "bad", method: "byte", args: [BAD + 5] })).toMatchObject({ value: 1 });
+    expect(await it.ask({ key: "bad", method: "n" })).toMatchObject({ value: 3 });
+    await it.clock.advance(2 * HOUR_MS);
+    for (const [key, n] of [["bad", 103], ["good", 105], ["other", 103]] as const)
+      expect(await it.ask({ key, method: "n" }), key).toMatchObject({ value: n });
+  });
+
+  test("keeps the reminders and answers of others as they are, whatever the log is read again for", async () => {
+    const it = await crashed(hurtPage);
+    const asked = { key: "good", session: "one", seq: 1, method: "replace", args: [3, 3] };
+    expect(await it.ask(asked)).toMatchObject({ value: 4 });
+    await it.driven(it.worker.checkpointer.run());
+    await it.clock.advance(2 * HOUR_MS);
+    expect(await it.ask({ key: "good", method: "n" })).toMatchObject({ value: 104 });
+    for (let life = 0; life < 3; life++) {
+      await it.driven(it.worker.checkpointer.run());
+      await restarted(it);
+      expect(await it.ask(asked)).toMatchObject({ value: 4 });
+      await it.clock.advance(2 * HOUR_MS);
+      for (const [key, n] of [["good", 104], ["other", 103]] as const)
+        expect(await it.ask({ key, method: "n" }), key).toMatchObject({ value: n });
+    }
+  });
+
+  test("lets the log be read from the newest checkpoint on for other shards, and others leave memory", async () => {
+    const options = { ...OPTIONS, shardCount: 4 };
+    const it = await crashed(hurtPage, options);
+    await it.driven(it.worker.checkpointer.run());
+    const applied = async (): Promise<boolean[]> => {
+      const { core } = it.worker;
+      const all: boolean[] = [];
+      for (const { shard } of core.shards.values())
+        all.push((await it.driven(core.ports.store.appliedLsn(shard.id))) === shard.appendedLsn);
+      return all;
+    };
+    expect((await applied()).filter((isWhole) => !isWhole)).toHaveLength(1);
+    for (const key of KEYS.slice(1)) await it.ask({ key, method: "replace", args: [3, 3] });
+    expect(it.worker.core.catalog.size).toBe(2);
+    await it.clock.advance(10 * 60_000);
+    expect(it.worker.core.catalog.size).toBe(0);
+    await restarted(it, options);
+    expect(await it.ask({ key: "good", method: "n" })).toMatchObject({ value: 4 });
+    await it.driven(it.worker.stop(100));
+    await restarted(it, options);
+    expect(await it.ask({ key: "other", method: "n" })).toMatchObject({ value: 4 });
+  });
+
+  test("does not start a checkpoint with every change when the log has grown long", async () => {
+    const it = await crashed(hurtPage);
+    await restarted(it, { checkpoint: { ...OPTIONS.checkpoint!, logBytes: 64 * 1024 } });
+    for (let i = 0; i < 200; i++) {
+      await it.ask({ key: "good", method: "replace", args: [1, i] });
+      await it.clock.advance(50);
+    }
+    expect(it.warnings.length).toBeGreaterThan(2);
+    expect(it.warnings.length).toBeLessThan(20);
+    const before = it.warnings.length;
+    await it.clock.advance(HOUR_MS / 2);
+    // Nothing changes: only now and then it is tried again.
+    expect(it.warnings.length - before).toBeLessThan(10);
+  });
+
+  test("is found also where only its record is damaged", async () => {
+    const it = await crashed((it) => damage(it, Buffer.from("mark of bad".repeat(100)), 5));
+    await it.driven(it.worker.checkpointer.run());
+    expect(it.worker.checkpointer.lastError).toMatch(/thing\/bad/);
+    expect(recovered(it)).toEqual(["thing/bad"]);
+    expect(await it.ask({ key: "bad", method: "n" })).toMatchObject({ code: "corruption" });
+    await restarted(it);
+    expect(await it.ask({ key: "good", method: "n" })).toMatchObject({ value: 3 });
+    expect(recovered(it)).toContain("thing/bad");
   });
 });

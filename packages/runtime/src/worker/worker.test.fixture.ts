@@ -79,7 +79,7 @@ export class WorkerFixture {
         dir: "/log",
         clock,
         flush,
-        shardCount: 1,
+        shardCount: options.shardCount ?? 1,
         worker: 0,
         segmentBytes: 1024 * 1024,
       }),
