@@ -319,9 +319,7 @@ export class Checkpointer {
       };
       const isWhole = ({ actor, extents }: ShardMember): boolean =>
         extents !== undefined || (recovered.get(actor)?.extents.length ?? 0) === 0;
-      const members = shard.dirty.filter(isWhole);
-      shard.dirty = shard.dirty.filter((member) => !isWhole(member));
-      refused.set(target, await putMembersAhead(ports, shard, members));
+      refused.set(target, await putMembersAhead(ports, shard, shard.dirty.filter(isWhole)));
     }
     return refused;
   }

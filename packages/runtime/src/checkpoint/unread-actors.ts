@@ -43,7 +43,7 @@ export interface MembersAheadPorts {
 }
 
 /**
- * Puts members into the store ahead of a checkpoint, and finds those that it does not take: by halves, since its error need not say whose it is.
+ * Puts members that have changed into the store ahead of a checkpoint, and finds those that it does not take: by halves, since its error need not say whose it is.
  * @throws what is no error of one actor
  */
 export async function putMembersAhead(
@@ -52,6 +52,8 @@ export async function putMembersAhead(
   members: readonly ShardMember[],
 ): Promise<Map<ActorKey, PinionError>> {
   if (members.length === 0) return new Map();
+  const group = new Set(members);
+  shard.dirty = shard.dirty.filter((member) => !group.has(member));
   const captured = members.map((member) => {
     member.dirty = false;
     return capture(member);

@@ -1,5 +1,5 @@
 /** Actors whose pages, maps or records the disk has damaged, while the log has changes of them: the others go on. */
-import type { ExtentAccess, StructureDefinition } from "@pinion/storage";
+import { ShardStore, type ExtentAccess, type StructureDefinition } from "@pinion/storage";
 import { describe, expect, test } from "vitest";
 import { defineActor, readonly } from "../definition/define-actor.ts";
 import { WorkerFixture } from "./worker.test.fixture.ts";
@@ -79,6 +79,19 @@ const damaged = new WeakMap<WorkerFixture, Place>();
 function hurtPageBack(it: WorkerFixture): void {
   const { path, bit } = damaged.get(it) as Place;
   it.disk.flipBit(path, bit);
+}
+
+/** The node of the map that leads to the pages of the extent of "bad". */
+async function hurtMap(it: WorkerFixture): Promise<void> {
+  const dir = "/segments/00000";
+  const options = { disk: it.disk, dir, newGeneration: () => 1, clock: it.clock };
+  const store = await it.driven(ShardStore.open(options));
+  const volume = await it.driven(store.holdVolume(16));
+  const entry = await it.driven(volume!.map.entryOfNode(0, 0));
+  const path = it.disk.paths().find((each) => each.startsWith(dir)) as string;
+  const bit = (entry!.page * PAGE + 64) * 8;
+  it.disk.flipBit(path, bit);
+  damaged.set(it, { path, bit });
 }
 
 /** Three actors with changes in the log that no checkpoint has; what `hurt` damages is found when the next life reads it. */
@@ -222,5 +235,66 @@ describe("a damaged actor that the log has changes of", () => {
     await restarted(it);
     expect(await it.ask({ key: "good", method: "n" })).toMatchObject({ value: 3 });
     expect(recovered(it)).toContain("thing/bad");
+  });
+});
+
+describe("a damaged map of an actor's extent", () => {
+  const END = 60 * PAGE;
+
+  /** What is changed comes behind the end: nothing of what is stored was read. */
+  async function changed(options = OPTIONS): Promise<WorkerFixture> {
+    const it = new WorkerFixture([Thing]);
+    await it.start(options);
+    for (const [i, key] of KEYS.entries())
+      await it.ask({ key, method: "fill", args: [60, 200 + i] });
+    await it.driven(it.worker.stop(100));
+    await restarted(it, options);
+    await hurtMap(it);
+    for (const key of KEYS) await it.ask({ key, method: "fill", args: [1, 1] });
+    return it;
+  }
+
+  test("keeps only it from checkpoints while it is in memory", async () => {
+    const it = await changed();
+    for (let round = 0; round < 3; round++) {
+      await it.driven(it.worker.checkpointer.run());
+      expect(it.worker.checkpointer.lastError).toMatch(/thing\/bad cannot be checkpointed/);
+      expect(it.worker.core.unwritten.bytes).toBe((round + 1) * PAGE);
+      expect(it.warnings).toHaveLength(round + 1);
+      for (const key of KEYS)
+        expect(await it.ask({ key, method: "fill", args: [1, round] })).toMatchObject({
+          value: round + 3,
+        });
+    }
+    await it.clock.advance(10 * 60_000);
+    // It waits for a checkpoint that can take it, and goes on when it is called.
+    expect(it.worker.core.catalog.size).toBe(1);
+    expect(await it.ask({ key: "bad", method: "n" })).toMatchObject({ value: 5 });
+    expect(await it.ask({ key: "bad", method: "byte", args: [END] })).toMatchObject({ value: 1 });
+    await it.driven(it.worker.stop(100));
+    await restarted(it);
+    for (const key of KEYS) {
+      expect(await it.ask({ key, method: "n" })).toMatchObject({ value: 5 });
+      expect(await it.ask({ key, method: "byte", args: [END] })).toMatchObject({ value: 1 });
+    }
+  });
+
+  test("keeps only it from checkpoints after a start", async () => {
+    const it = await changed();
+    await restarted(it);
+    expect(recovered(it)).toHaveLength(3);
+    for (let life = 0; life < 2; life++) {
+      await it.driven(it.worker.checkpointer.run());
+      expect(it.worker.checkpointer.lastError).toMatch(/thing\/bad cannot be checkpointed/);
+      expect(recovered(it)).toEqual(["thing/bad"]);
+      await restarted(it);
+    }
+    hurtPageBack(it);
+    await it.driven(it.worker.checkpointer.run());
+    expect(it.worker.checkpointer).toMatchObject({ completed: 1, lastError: undefined });
+    await restarted(it);
+    expect(recovered(it)).toEqual([]);
+    for (const key of KEYS)
+      expect(await it.ask({ key, method: "byte", args: [END] })).toMatchObject({ value: 1 });
   });
 });
