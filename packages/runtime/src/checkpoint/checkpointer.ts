@@ -296,9 +296,7 @@ export class Checkpointer {
     this.#retryMs = RETRY_MS_MIN;
     this.#unreadUntilMs = clock.nowMs() + RETRY_MS_MAX;
     this.lastError = failure.message;
-    unwritten.checkpointed(
-      unwritten.isFull ? unwrittenFailure(failure, this.#retryMs) : undefined,
-    );
+    unwritten.checkpointed(unwritten.isFull ? unwrittenFailure(failure, this.#retryMs) : undefined);
     warn("a checkpoint has all but damaged actors", failure, {});
   }
 

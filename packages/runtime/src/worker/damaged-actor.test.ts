@@ -164,10 +164,16 @@ describe("a damaged actor that the log has changes of", () => {
     expect(it.worker.checkpointer.logBytesSince).toBe(0);
     expect(recovered(it)).toEqual([]);
     await restarted(it);
-    expect(await it.ask({ key: "bad", method: "byte", args: [BAD + 5] })).toMatchObject({ value: 1 });
+    expect(await it.ask({ key: "bad", method: "byte", args: [BAD + 5] })).toMatchObject({
+      value: 1,
+    });
     expect(await it.ask({ key: "bad", method: "n" })).toMatchObject({ value: 3 });
     await it.clock.advance(2 * HOUR_MS);
-    for (const [key, n] of [["bad", 103], ["good", 105], ["other", 103]] as const)
+    for (const [key, n] of [
+      ["bad", 103],
+      ["good", 105],
+      ["other", 103],
+    ] as const)
       expect(await it.ask({ key, method: "n" }), key).toMatchObject({ value: n });
   });
 
@@ -183,7 +189,10 @@ describe("a damaged actor that the log has changes of", () => {
       await restarted(it);
       expect(await it.ask(asked)).toMatchObject({ value: 4 });
       await it.clock.advance(2 * HOUR_MS);
-      for (const [key, n] of [["good", 104], ["other", 103]] as const)
+      for (const [key, n] of [
+        ["good", 104],
+        ["other", 103],
+      ] as const)
         expect(await it.ask({ key, method: "n" }), key).toMatchObject({ value: n });
     }
   });

@@ -221,8 +221,16 @@ export class MapWriter {
 
   async #touch(page: number): Promise<void> {
     while (this.#height === 0 || page >= FANOUT ** this.#height) await this.#grow();
-    for (let level = 0; level < this.#height; level++) {
-      if (!(await this.#copy(level, indexAt(page, level)))) return;
+    const copied: number[] = [];
+    try {
+      for (let level = 0; level < this.#height; level++) {
+        if (!(await this.#copy(level, indexAt(page, level)))) return;
+        copied.push(keyOf(level, indexAt(page, level)));
+      }
+    } catch (e) {
+      // A node whose parents cannot be read has no place.
+      for (const key of copied) this.#copies.delete(key);
+      throw e;
     }
   }
 

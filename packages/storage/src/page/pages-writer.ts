@@ -5,6 +5,7 @@
  * P1 a page that is placed is not read again before the checkpoint is published.
  * P2 a writer that is given up leaves no trace.
  */
+import { isDamage } from "../segment/damage.ts";
 import { PageKind, type PageEntry } from "../segment/page-entry.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
 import { LiveChanges } from "../segment/live-pages.ts";
@@ -47,20 +48,35 @@ export class PagesWriter {
     }
   }
 
-  /** Writes a page again as it is, to empty its segment, unless this writer has replaced it. */
+  /** Writes a page again as it is, to empty its segment, unless this writer has replaced it, or it is damaged and stays where it is. */
   async rewrite(page: number, entry: PageEntry): Promise<boolean> {
-    await this.#map.touch(page);
-    const current = this.#map.get(page);
-    if (current?.segment !== entry.segment || current.page !== entry.page) return false;
-    const bytes = await this.#volume.read(page);
+    const bytes = await this.#readCurrent(page, entry);
     if (bytes === undefined) return false;
     await this.write(page, bytes);
     return true;
   }
 
+  async #readCurrent(page: number, entry: PageEntry): Promise<Uint8Array | undefined> {
+    if (!(await this.touch(page))) return undefined;
+    const current = this.#map.get(page);
+    if (current?.segment !== entry.segment || current.page !== entry.page) return undefined;
+    try {
+      return await this.#volume.read(page);
+    } catch (e) {
+      if (isDamage(e)) return undefined;
+      throw e;
+    }
+  }
+
   /** As `rewrite`, for the nodes of the map that lead to `page`. */
-  async touch(page: number): Promise<void> {
-    await this.#map.touch(page);
+  async touch(page: number): Promise<boolean> {
+    try {
+      await this.#map.touch(page);
+      return true;
+    } catch (e) {
+      if (isDamage(e)) return false;
+      throw e;
+    }
   }
 
   /** Places the map. */

@@ -11,6 +11,7 @@
 import { assert } from "@pinion/core";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
 import { LiveChanges } from "../segment/live-pages.ts";
+import { isDamage } from "../segment/damage.ts";
 import { PAGE_BYTES, PageKind } from "../segment/page-entry.ts";
 import { MapWriter } from "./page-map.ts";
 import type { Volume, VolumeChange } from "./volume.ts";
@@ -143,17 +144,27 @@ export class VolumeWriter {
     }
   }
 
-  /** The page is written again as it is: to empty its segment. */
+  /** The page is written again as it is: to empty its segment. A damaged one stays where it is. */
   async rewrite(page: number): Promise<void> {
     if (this.#pages.has(page) || this.#settled.has(page)) return;
-    const bytes = await this.readOnce(page);
+    let bytes: Uint8Array | undefined;
+    try {
+      await this.#map.touch(page);
+      bytes = await this.readOnce(page);
+    } catch (e) {
+      if (!isDamage(e)) throw e;
+    }
     const placed = bytes && this.#place(page, bytes);
     if (placed !== undefined) await placed;
   }
 
   /** As `rewrite`, for the nodes of the map that lead to `page`. */
   async rewriteMap(page: number): Promise<void> {
-    await this.#map.touch(page);
+    try {
+      await this.#map.touch(page);
+    } catch (e) {
+      if (!isDamage(e)) throw e;
+    }
   }
 
   /** Gives every page that has none its place, and then the nodes of the map. */

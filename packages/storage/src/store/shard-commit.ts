@@ -4,6 +4,8 @@
  *
  * C1 nothing is published before the root record is durable; a commit that fails on the way is given up whole.
  * C2 every page that is written counts as live from then on, every page that it replaces no more: the counts go into the root record.
+ * C3 what is damaged keeps nobody else from being written: it stays in its segment, and the pages behind a damaged node of a volume that is removed
+ *    stay counted as live.
  */
 import { assert, type Clock } from "@pinion/core";
 import { BTreeWriter, type TreeWrite } from "../page/b-tree-writer.ts";
@@ -11,6 +13,7 @@ import { firstPageBelow } from "../page/page-map.ts";
 import { PagesWriter } from "../page/pages-writer.ts";
 import type { Volume, VolumeChange } from "../page/volume.ts";
 import { VolumeWriter } from "../page/volume-writer.ts";
+import { isDamage } from "../segment/damage.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
 import { LiveChanges, type LivePages } from "../segment/live-pages.ts";
 import { PageKind, type PageEntry, type PageName } from "../segment/page-entry.ts";
@@ -161,9 +164,11 @@ export class ShardCommit {
     if (write.pagesMax !== undefined) await writer.cut(write.pagesMax);
     for await (const [page, bytes] of write.pages) await writer.write(page, bytes);
     for (const { name, entry } of victims) {
-      if (name.kind === PageKind.map) await writer.touch(firstPageBelow(name.level, name.index));
-      else if (!(await writer.rewrite(name.index, entry))) continue;
-      this.#cleaned++;
+      const isRewritten =
+        name.kind === PageKind.map
+          ? await writer.touch(firstPageBelow(name.level, name.index))
+          : await writer.rewrite(name.index, entry);
+      if (isRewritten) this.#cleaned++;
     }
     this.#placed.push({ volume, writer, change: await writer.finish() });
   }
@@ -174,9 +179,13 @@ export class ShardCommit {
     if (volume !== undefined) {
       this.#held.push(volume);
       const pages = volume.map.entries(0, (node) => this.#gone.replaced(node));
-      for await (const [, entry] of pages) {
-        this.#gone.replaced(entry);
-        await this.#breathe();
+      try {
+        for await (const [, entry] of pages) {
+          this.#gone.replaced(entry);
+          await this.#breathe();
+        }
+      } catch (e) {
+        if (!isDamage(e)) throw e; // C3
       }
     }
     return { key: placeOf(VOLUMES_TABLE, volumeKey(id)), value: undefined };
@@ -203,12 +212,15 @@ export class ShardCommit {
   async #isCurrent(name: PageName, entry: PageEntry): Promise<boolean> {
     const { directory, volumes } = this.#ports;
     if (name.volume === DIRECTORY_VOLUME) return refersTo(directory, name, entry);
-    const volume = await volumes.hold(name.volume);
-    if (volume === undefined) return false;
+    let volume: Volume | undefined;
     try {
-      return await refersTo(volume, name, entry);
+      volume = await volumes.hold(name.volume);
+      return volume !== undefined && (await refersTo(volume, name, entry));
+    } catch (e) {
+      if (isDamage(e)) return false; // C3
+      throw e;
     } finally {
-      volumes.release(volume);
+      if (volume !== undefined) volumes.release(volume);
     }
   }
 }
