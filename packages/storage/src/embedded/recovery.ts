@@ -110,7 +110,7 @@ async function checkpoint(
   groupBytes: number,
 ): Promise<void> {
   const entries = pending.entries();
-  const scope = { upTo, position, members: [], pending: entries, groupBytes };
+  const scope = { upTo, position, members: [], pending: entries, groupBytes, careful: false };
   // What was read was flushed.
   const unread = await takeCheckpoint(store, scope, async () => {});
   pending.checkpointed(entries, unread);

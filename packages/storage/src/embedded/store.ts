@@ -113,8 +113,8 @@ export class Store {
   /** Of the last checkpoint, and of the last that took all but volumes that cannot be read. */
   #position: LogPosition;
   #tried: LogPosition;
-  /** Why that was not all. */
-  #unread: PinionError | undefined;
+  /** What that could not have. */
+  #unread: readonly UnreadVolume[] = [];
   #completed = 0;
   #lastError: PinionError | undefined;
   #closing: Promise<void> | undefined;
@@ -236,26 +236,30 @@ export class Store {
     checkVolumeName(name);
     refuseInsideUpdate("deleting a volume");
     const { pending, state, log } = this.#parts;
-    const slot = await this.#claim(name, "leaving", options.signal);
+    const slot = await this.#claim(name, "leaving", options.signal, true);
+    const stuck = [...this.#leaving].find((volume) => volume.name === name);
     try {
       const later = pending.get(name);
       const exists =
         later === undefined
           ? (await state.load(SHARD, name)) !== undefined
           : !later.deleted || later.deltas.length > 0;
-      if (!exists) return false;
+      if (!exists && stuck === undefined) return false;
       // What a checkpoint of the deletion has to read.
       await state.loadExtents(SHARD, name);
       const at = await log.append(
         encodeStoreRecord({ volume: name, delta: undefined }),
-        (lsn) => pending.deleted(name, lsn),
+        (lsn) => {
+          pending.deleted(name, lsn);
+          if (stuck !== undefined) this.#leave(stuck);
+        },
         options.signal,
       );
       this.#noteLog();
       await log.durable(at);
       return true;
     } finally {
-      slot.free();
+      if (stuck === undefined || !this.#leaving.has(stuck)) slot.free();
     }
   }
 
@@ -279,7 +283,7 @@ export class Store {
     refuseInsideUpdate("a checkpoint");
     this.#checkOpen();
     await this.#schedule.now();
-    if (this.#unread !== undefined) throw this.#unread;
+    if (this.#unread.length > 0) throw unreadFailure(this.#unread);
   }
 
   async stats(): Promise<StoreStats> {
@@ -342,7 +346,13 @@ export class Store {
 
   // ---------------------------------------------------------------- names
 
-  async #claim(name: string, state: Slot["state"], signal: AbortSignal | undefined): Promise<Slot> {
+  /** @param isToGo takes it also from a volume that cannot leave otherwise */
+  async #claim(
+    name: string,
+    state: Slot["state"],
+    signal: AbortSignal | undefined,
+    isToGo = false,
+  ): Promise<Slot> {
     for (;;) {
       signal?.throwIfAborted();
       this.#checkOpen();
@@ -352,6 +362,11 @@ export class Store {
         throw new PinionError("invalid-argument", `volume "${name}" is open already`, {
           details: { volume: name },
         });
+      }
+      const refusal = this.#refusal(name);
+      if (refusal !== undefined) {
+        if (isToGo) return taken;
+        throw unreadFailure([refusal]);
       }
       await abortable(taken.left, signal);
     }
@@ -367,7 +382,9 @@ export class Store {
         resolve();
       },
     };
+    const before = this.#slots.get(name);
     this.#slots.set(name, slot);
+    before?.free();
     return slot;
   }
 
@@ -422,24 +439,45 @@ export class Store {
     const members = [...this.#changed];
     const entries = pending.entries();
     this.#changed.clear();
-    let unread: UnreadVolume[];
+    let unread: UnreadVolume[] = [];
+    let failed = members;
     try {
       const groupBytes = settings.checkpointDirtyBytes / PENDING_SHARE;
-      const scope = { upTo, position, members, pending: entries, groupBytes };
-      unread = await takeCheckpoint(state, scope, () => log.flushed(upTo));
-    } catch (e) {
-      for (const volume of members) this.#changed.add(volume);
-      throw e;
+      const careful = this.#unread.some(({ isRefused }) => isRefused);
+      const scope = { upTo, position, members, pending: entries, groupBytes, careful };
+      unread = await takeCheckpoint(state, scope, (lsn) => log.flushed(lsn));
+      failed = members.filter(({ name }) => unread.some((each) => each.name === name));
+    } finally {
+      for (const volume of failed) if (this.#holds(volume)) this.#changed.add(volume);
     }
     pending.checkpointed(entries, unread);
-    for (const volume of this.#leaving) if (volume.extents.isClean) this.#leave(volume);
-    this.#unwritten.checkpointed(undefined);
+    this.#unread = unread;
+    for (const volume of this.#leaving) {
+      if (volume.extents.isClean) this.#leave(volume);
+      else if (this.#refusal(volume.name) !== undefined) this.#slot(volume.name, "leaving");
+    }
+    const failure = unread.length === 0 ? undefined : unreadFailure(unread);
+    const isFull = failure !== undefined && this.#unwritten.isFull;
+    this.#unwritten.checkpointed(
+      isFull ? unwrittenFailure(failure, settings.checkpointMs) : undefined,
+    );
     this.#tried = position;
-    this.#unread = unread.length === 0 ? undefined : unreadFailure(unread);
-    this.#lastError = this.#unread;
-    if (this.#unread !== undefined) return settings.onWarning(this.#unread);
+    this.#lastError = failure;
+    if (failure !== undefined) return settings.onWarning(failure);
     this.#position = position;
     this.#completed++;
     await log.log.retain("checkpoint", position);
+  }
+
+  #holds(volume: OpenVolume): boolean {
+    return this.#volumes.get(volume.name) === volume || this.#leaving.has(volume);
+  }
+
+  /** Of a volume that was closed, and that no checkpoint takes: it cannot leave. */
+  #refusal(name: string): UnreadVolume | undefined {
+    const isLeaving = [...this.#leaving].some((volume) => volume.name === name);
+    return isLeaving
+      ? this.#unread.find((each) => each.name === name && each.isRefused)
+      : undefined;
   }
 }
