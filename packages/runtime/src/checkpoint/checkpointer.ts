@@ -281,7 +281,7 @@ export class Checkpointer {
     this.#careful = frozen.some(({ refused }) => refused.size > 0);
     this.unread = new Map(frozen.flatMap(({ unread }) => [...unread]));
     const failure = unreadFailure(this.unread);
-    if (failure !== undefined) return this.#allBut(failure);
+    if (failure !== undefined) return this.#allBut(failure, leftBytes(frozen));
     this.#last = position;
     this.completed++;
     this.#retryMs = 0;
@@ -291,12 +291,14 @@ export class Checkpointer {
   }
 
   /** Everything is written but what is damaged, for which the log stays (C5). */
-  #allBut(failure: PinionError): void {
+  #allBut(failure: PinionError, left: number): void {
     const { clock, unwritten, warn } = this.#ports;
     this.#retryMs = RETRY_MS_MIN;
     this.#unreadUntilMs = clock.nowMs() + RETRY_MS_MAX;
     this.lastError = failure.message;
-    unwritten.checkpointed(unwritten.isFull ? unwrittenFailure(failure, this.#retryMs) : undefined);
+    unwritten.checkpointed(
+      unwritten.isFullOf(left) ? unwrittenFailure(failure, this.#retryMs) : undefined,
+    );
     warn("a checkpoint has all but damaged actors", failure, {});
   }
 
@@ -478,6 +480,15 @@ function written({ target, recovered, members, facts, reminderIds, upTo, unread 
   if (unread.size === 0) shard.persistedFacts = new Set(facts.keys());
   reminders.checkpointed(reminderIds, unread);
   shard.applied(upTo, unread);
+}
+
+/** Changed pages of members that the store does not take. */
+function leftBytes(frozen: readonly Frozen[]): number {
+  let bytes = 0;
+  for (const { target, unread } of frozen)
+    for (const { actor, extents } of target.shard.dirty)
+      if (unread.has(actor)) bytes += extents?.dirtyBytes ?? 0;
+  return bytes;
 }
 
 /** The checkpoint failed: what it held is dirty again. It may be in the store all the same, so its facts have to go with the next. */

@@ -17,6 +17,8 @@ const DATA: StructureDefinition<ExtentAccess> = {
 const Thing = defineActor("thing", {
   state: () => ({ n: 0, mark: "" }),
   memory: { profile: "cold", extents: { d: DATA } },
+  // A stop waits for these to be written, where they can be.
+  onDeactivate: () => {},
   methods: {
     fill(ctx, pages: number, byte: number) {
       ctx.extents.d.append(new Uint8Array(pages * PAGE).fill(byte));
@@ -286,6 +288,31 @@ describe("a damaged map of an actor's extent", () => {
       expect(await it.ask({ key, method: "n" })).toMatchObject({ value: 5 });
       expect(await it.ask({ key, method: "byte", args: [END] })).toMatchObject({ value: 1 });
     }
+  });
+
+  test("has others refused, and told why, once it has changed all that may wait for a checkpoint", async () => {
+    const checkpoint = { logBytes: 1e9, dirtyBytes: 8 * PAGE, dirtyMs: 1e9, segmentBytes: 2 ** 20 };
+    const it = await changed({ checkpoint });
+    await it.driven(it.worker.checkpointer.run());
+    for (let i = 0; i < 20; i++)
+      expect(await it.ask({ key: "good", method: "fill", args: [1, i] })).toMatchObject({
+        value: 3 + i,
+      });
+    for (let i = 0; i < 4; i++) {
+      expect(await it.ask({ key: "bad", method: "fill", args: [1, i] })).toMatchObject({
+        value: 3 + i,
+      });
+      await it.clock.advance(2_000);
+    }
+    expect(await it.ask({ key: "good", method: "fill", args: [1, 1] })).toMatchObject({
+      code: "overloaded",
+      refused: "transient",
+    });
+    expect(await it.ask({ key: "good", method: "n" })).toMatchObject({ value: 22 });
+    const before = it.warnings.length;
+    await it.clock.advance(10_000);
+    expect(it.warnings.length - before).toBeLessThan(25);
+    await it.driven(it.worker.stop(100));
   });
 
   test("keeps only it from checkpoints after a start", async () => {

@@ -457,7 +457,8 @@ export class Store {
       else if (this.#refusal(volume.name) !== undefined) this.#slot(volume.name, "leaving");
     }
     const failure = unread.length === 0 ? undefined : unreadFailure(unread);
-    const isFull = failure !== undefined && this.#unwritten.isFull;
+    const leftBytes = failed.reduce((sum, { extents }) => sum + extents.dirtyBytes, 0);
+    const isFull = failure !== undefined && this.#unwritten.isFullOf(leftBytes);
     this.#unwritten.checkpointed(
       isFull ? unwrittenFailure(failure, settings.checkpointMs) : undefined,
     );

@@ -12,7 +12,7 @@ import { connectionsOf, type ConnectedExtent } from "./connections.ts";
 import { storedFacts } from "./extent-facts.ts";
 import { ExtentImage } from "./extent-image.ts";
 import { ExtentIndex } from "./extent-index.ts";
-import { fillByPage } from "./extent-pages.ts";
+import { fillByPage, PAGE_BYTES } from "./extent-pages.ts";
 import { ExtentsTurn, type UsedExtent } from "./extents-turn.ts";
 import type { ExtentMemory, ExtentMemorySource } from "./extent-memory.ts";
 import { capacityFor, type GrowthCap } from "./growth.ts";
@@ -133,6 +133,13 @@ export class ActorExtents {
     let bytes = 0;
     for (const image of this.#images.values()) bytes += image.memoryBytes;
     return bytes;
+  }
+
+  /** Changed pages that no checkpoint has taken. */
+  get dirtyBytes(): number {
+    let pages = 0;
+    for (const image of this.#images.values()) pages += image.dirtyPages;
+    return pages * PAGE_BYTES;
   }
 
   get isClean(): boolean {

@@ -61,6 +61,11 @@ export class UnwrittenPages {
     return this.bytes > bytesMax || this.copiedBytes > copiedBytesMax;
   }
 
+  /** It is no use to wait for room. @param leftBytes changed pages that the last checkpoint had to leave */
+  isFullOf(leftBytes: number): boolean {
+    return this.isFull && leftBytes > this.#bounds.copiedBytesMax / 2;
+  }
+
   /** Why the last checkpoint has written nothing. */
   get failure(): PinionError | undefined {
     return this.#failure;
