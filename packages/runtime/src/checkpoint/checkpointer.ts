@@ -35,17 +35,17 @@ import {
   type StateStore,
   type UnwrittenPages,
 } from "@pinion/storage";
-import type { ShardReminders } from "../reminders/shard-reminders.ts";
 import type { RecoveredActor } from "../shard/recovery.ts";
-import { captureFacts } from "../shard/shard-facts.ts";
 import type { Shard, ShardMember } from "../shard/shard.ts";
+import { extentsOfRecovered, recordOfCaptured, recordOfRecovered } from "./actor-records.ts";
 import {
-  capture,
-  extentsOfRecovered,
-  recordOfCaptured,
-  recordOfRecovered,
-  type Captured,
-} from "./actor-records.ts";
+  freeze,
+  leftBytes,
+  thaw,
+  written,
+  type CheckpointShard,
+  type Frozen,
+} from "./frozen-shard.ts";
 import { putMembersAhead, unreadFailure, type UnreadActors } from "./unread-actors.ts";
 
 const SLICE_MS = 1;
@@ -69,13 +69,6 @@ export interface CheckpointerOptions {
   readonly segmentBytes: number;
 }
 
-export interface CheckpointShard {
-  readonly shard: Shard;
-  readonly reminders: ShardReminders;
-  /** Changes the log held at start, of actors not activated since. */
-  readonly recovered: Map<ActorKey, RecoveredActor>;
-}
-
 export interface CheckpointerPorts {
   readonly clock: Clock;
   readonly log: Log;
@@ -83,23 +76,6 @@ export interface CheckpointerPorts {
   readonly unwritten: UnwrittenPages;
   shards(): Iterable<CheckpointShard>;
   warn(message: string, error: unknown, details: Record<string, string | number>): void;
-}
-
-interface Frozen {
-  readonly target: CheckpointShard;
-  readonly upTo: Lsn;
-  readonly members: readonly ShardMember[];
-  readonly captured: readonly Captured[];
-  readonly recovered: readonly [ActorKey, RecoveredActor][];
-  readonly facts: Map<string, Uint8Array>;
-  readonly reminderIds: readonly string[];
-  /** Of members. */
-  readonly extents: readonly ActorExtents[];
-  /** Of recovered actors: nobody else holds them. */
-  readonly recoveredExtents: Set<ActorExtents>;
-  /** What keeps this from being a whole checkpoint of its shard (C5), and what of it the store has refused. */
-  readonly unread: Map<ActorKey, PinionError>;
-  readonly refused: Map<ActorKey, PinionError>;
 }
 
 /** A recovered actor, as it goes into the store. */
@@ -292,14 +268,14 @@ export class Checkpointer {
 
   /** Everything is written but what is damaged, for which the log stays (C5). */
   #allBut(failure: PinionError, left: number): void {
-    const { clock, unwritten, warn } = this.#ports;
+    const { clock, unwritten } = this.#ports;
     this.#retryMs = RETRY_MS_MIN;
     this.#unreadUntilMs = clock.nowMs() + RETRY_MS_MAX;
     this.lastError = failure.message;
     unwritten.checkpointed(
       unwritten.isFullOf(left) ? unwrittenFailure(failure, this.#retryMs) : undefined,
     );
-    warn("a checkpoint has all but damaged actors", failure, {});
+    this.#ports.warn("a checkpoint has all but damaged actors", failure, {});
   }
 
   /** Of each shard those members that the store does not take. */
@@ -439,62 +415,4 @@ export class Checkpointer {
   #yield(): Promise<void> {
     return new Promise((resolve) => this.#ports.clock.defer(resolve));
   }
-}
-
-/** Captures a shard as of its last appended record. Synchronous: nothing of this shard is appended meanwhile. */
-function freeze(
-  target: CheckpointShard,
-  position: LogPosition,
-  refused: UnreadActors = new Map(),
-): Frozen {
-  const { shard, reminders, recovered } = target;
-  const members: ShardMember[] = [];
-  const { dirty } = shard;
-  shard.dirty = [];
-  shard.dirtySinceMs = Infinity;
-  for (const member of dirty) {
-    member.dirty = false;
-    if (refused.has(member.actor)) shard.changed(member);
-    else members.push(member);
-  }
-  return {
-    target,
-    upTo: shard.appendedLsn,
-    members,
-    captured: members.map(capture),
-    recovered: [...recovered],
-    facts: captureFacts(shard, position),
-    reminderIds: reminders.freeze(),
-    extents: members.flatMap(({ extents }) => extents ?? []),
-    recoveredExtents: new Set(),
-    unread: new Map(refused),
-    refused: new Map(refused),
-  };
-}
-
-/** The store has it all, but for what is unread. */
-function written({ target, recovered, members, facts, reminderIds, upTo, unread }: Frozen): void {
-  const { shard, reminders } = target;
-  for (const [actor] of recovered) if (!unread.has(actor)) target.recovered.delete(actor);
-  for (const member of members) if (unread.has(member.actor)) shard.changed(member);
-  if (unread.size === 0) shard.persistedFacts = new Set(facts.keys());
-  reminders.checkpointed(reminderIds, unread);
-  shard.applied(upTo, unread);
-}
-
-/** Changed pages of members that the store does not take. */
-function leftBytes(frozen: readonly Frozen[]): number {
-  let bytes = 0;
-  for (const { target, unread } of frozen)
-    for (const { actor, extents } of target.shard.dirty)
-      if (unread.has(actor)) bytes += extents?.dirtyBytes ?? 0;
-  return bytes;
-}
-
-/** The checkpoint failed: what it held is dirty again. It may be in the store all the same, so its facts have to go with the next. */
-function thaw(f: Frozen): void {
-  for (const name of f.facts.keys()) f.target.shard.persistedFacts.add(name);
-  for (const extents of [...f.extents, ...f.recoveredExtents]) extents.failed();
-  for (const member of f.members) f.target.shard.changed(member);
-  f.target.reminders.checkpointFailed(f.reminderIds);
 }

@@ -137,6 +137,8 @@ describe("a damaged actor that the log has changes of", () => {
     expect(checkpointer.logBytesSince).toBeGreaterThan(0);
     expect(recovered(it)).toEqual(["thing/bad"]);
     expect(core.unwritten.bytes).toBe(0);
+    // Its reminder is known from the log only; those of the others are in the store.
+    expect([...core.shards.values()].map(({ reminders }) => reminders.size)).toEqual([1]);
     expect(await it.ask({ key: "bad", method: "n" })).toMatchObject({ code: "corruption" });
     for (let life = 0; life < 3; life++) {
       await restarted(it);
