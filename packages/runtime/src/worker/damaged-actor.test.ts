@@ -104,7 +104,7 @@ async function crashed(
   const it = new WorkerFixture([Thing]);
   await it.start(options);
   for (const [i, key] of KEYS.entries()) {
-    await it.ask({ key, method: "fill", args: [60, 200 + i] });
+    await it.ask({ key, method: "fill", args: [60, 200 + i], idempotencyKey: key });
     await it.ask({ key, method: "mark", args: [`mark of ${key}`.repeat(1_000)] });
   }
   await it.driven(it.worker.checkpointer.run());
@@ -199,6 +199,22 @@ describe("a damaged actor that the log has changes of", () => {
       ] as const)
         expect(await it.ask({ key, method: "n" }), key).toMatchObject({ value: n });
     }
+  });
+
+  test("leaves no facts behind that are none any more", async () => {
+    const it = await crashed(hurtPage);
+    const kept = async (): Promise<number> => {
+      const [owned] = it.worker.core.shards.values();
+      return (await it.driven(it.worker.core.ports.store.facts(owned!.shard.id, "x/"))).length;
+    };
+    expect(await kept()).toBe(3);
+    await it.clock.advance(10 * 60_000);
+    await it.driven(it.worker.checkpointer.run());
+    // They belong to the last whole checkpoint.
+    expect(await kept()).toBe(3);
+    hurtPageBack(it);
+    await it.driven(it.worker.checkpointer.run());
+    expect(await kept()).toBe(0);
   });
 
   test("lets the log be read from the newest checkpoint on for other shards, and others leave memory", async () => {
