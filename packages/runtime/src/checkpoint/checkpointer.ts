@@ -101,6 +101,8 @@ export class Checkpointer {
   #careful = false;
   /** Until then, actors that could not be read are no reason for a checkpoint. */
   #unreadUntilMs = 0;
+  /** Until then, it is no news which they are. */
+  #warnedUntilMs = 0;
   /** For health and metrics. */
   lastError: string | undefined;
   completed = 0;
@@ -270,11 +272,15 @@ export class Checkpointer {
   #allBut(failure: PinionError, left: number): void {
     const { clock, unwritten } = this.#ports;
     this.#retryMs = RETRY_MS_MIN;
-    this.#unreadUntilMs = clock.nowMs() + RETRY_MS_MAX;
+    const nowMs = clock.nowMs();
+    this.#unreadUntilMs = nowMs + RETRY_MS_MAX;
+    const isNews = failure.message !== this.lastError || nowMs >= this.#warnedUntilMs;
     this.lastError = failure.message;
     unwritten.checkpointed(
       unwritten.isFullOf(left) ? unwrittenFailure(failure, this.#retryMs) : undefined,
     );
+    if (!isNews) return;
+    this.#warnedUntilMs = nowMs + RETRY_MS_MAX;
     this.#ports.warn("a checkpoint has all but damaged actors", failure, {});
   }
 
