@@ -42,6 +42,7 @@ import {
   freeze,
   leftBytes,
   thaw,
+  unreadOf,
   written,
   type CheckpointShard,
   type Frozen,
@@ -241,24 +242,29 @@ export class Checkpointer {
       }
       const whole: ShardCheckpoint[] = [];
       for (const f of frozen) {
-        const checkpoint = await this.#encode(f);
-        if (f.unread.size === 0) whole.push(checkpoint);
-        else await this.#putAllAhead(f, checkpoint);
+        await this.#alone(f, async () => {
+          const checkpoint = await this.#encode(f);
+          if (f.unread.size > 0) await this.#putAllAhead(f, checkpoint);
+          else if (this.#careful) await this.#ports.store.checkpoint([checkpoint]);
+          else whole.push(checkpoint);
+        });
       }
-      await this.#ports.store.checkpoint(whole);
-      for (const f of frozen)
-        for (const extents of [...f.extents, ...f.recoveredExtents]) await extents.written();
+      if (whole.length > 0) await this.#ports.store.checkpoint(whole);
+      for (const f of frozen) {
+        if (f.failure !== undefined) thaw(f);
+        else for (const extents of [...f.extents, ...f.recoveredExtents]) await extents.written();
+      }
     } catch (error) {
       for (const f of frozen) thaw(f);
       throw error;
     } finally {
       for (const f of frozen) for (const extents of f.recoveredExtents) extents.abandon();
     }
-    for (const f of frozen) written(f);
+    for (const f of frozen) if (f.failure === undefined) written(f);
     this.#tried = position;
-    this.#careful = frozen.some(({ refused }) => refused.size > 0);
-    this.unread = new Map(frozen.flatMap(({ unread }) => [...unread]));
-    const failure = unreadFailure(this.unread);
+    this.#careful = frozen.some((f) => f.refused.size > 0 || f.failure !== undefined);
+    this.unread = new Map(frozen.flatMap((f) => [...unreadOf(f)]));
+    const failure = unreadFailure(this.unread) ?? frozen.find((f) => f.failure)?.failure;
     if (failure !== undefined) return this.#allBut(failure, leftBytes(frozen));
     this.#last = position;
     this.completed++;
@@ -284,11 +290,33 @@ export class Checkpointer {
     this.#ports.warn("a checkpoint has all but damaged actors", failure, {});
   }
 
+  /** What is careful keeps a shard that cannot be written from being the failure of others. */
+  async #alone(f: Frozen, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!this.#careful || !isOfOneActor(error)) throw error;
+      f.failure = error;
+    }
+  }
+
+  /** Whether the store takes anything of the shard. */
+  async #isWritable({ id }: Shard): Promise<boolean> {
+    try {
+      await putAhead(this.#ports.store, id, [], new Map(), new Map());
+      return true;
+    } catch (error) {
+      if (isOfOneActor(error)) return false;
+      throw error;
+    }
+  }
+
   /** Of each shard those members that the store does not take. */
   async #putMembersAhead(): Promise<Map<CheckpointShard, Map<ActorKey, PinionError>>> {
     const refused = new Map<CheckpointShard, Map<ActorKey, PinionError>>();
     for (const target of this.#ports.shards()) {
       const { shard, recovered } = target;
+      if (!(await this.#isWritable(shard))) continue;
       while (!shard.settled) await this.#yield();
       const ports = {
         store: this.#ports.store,

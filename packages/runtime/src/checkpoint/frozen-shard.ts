@@ -30,6 +30,8 @@ export interface Frozen {
   /** What keeps this from being a whole checkpoint of its shard (C5), and what of it the store has refused. */
   readonly unread: Map<ActorKey, PinionError>;
   readonly refused: Map<ActorKey, PinionError>;
+  /** Why nothing of the shard was written; undefined: it was. */
+  failure: PinionError | undefined;
 }
 
 /** Captures a shard as of its last appended record. Synchronous: nothing of this shard is appended meanwhile. */
@@ -60,6 +62,7 @@ export function freeze(
     recoveredExtents: new Set(),
     unread: new Map(refused),
     refused: new Map(refused),
+    failure: undefined,
   };
 }
 
@@ -81,12 +84,20 @@ export function written({
   shard.applied(upTo, unread);
 }
 
+/** Once it is known what was written. */
+export function* unreadOf(f: Frozen): Iterable<[ActorKey, PinionError]> {
+  yield* f.unread;
+  if (f.failure === undefined) return;
+  for (const { actor } of f.members) yield [actor, f.failure];
+  for (const [actor] of f.recovered) yield [actor, f.failure];
+}
+
 /** Changed pages of members that the store does not take. */
 export function leftBytes(frozen: readonly Frozen[]): number {
   let bytes = 0;
-  for (const { target, unread } of frozen)
+  for (const { target, unread, failure } of frozen)
     for (const { actor, extents } of target.shard.dirty)
-      if (unread.has(actor)) bytes += extents?.dirtyBytes ?? 0;
+      if (failure !== undefined || unread.has(actor)) bytes += extents?.dirtyBytes ?? 0;
   return bytes;
 }
 

@@ -341,7 +341,10 @@ export class ActorWorker implements Dispatcher {
       await this.checkpointer.stop();
       // Turns that wait for room in the log are recorded when a checkpoint has made some: then they need another (W3).
       do await this.checkpointer.run();
-      while ([...core.shards.values()].some(({ shard }) => shard.appendedLsn > shard.appliedLsn));
+      while (
+        this.checkpointer.lastError === undefined &&
+        [...core.shards.values()].some(({ shard }) => shard.appendedLsn > shard.appliedLsn)
+      );
     } else await this.checkpointer.stop();
   }
 

@@ -1,4 +1,5 @@
 /** Actors whose pages, maps or records the disk has damaged, while the log has changes of them: the others go on. */
+import { PinionError } from "@pinion/core";
 import { ShardStore, type ExtentAccess, type StructureDefinition } from "@pinion/storage";
 import { describe, expect, test } from "vitest";
 import { defineActor, readonly } from "../definition/define-actor.ts";
@@ -365,4 +366,36 @@ describe("a damaged map of an actor's extent", () => {
     for (const key of KEYS)
       expect(await it.ask({ key, method: "byte", args: [END] })).toMatchObject({ value: 1 });
   });
+});
+
+test("a shard that cannot be written keeps no other from checkpoints", async () => {
+  const options = { ...OPTIONS, shardCount: 4 };
+  const it = new WorkerFixture([Thing]);
+  await it.start(options);
+  const { core, checkpointer } = it.worker;
+  const bad = core.owned("thing", "bad")!.shard;
+  const good = KEYS.filter((key) => core.owned("thing", key)!.shard !== bad);
+  expect(good.length).toBeGreaterThan(0);
+  const checkpoint = core.ports.store.checkpoint.bind(core.ports.store);
+  core.ports.store.checkpoint = async (shards) => {
+    const rest = shards.filter(({ shard }) => shard !== bad.id);
+    if (rest.length > 0) await checkpoint(rest);
+    if (rest.length < shards.length) throw new PinionError("corruption", "its directory");
+  };
+  for (let round = 0; round < 3; round++) {
+    for (const key of ["bad", ...good]) await it.ask({ key, method: "fill", args: [1, round] });
+    await it.driven(checkpointer.run());
+    expect(checkpointer.lastError).toMatch(/thing\/bad cannot .* its directory/);
+    expect(core.unwritten.bytes).toBe((round + 1) * PAGE);
+    for (const key of good) {
+      const { shard } = core.owned("thing", key)!;
+      expect(await it.driven(core.ports.store.appliedLsn(shard.id))).toBe(shard.appendedLsn);
+    }
+  }
+  await it.driven(it.worker.stop(100));
+  await restarted(it, options);
+  for (const key of ["bad", ...good])
+    expect(await it.ask({ key, method: "n" })).toMatchObject({ value: 3 });
+  await it.driven(it.worker.checkpointer.run());
+  expect(it.worker.checkpointer).toMatchObject({ completed: 1, lastError: undefined });
 });
