@@ -57,16 +57,30 @@ const pread = (fd: number, into: Uint8Array, offset: number): Promise<number> =>
     read(fd, into, 0, into.length, offset, (e, n) => (e ? reject(e) : resolve(n))),
   );
 
+/** As a shard's pages are: an object for each that is read, and nothing else. */
+class CheckedPage {
+  readonly file: number;
+  readonly offset: number;
+  readonly checksum: number | undefined;
+
+  constructor(file: number, offset: number, checksum: number | undefined) {
+    this.file = file;
+    this.offset = offset;
+    this.checksum = checksum;
+  }
+
+  verify(bytes: Uint8Array): void {
+    if (crc32c(bytes) !== this.checksum)
+      throw new PinionError("corruption", `page ${this.offset / PAGE}`);
+  }
+}
+
 function poolOver({ fd, pages, checksums }: Bed, region: Region, prefetch: boolean): BufferPool {
-  const verify = (key: number) => (bytes: Uint8Array) => {
-    if (crc32c(bytes) !== checksums[key]) throw new PinionError("corruption", `page ${key}`);
-  };
   return new BufferPool({
     capacityBytes: POOL_BYTES,
     frames: new RegionFrames(region),
     source: {
-      locate: (key) =>
-        key < pages ? { file: fd, offset: key * PAGE, verify: verify(key) } : undefined,
+      locate: (key) => (key < pages ? new CheckedPage(fd, key * PAGE, checksums[key]) : undefined),
     },
     io: new IoScheduler(readVectored),
     clock: systemClock,

@@ -345,7 +345,7 @@ export class BufferPool {
     let count = 0;
     for (; first !== undefined && key + count < end; count++) {
       if (this.#table.find(key + count) !== NO_FRAME) break;
-      const place = this.#source.locate(key + count);
+      const place = count === 0 ? first : this.#source.locate(key + count);
       if (place?.file !== first.file || place.offset !== first.offset + count * FRAME_BYTES) break;
     }
     return count;
