@@ -21,6 +21,7 @@
  * T3 hashes are evenly spread, so the tree is low: 2^28 entries are five levels. There are at most sixteen.
  */
 import { ROOM_BYTES_MAX, type BlobField, type BlobLayout, type Room } from "./blob-layout.ts";
+import { u16, u32 } from "./map-node.ts";
 import { dataViewOf, putU64, settle, u64Bytes, zeroBytes, type Steps } from "./structure.ts";
 
 const HEADER_BYTES = 8;
@@ -122,7 +123,7 @@ export class BlobIndex {
 
   /** To a leaf with room. */
   #add({ offset: at, leaf }: Found, key: HashKey, offset: number): Promise<void> | undefined {
-    const count = u16At(leaf, 4);
+    const count = u16(leaf, 4);
     const end = at + HEADER_BYTES + count * ENTRY_BYTES;
     const written = this.#layout.write(end, entryBytes(key, offset));
     if (written !== undefined) return written.then(() => this.#setCount(at, count + 1));
@@ -133,8 +134,8 @@ export class BlobIndex {
   *remove(key: HashKey, offset: number): Steps<boolean> {
     const { offset: at, leaf, pointer } = yield* this.#descend(key);
     if (at === 0) return false;
-    const count = u16At(leaf, 4);
-    const byteCount = u32At(leaf, 0);
+    const count = u16(leaf, 4);
+    const byteCount = u32(leaf, 0);
     for (let i = 0; i < count; i++) {
       if (u64At(leaf, HEADER_BYTES + i * ENTRY_BYTES + 8) !== offset) continue;
       if (count === 1) {
@@ -159,10 +160,10 @@ export class BlobIndex {
     const open = [this.#layout.get(this.#root)].filter((offset) => offset !== 0);
     for (let offset; (offset = open.pop()) !== undefined;) {
       const node = yield* this.#node(offset);
-      const count = u16At(node, 4);
+      const count = u16(node, 4);
       left -= 1 + count;
       if (left < 0) throw this.#layout.damaged("an index that leads back to itself", offset);
-      if (u16At(node, 6) === BRANCH) {
+      if (u16(node, 6) === BRANCH) {
         for (let i = 0; i < FANOUT; i++) {
           const below = u64At(node, HEADER_BYTES + i * 8);
           if (below !== 0) open.push(below);
@@ -203,7 +204,7 @@ export class BlobIndex {
   }
 
   #step(way: Way, key: HashKey, node: Uint8Array): void {
-    if (u16At(node, 6) === LEAF) {
+    if (u16(node, 6) === LEAF) {
       way.leaf = node;
       way.arrived = true;
       return;
@@ -244,17 +245,17 @@ export class BlobIndex {
 
   /** @param node its first bytes @returns how many it has */
   #checked(node: Uint8Array, offset: number): number {
-    const room = u32At(node, 0);
-    const kind = u16At(node, 6);
-    const used = HEADER_BYTES + u16At(node, 4) * ENTRY_BYTES;
+    const room = u32(node, 0);
+    const kind = u16(node, 6);
+    const used = HEADER_BYTES + u16(node, 4) * ENTRY_BYTES;
     const good = kind === LEAF ? used <= room : kind === BRANCH && node.length >= BRANCH_BYTES;
     if (!good || room > ROOM_BYTES_MAX) throw this.#layout.damaged(`no index at ${offset}`, offset);
     return kind === LEAF ? used : BRANCH_BYTES;
   }
 
   *#growLeaf({ offset, leaf, level, pointer }: Found): Steps<void> {
-    const byteCount = u32At(leaf, 0);
-    const entriesBytes = u16At(leaf, 4) * ENTRY_BYTES;
+    const byteCount = u32(leaf, 0);
+    const entriesBytes = u16(leaf, 4) * ENTRY_BYTES;
     const entries = leaf.slice(HEADER_BYTES, HEADER_BYTES + entriesBytes);
     const to =
       byteCount < LEAF_BYTES_MAX
@@ -315,18 +316,18 @@ export class BlobIndex {
 }
 
 function hasRoom({ offset, leaf }: Found): boolean {
-  const end = HEADER_BYTES + u16At(leaf, 4) * ENTRY_BYTES;
-  return offset !== 0 && end + ENTRY_BYTES <= u32At(leaf, 0);
+  const end = HEADER_BYTES + u16(leaf, 4) * ENTRY_BYTES;
+  return offset !== 0 && end + ENTRY_BYTES <= u32(leaf, 0);
 }
 
 function offsetsIn({ offset, leaf }: Found, { high, low }: HashKey): readonly number[] {
   if (offset === 0) return NONE;
   let offsets: number[] | undefined;
-  const end = HEADER_BYTES + u16At(leaf, 4) * ENTRY_BYTES;
+  const end = HEADER_BYTES + u16(leaf, 4) * ENTRY_BYTES;
   const first = high & 0xff; // says no nearly always, and is one byte to look at instead of eight
   for (let at = HEADER_BYTES; at < end; at += ENTRY_BYTES) {
     if (leaf[at] !== first) continue;
-    if (u32At(leaf, at) === high && u32At(leaf, at + 4) === low)
+    if (u32(leaf, at) === high && u32(leaf, at + 4) === low)
       (offsets ??= []).push(u64At(leaf, at + 8));
   }
   return offsets ?? NONE;
@@ -336,8 +337,5 @@ const NONE: readonly number[] = Object.freeze([]);
 const NO_LEAF = new Uint8Array(HEADER_BYTES);
 
 // By hand: a view of each node that is looked at would cost more than all that is read of it.
-const u16At = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8);
-const u32At = (bytes: Uint8Array, at: number): number =>
-  (u16At(bytes, at) | (u16At(bytes, at + 2) << 16)) >>> 0;
 const u64At = (bytes: Uint8Array, at: number): number =>
-  u32At(bytes, at + 4) * 2 ** 32 + u32At(bytes, at);
+  u32(bytes, at + 4) * 2 ** 32 + u32(bytes, at);

@@ -266,7 +266,7 @@ class TreeMap<K, V> implements MapHandle<K, V> {
   }
 
   update(key: K, change: (value: V | undefined) => V | undefined): Promise<V | undefined> {
-    // Memory of its own only where the key could change meanwhile, or has to outlive the call: it costs as much as the search.
+    // Memory of its own only where the key could change meanwhile, or has to outlive the call.
     const isShared = this.#resident && typeof key !== "object";
     let length: number;
     try {
