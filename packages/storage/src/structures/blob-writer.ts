@@ -87,7 +87,7 @@ export class BlobWriter implements ChunkOwner {
 
   /** Throws away what was written, also in earlier turns. */
   abandon(): MaybePromise<void> {
-    return this.#run(this.#abandon());
+    return this.#run(this.discard());
   }
 
   #run(steps: Steps<void>): MaybePromise<void> {
@@ -165,7 +165,8 @@ export class BlobWriter implements ChunkOwner {
     if (entering !== undefined) yield* entering;
   }
 
-  *#abandon(): Steps<void> {
+  /** @internal */
+  *discard(): Steps<void> {
     const { layout, records } = this.#parts;
     yield* layout.load();
     this.#over = true;

@@ -176,6 +176,23 @@ describe("a blob store", () => {
     expect((await contentOf(turns.handle, "b")).equals(POOL.subarray(0, 30_000))).toBe(true);
   });
 
+  it("keeps nothing of one whose bytes are taken away", async () => {
+    const turns = new Turns(blob(), false);
+    const content = Buffer.concat([POOL, POOL.map((byte) => byte ^ 1)]);
+    const bytes = new Uint8Array(content);
+    const putting = turns.handle.putAll([
+      ["a", POOL.subarray(0, 5_000)],
+      ["b", bytes],
+    ]);
+    await Promise.resolve();
+    structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+    await expectCode(() => putting, "invalid-argument");
+    const handle = turns.next();
+    expect(await handle.reclaim(1e6)).toBe(true);
+    expect(await handle.stats()).toMatchObject({ blobs: 1, chunks: 1, chunkBytes: 5_000 });
+    expect((await contentOf(handle, "a")).equals(POOL.subarray(0, 5_000))).toBe(true);
+  });
+
   it("uses the room of deleted blobs again", async () => {
     const turns = new Turns(blob(), true);
     let most = 0;

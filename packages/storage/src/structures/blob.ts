@@ -133,15 +133,20 @@ export class BlobHandle {
   *#putAll(blobs: Iterable<readonly [name: string, content: Uint8Array]>): Steps<void> {
     const { layout, kernels } = this.#parts;
     const intake = new ChunkIntake(kernels, layout.extent);
+    let taken: BlobWriter | undefined;
     try {
       for (const [name, content] of blobs) {
         checkName(name);
-        yield* new BlobWriter(this.#parts, name, undefined, intake).take(content, true);
+        taken = new BlobWriter(this.#parts, name, undefined, intake);
+        yield* taken.take(content, true);
+        taken = undefined;
         if (layout.get("deleted") !== 0) yield* this.#records.reclaim(RECLAIMED_EACH);
       }
     } catch (e) {
       // Where it was the extent that failed, this fails as well, and the turn with it.
       try {
+        yield* intake.drain();
+        if (taken !== undefined) yield* taken.discard(); // what was stored of it
         yield* this.#endPuts(intake);
       } catch {}
       throw e;
