@@ -84,8 +84,12 @@ function printTable(results, totalBudgetSeconds) {
 }
 
 function printNotes(results) {
-  for (const { name, problem, skipped, seconds, budgetSeconds } of results) {
+  for (const { name, problem, skipped, failures, seconds, budgetSeconds } of results) {
     if (problem !== undefined) console.log(`${name}: ${problem}`);
+    // Again here: what a suite printed of it may be a thousand lines above.
+    for (const { test, why } of failures ?? []) {
+      console.log(`failed in ${name}: ${test}\n  ${why.replaceAll("\n", "\n  ")}`);
+    }
     for (const { test, reason } of skipped) console.log(`skipped in ${name}: ${test}: ${reason}`);
     if (seconds > budgetSeconds)
       console.log(`over budget: ${name}, ${seconds.toFixed(0)} s of ${budgetSeconds} s`);

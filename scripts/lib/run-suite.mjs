@@ -97,7 +97,10 @@ async function runVitest(suite, env, output) {
   }
 }
 
-/** → { name, budgetSeconds, seconds, passed, failed, skipped: [{ test, reason }], problem? } */
+/**
+ * → { name, budgetSeconds, seconds, passed, failed, skipped: [{ test, reason }],
+ *     failures?: [{ test, why }], problem? }
+ */
 export async function runSuite(suite, env, output) {
   const startedAtMs = performance.now();
   const run = suite.vitest === undefined ? runCommand : runVitest;

@@ -1,17 +1,35 @@
-// Vitest reporter that leaves the counts scripts/ci-test.mjs needs in the file PINION_SUITE_RESULT.
-// Vitest's own JSON reporter drops the reasons of skipped tests.
+// Vitest reporter that leaves the counts scripts/ci-test.mjs needs in the file PINION_SUITE_RESULT,
+// and what failed, with why. Vitest's own JSON reporter drops the reasons of skipped tests.
 import { writeFileSync } from "node:fs";
+
+/** The first lines of an error, and where in the tree it was thrown. */
+function why(errors) {
+  return errors
+    .map(({ message = "", stacks = [], stack = "" }) => {
+      const at = stacks[0] === undefined ? stack.split("\n")[1]?.trim() : placeOf(stacks[0]);
+      return [...message.split("\n").slice(0, 12), at ?? ""].join("\n").trim();
+    })
+    .join("\n");
+}
+
+const placeOf = ({ file, line, column }) =>
+  `at ${file.replace(`${process.cwd()}/`, "")}:${line}:${column}`;
 
 export default class CountingReporter {
   onTestRunEnd(modules, unhandledErrors) {
-    const result = { passed: 0, failed: unhandledErrors.length, skipped: [] };
+    const result = { passed: 0, failed: 0, skipped: [], failures: [] };
+    const fail = (test, errors) => {
+      result.failed++;
+      result.failures.push({ test, why: why(errors) });
+    };
+    for (const error of unhandledErrors) fail("an error outside a test", [error]);
     for (const module of modules) {
       // A file that does not load has errors of its own and no tests.
-      if (module.errors().length > 0) result.failed++;
+      if (module.errors().length > 0) fail(module.moduleId, module.errors());
       for (const test of module.children.allTests()) {
-        const { state, note } = test.result();
+        const { state, note, errors } = test.result();
         if (state === "passed") result.passed++;
-        else if (state === "failed") result.failed++;
+        else if (state === "failed") fail(`${module.relativeModuleId}: ${test.fullName}`, errors);
         else result.skipped.push({ test: test.fullName, reason: note ?? "no reason given" });
       }
     }
