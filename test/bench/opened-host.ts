@@ -19,9 +19,8 @@ export interface OpenedHost {
 
 /** Brings `packages/…/dist` up to date: a second when it is. */
 export async function buildPackages(): Promise<void> {
-  const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   try {
-    await run(process.execPath, [tsc, "-b", "packages/runtime"], { cwd: ROOT });
+    await run(process.execPath, [join(ROOT, "scripts/build.mjs")], { cwd: ROOT });
   } catch (e) {
     const said = e instanceof Error && "stdout" in e ? String(e.stdout) : String(e);
     throw new Error(`the packages cannot be built: ${said}`, { cause: e });

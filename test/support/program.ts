@@ -6,9 +6,11 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 export const ROOT = join(import.meta.dirname, "..", "..");
+/** Packages resolve to their sources: nothing has to be built. */
+export const SOURCES: readonly string[] = ["--conditions=source"];
 /** A hang shows as this test's failure, not as the suite's. */
 const RUN_MS_MAX = 100_000;
 const LINE_MS_MAX = 30_000;
@@ -26,11 +28,11 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** What starts it, the command's words: limits it before it becomes the program. */
   readonly under?: readonly string[];
-  /** Flags of Node. */
+  /** Flags of Node; by default packages resolve to their sources. */
   readonly flags?: readonly string[];
 }
 
-/** Runs a TypeScript program of the repository to its end. @param file relative to the repository */
+/** Runs a TypeScript program of the repository to its end. @param file relative to the repository, or absolute */
 export async function runProgram(
   file: string,
   args: readonly string[] = [],
@@ -53,14 +55,14 @@ export class Program implements AsyncDisposable {
   constructor(
     file: string,
     args: readonly string[],
-    { cwd = ROOT, env = {}, input = false, under = [], flags = [] }: ProgramOptions = {},
+    { cwd = ROOT, env = {}, input = false, under = [], flags = SOURCES }: ProgramOptions = {},
   ) {
     const bare = {
       PATH: process.env["PATH"] ?? "",
       HOME: process.env["HOME"] ?? "",
       NO_COLOR: "1",
     };
-    const node = [process.execPath, ...flags, "--conditions=source", join(ROOT, file)];
+    const node = [process.execPath, ...flags, resolve(ROOT, file)];
     const [command, ...words] = [...under, ...node, ...args];
     this.child = spawn(command as string, words, {
       cwd,

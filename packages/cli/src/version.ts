@@ -1,6 +1,6 @@
-/** This package's version, read from its manifest: one step up from `src` and from `dist`. */
+/** This package's version, read from its manifest. */
 import { createRequire } from "node:module";
 
-const manifest = createRequire(import.meta.url)("../package.json") as { version: string };
+const manifest = createRequire(import.meta.url)("#manifest") as { version: string };
 
 export const VERSION: string = manifest.version;

@@ -50,7 +50,7 @@ export class ControlThread {
   /** Begins to load the thread's code, which takes longer than anything it does then. */
   constructor(clock: Clock = systemClock) {
     this.#clock = clock;
-    this.#worker = new Worker(threadFile("control-entry", import.meta.url), {
+    this.#worker = new Worker(threadFile("#control-entry"), {
       name: "pinion-control",
     });
     let cause: unknown;

@@ -1,7 +1,7 @@
-/** The file a thread starts from: beside its caller, as .ts or, compiled, as .js. */
-import { extname } from "node:path";
+/** The file a thread starts from, by its name in the `imports` of this package's manifest: a source, or what was built from it. */
+import { createRequire } from "node:module";
 
-/** @param name without extension @param callerUrl `import.meta.url` of the caller */
-export function threadFile(name: string, callerUrl: string): URL {
-  return new URL(`${name}${extname(callerUrl)}`, callerUrl);
-}
+const require = createRequire(import.meta.url);
+
+export const threadFile = (name: "#control-entry" | "#worker-entry"): string =>
+  require.resolve(name);

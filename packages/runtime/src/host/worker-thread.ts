@@ -58,7 +58,7 @@ export class WorkerThread {
   constructor(options: WorkerThreadOptions) {
     const { index, module, resourceLimits, clock, onFailed, onEnded } = options;
     const workerData: WorkerThreadData = { index, module, board: this.board };
-    this.#worker = new Worker(threadFile("worker-entry", import.meta.url), {
+    this.#worker = new Worker(threadFile("#worker-entry"), {
       name: `pinion-worker-${index}`,
       workerData,
       resourceLimits,

@@ -5,8 +5,8 @@
  * I1 every request is answered once, or rejected when the thread is gone.
  * I2 the thread keeps the process alive only while it owes an answer.
  */
+import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
-import { extname } from "node:path";
 import { assert } from "@pinion/core";
 import type { LmdbFailure, LmdbRequest, LmdbResponse, LmdbThreadData } from "./lmdb-messages.ts";
 import type { PackedBytes } from "./packed-bytes.ts";
@@ -33,8 +33,8 @@ export class LmdbConnection {
 
   constructor(path: string) {
     const workerData: LmdbThreadData = { path };
-    // Beside this file, as .ts or, compiled, as .js.
-    const file = new URL(`lmdb-thread${extname(import.meta.url)}`, import.meta.url);
+    // The source, or what was built from it: `imports` of this package's manifest.
+    const file = createRequire(import.meta.url).resolve("#lmdb-thread");
     this.#worker = new Worker(file, { name: "pinion-kv", workerData });
     this.#worker.on("message", (responses: readonly LmdbResponse[]) => this.#receive(responses));
     this.#worker.on("error", (error: Error) => this.#lost(error));

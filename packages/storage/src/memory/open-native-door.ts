@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
+import { dirname, join } from "node:path";
 import { messageOf } from "@pinion/core";
 import { AddonDoor, type Addon } from "./addon-door.ts";
 import type { MemoryAddon } from "./addon-memory.ts";
@@ -14,8 +14,9 @@ import type { NativeDoor } from "./native-door.ts";
 import { PortableDoor } from "./portable-door.ts";
 import type { ScanAddon } from "./scan-addon.ts";
 
-/** The same two steps up from `src/memory` and from `dist/memory`. */
-const NATIVE_DIR = new URL("../../native/", import.meta.url);
+const require = createRequire(import.meta.url);
+/** The folder `native` of this package, by the `imports` of its manifest. */
+const NATIVE_DIR = dirname(require.resolve("#native/build.mjs"));
 
 export type LoadedAddon = Addon & {
   readonly memory: MemoryAddon;
@@ -48,9 +49,9 @@ function findAddon(): LoadedAddon | string {
     const name = `pinion-${sourceHash()}-${process.platform}-${process.arch}.node`;
     // Another folder of builds: the address sanitiser's (native/with-asan.mjs).
     const dir = process.env["PINION_ADDON_DIR"] ?? "";
-    const path = fileURLToPath(new URL(`build/${dir === "" ? "" : `${dir}/`}${name}`, NATIVE_DIR));
+    const path = join(NATIVE_DIR, "build", dir, name);
     if (!existsSync(path)) return "the native part is not built (no C compiler at installation?)";
-    return createRequire(import.meta.url)(path) as LoadedAddon;
+    return require(path) as LoadedAddon;
   } catch (e) {
     return `the native part cannot be loaded: ${messageOf(e)}`;
   }
@@ -60,6 +61,6 @@ function findAddon(): LoadedAddon | string {
 function sourceHash(): string {
   const sources = readdirSync(NATIVE_DIR).filter((name) => /\.[ch]$/.test(name));
   const hash = createHash("sha256");
-  for (const name of sources.sort()) hash.update(readFileSync(new URL(name, NATIVE_DIR)));
+  for (const name of sources.sort()) hash.update(readFileSync(join(NATIVE_DIR, name)));
   return hash.digest("hex").slice(0, 16);
 }
