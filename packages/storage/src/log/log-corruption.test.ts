@@ -32,10 +32,16 @@ async function afterFlip(
   try {
     const log = await machine.open();
     const records = await readAll(log);
-    expect(records.map((record) => record.lsn)).toEqual(upTo(records.length));
-    for (const record of records)
-      expect(record.payload).toEqual(payloadOf(record.lsn, record.payload.length));
-    expect(log.appended(A)).toBe(records.length);
+    // One `expect` a flip: they are most of the time of thousands otherwise.
+    const wrong = records.filter(
+      ({ lsn: at, payload }, i) =>
+        at !== lsn(i + 1) || Buffer.compare(payload, payloadOf(at, payload.length)) !== 0,
+    );
+    expect({ bit, wrong, appended: log.appended(A) }).toEqual({
+      bit,
+      wrong: [],
+      appended: records.length,
+    });
     return records.length;
   } catch (e) {
     // Damage to the header may look like damage, or like another worker's or a newer log: never like an emptier one.

@@ -7,6 +7,9 @@
 import type { DiskFile } from "../disk/disk.ts";
 import { RECORD_HEADER_BYTES, RecordParser, Verdict } from "./record-format.ts";
 
+/** Also at the end of a segment, since the limit may move. */
+const CHUNK_BYTES_MIN = 64 * 1024;
+
 export class SegmentCursor {
   readonly parser: RecordParser;
   readonly #file: DiskFile;
@@ -19,7 +22,10 @@ export class SegmentCursor {
   /** No record is read beyond; may be moved forward between reads. */
   limit: number;
 
-  /** @param offset where a record begins  @param chunkBytes how much is read at a time, a multiple of 8 */
+  /**
+   * @param offset where a record begins
+   * @param chunkBytes how much is read at a time, a multiple of 8; less where that reaches the limit
+   */
   constructor(
     file: DiskFile,
     generation: number,
@@ -29,7 +35,8 @@ export class SegmentCursor {
   ) {
     this.#file = file;
     this.parser = new RecordParser(generation);
-    this.#buffer = new Uint8Array(chunkBytes);
+    const wanted = Math.max(CHUNK_BYTES_MIN, Math.ceil((limit - offset) / 8) * 8);
+    this.#buffer = new Uint8Array(Math.min(chunkBytes, wanted));
     this.parser.use(this.#buffer);
     this.#bufferOffset = offset;
     this.#offset = offset;
