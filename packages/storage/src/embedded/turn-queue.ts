@@ -39,18 +39,20 @@ export class TurnQueue {
         { details: { volume: this.#volume, waiting: this.#waitingMax } },
       );
     }
+    if (signal === undefined)
+      return new Promise((resolve) => void this.#waiting.add({ begin: resolve }));
     return new Promise((resolve, reject) => {
       const abort = (): void => {
         this.#waiting.delete(waiting);
-        reject(signal?.reason as Error);
+        reject(signal.reason as Error);
       };
       const waiting: Waiting = {
         begin: () => {
-          signal?.removeEventListener("abort", abort);
+          signal.removeEventListener("abort", abort);
           resolve();
         },
       };
-      signal?.addEventListener("abort", abort, { once: true });
+      signal.addEventListener("abort", abort, { once: true });
       this.#waiting.add(waiting);
     });
   }

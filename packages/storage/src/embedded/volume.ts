@@ -132,7 +132,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     await this.#turns.take(signal);
     let result: T;
     try {
-      await this.#room(signal);
+      if (this.#ports.unwritten.isFull) await this.#room(signal);
       result = await this.#turn(work, signal);
     } finally {
       this.#turns.pass();

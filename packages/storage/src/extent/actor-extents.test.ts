@@ -234,6 +234,33 @@ describe("extents of an actor", () => {
     expect(extents.begin(true).extent("a").lengthBytes).toBe(0);
   });
 
+  it("a view of what a turn has written stays what it was, though pages of turns are used again", async () => {
+    const machine = new Machine(3);
+    const owner = { store: machine.store(), shard: SHARD, actor: ACTOR };
+    const extents = await ActorExtents.open(owner, DECLARED, []);
+    expect(await extents.load(["a", "b"], new BufferMemory(Infinity))).toEqual([]);
+    const page = (fill: number): Uint8Array => new Uint8Array(PAGE_BYTES).fill(fill);
+    /** @returns a view that the turn has given out after its write */
+    const turnOf = (name: string, fill: number, look: boolean): Uint8Array | undefined => {
+      const turn = extents.begin(false);
+      const extent = turn.extent(name);
+      void extent.write(0, page(fill));
+      void extent.write(8, Uint8Array.of(fill));
+      const view = look ? extent.peek(0, PAGE_BYTES) : undefined;
+      turn.finish()?.publish();
+      turn.end();
+      return view;
+    };
+    turnOf("a", 1, false); // its page is used again by the next
+    const view = turnOf("a", 2, true) as Uint8Array;
+    for (let fill = 3; fill < 10; fill++) turnOf(fill % 2 === 0 ? "a" : "b", fill, false);
+    expect(view).toEqual(page(2));
+    const reader = extents.begin(true);
+    expect(reader.extent("a").peek(0, PAGE_BYTES)).toEqual(page(8));
+    expect(reader.extent("b").peek(0, PAGE_BYTES)).toEqual(page(9));
+    reader.end();
+  });
+
   it("refuses to open an extent as another structure", async () => {
     const machine = new Machine(2);
     const store = machine.store();

@@ -41,8 +41,22 @@ function varintBytes(value: number): number {
   return bytes;
 }
 
+/** Of names and kinds, which are few and come again with every turn. */
+const textBytes = new Map<string, Uint8Array>();
+const TEXTS_MAX = 1_024;
+
+function bytesOf(text: string): Uint8Array {
+  const known = textBytes.get(text);
+  if (known !== undefined) return known;
+  if (textBytes.size === TEXTS_MAX) textBytes.clear();
+  const bytes = Buffer.from(text);
+  textBytes.set(text, bytes);
+  return bytes;
+}
+
+/** @returns memory of its own, so whoever has it need not copy it */
 export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
-  const texts = deltas.map(({ name, kind }) => [Buffer.from(name), Buffer.from(kind)] as const);
+  const texts = deltas.map(({ name, kind }) => [bytesOf(name), bytesOf(kind)] as const);
   let length = 1 + varintBytes(deltas.length);
   for (const [i, delta] of deltas.entries()) {
     const [name, kind] = texts[i] as (typeof texts)[number];

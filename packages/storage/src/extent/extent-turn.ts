@@ -32,6 +32,9 @@ const READ_AT_ONCE = 256;
 /** Pages that are brought in ahead of one who reads in order, and of a scan. */
 const AHEAD_PAGES = 8;
 const AHEAD_PAGES_SCAN = 32;
+/** Single pages that were some turn's shadows and that nobody has: a turn that changes one record pays for its page with a copy alone. */
+const SPARE_PAGES_MAX = 64;
+const spares: Uint8Array[] = [];
 const NO_BYTES = new Uint8Array(0);
 
 export class ExtentTurn implements ExtentAccess {
@@ -41,6 +44,8 @@ export class ExtentTurn implements ExtentAccess {
   readonly #shadows = new Map<number, Uint8Array>();
   /** Pairs of first and behind last byte, in the order they were written. */
   #ranges: number[] = [];
+  /** Somebody was given a view of a shadow. */
+  #shown = false;
   /** What is left of the last piece of memory for shadows. */
   #slab: Uint8Array = NO_BYTES;
   #length: number;
@@ -153,6 +158,7 @@ export class ExtentTurn implements ExtentAccess {
       return memory.subarray(offset, end);
     const first = pageOf(offset);
     if (end <= (first + 1) * PAGE_BYTES) {
+      this.#shown = true;
       const at = offset - first * PAGE_BYTES;
       return this.#page(first)?.subarray(at, at + byteCount);
     }
@@ -360,8 +366,10 @@ export class ExtentTurn implements ExtentAccess {
     return shadow;
   }
 
-  /** Pages of a large write come from one piece of memory: each of its own would cost more than filling it. */
+  /** Its bytes are to be filled. Pages of a large write come from one piece of memory: each of its own would cost more than filling it. */
   #newPage(): Uint8Array {
+    const spare = spares.pop();
+    if (spare !== undefined) return spare;
     if (this.#slab.length === 0) {
       const pages = Math.min(Math.max(1, this.#shadows.size), SLAB_PAGES_MAX);
       this.#slab = new Uint8Array(pages * PAGE_BYTES);
@@ -433,10 +441,20 @@ export class ExtentTurn implements ExtentAccess {
     );
     if (this.#factsChanged) this.#image.setFacts(this.#facts);
     this.#factsChanged = false;
+    // An image that is not in memory has kept them.
+    if (this.#image.resident && !this.#shown) this.#spareShadows();
     this.#shadows.clear();
+    this.#shown = false;
     this.#ranges = [];
     this.#minLength = this.#lengthBefore = this.#length;
     this.#generation = 0;
+  }
+
+  #spareShadows(): void {
+    for (const shadow of this.#shadows.values()) {
+      if (spares.length === SPARE_PAGES_MAX) return;
+      if (shadow.buffer.byteLength === PAGE_BYTES) spares.push(shadow);
+    }
   }
 
   end(): void {

@@ -6,6 +6,8 @@ const RANGE_GAP_BYTES = 8;
 
 /** In order, apart from each other, cut at `lengthBytes`. */
 export function coalesced(ranges: readonly number[], lengthBytes: number): number[] {
+  // As nearly every turn has it.
+  if (ranges.length === 2 && (ranges[1] as number) <= lengthBytes) return [...ranges];
   const pairs: [number, number][] = [];
   for (let i = 0; i < ranges.length; i += 2) {
     const end = Math.min(ranges[i + 1] as number, lengthBytes);

@@ -55,7 +55,7 @@ export const emptyHeader = (): TreeHeader => ({
   pages: 0,
   freePages: 0,
   firstFree: 0,
-  counters: Array.from({ length: COUNTERS }, () => 0),
+  counters: new Array<number>(COUNTERS).fill(0),
 });
 
 export function putHeader(bytes: Uint8Array, format: TreeFormat, header: TreeHeader): void {
