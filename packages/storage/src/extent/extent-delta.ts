@@ -54,7 +54,16 @@ function bytesOf(text: string): Uint8Array {
   return bytes;
 }
 
-/** @returns memory of its own, so whoever has it need not copy it */
+/** Small ones share memory: an allocation of its own for each would cost more than filling it. */
+const SHARED_BYTES_MAX = 2_048;
+
+function newBytes(length: number): Uint8Array {
+  if (length > SHARED_BYTES_MAX) return new Uint8Array(length);
+  const { buffer, byteOffset } = Buffer.allocUnsafe(length);
+  return new Uint8Array(buffer, byteOffset, length);
+}
+
+/** @returns bytes that nobody else has */
 export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
   const texts = deltas.map(({ name, kind }) => [bytesOf(name), bytesOf(kind)] as const);
   let length = 1 + varintBytes(deltas.length);
@@ -71,7 +80,7 @@ export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
     const { facts } = delta;
     length += facts === undefined ? 1 : varintBytes(facts.length + 1) + facts.length;
   }
-  const out = new Uint8Array(length);
+  const out = newBytes(length);
   let at = 0;
   const varint = (value: number): void => {
     let v = value;
