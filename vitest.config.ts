@@ -17,6 +17,7 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     execArgv: ["--conditions=source"],
+    setupFiles: ["test/support/property-seed.ts"],
     exclude: ["**/node_modules/**", "**/dist/**", "test/bench/peers/**"],
     coverage: {
       provider: "v8",

@@ -21,7 +21,6 @@ const UPDATE = 1;
 const DELETION = 2;
 const HEADER_BYTES = 4;
 const NAME_BYTES_MAX = 1_024;
-const NOTHING = new Uint8Array(0);
 
 export const POSITION_FACT = "position";
 const POSITION_BYTES = 17;
@@ -43,15 +42,19 @@ export function checkVolumeName(name: string): void {
   );
 }
 
-export function encodeStoreRecord({ volume, delta }: StoreRecord): Uint8Array {
+/** What a record of an update begins with; the delta follows, in the same bytes, so that a large one is not copied to be framed. */
+export const updateHead = (volume: string): Uint8Array => headOf(volume, UPDATE);
+
+/** The whole record. */
+export const deletionRecord = (volume: string): Uint8Array => headOf(volume, DELETION);
+
+function headOf(volume: string, operation: number): Uint8Array {
   const name = Buffer.from(volume);
-  const rest = delta ?? NOTHING;
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + name.length + rest.length);
+  const bytes = Buffer.alloc(HEADER_BYTES + name.length);
   bytes[0] = VERSION;
-  bytes[1] = delta === undefined ? DELETION : UPDATE;
+  bytes[1] = operation;
   bytes.writeUInt16LE(name.length, 2);
   bytes.set(name, HEADER_BYTES);
-  bytes.set(rest, HEADER_BYTES + name.length);
   return bytes;
 }
 

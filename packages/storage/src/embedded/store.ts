@@ -39,7 +39,7 @@ import { takeCheckpoint, unreadFailure, type UnreadVolume } from "./store-checkp
 import { SHARD, type StoreLog } from "./store-log.ts";
 import type { StoreMemory, StoreMemoryStats } from "./store-memory.ts";
 import type { ResolvedStoreSettings } from "./store-options.ts";
-import { checkVolumeName, encodeStoreRecord } from "./store-record.ts";
+import { checkVolumeName, deletionRecord } from "./store-record.ts";
 import { refuseInsideUpdate, Volume, type OpenVolume } from "./volume.ts";
 import { listVolumes, type VolumeListOptions } from "./volume-list.ts";
 
@@ -248,7 +248,7 @@ export class Store {
       // What a checkpoint of the deletion has to read.
       await state.loadExtents(SHARD, name);
       const at = await log.append(
-        encodeStoreRecord({ volume: name, delta: undefined }),
+        deletionRecord(name),
         (lsn) => {
           pending.deleted(name, lsn);
           if (stuck !== undefined) this.#leave(stuck);

@@ -26,7 +26,7 @@ import {
   type StructureHandles,
 } from "../structures/declarations.ts";
 import type { StoreLog } from "./store-log.ts";
-import { encodeStoreRecord } from "./store-record.ts";
+import { updateHead } from "./store-record.ts";
 import { TurnQueue } from "./turn-queue.ts";
 
 export interface TurnOptions {
@@ -85,6 +85,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   readonly #Handles: HandlesClass<D>;
   readonly #ports: VolumePorts;
   readonly #turns: TurnQueue;
+  readonly #recordHead: Uint8Array;
   #lastLsn: Lsn;
   #reads = 0;
   readonly #readsOver: (() => void)[] = [];
@@ -101,6 +102,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     ports: VolumePorts,
   ) {
     this.name = name;
+    this.#recordHead = updateHead(name);
     this.extents = extents;
     this.resident = { actor: name, extents, names: Object.keys(declarations), profile };
     this.#Handles = handlesClass(declarations);
@@ -164,7 +166,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
       const running = updating.run(context, async () => work(handles, this.#index(turn)));
       const result = await abortable(running, signal);
       await this.#checkAwaited(turn);
-      const finished = turn.finish();
+      const finished = turn.finish(this.#recordHead);
       if (finished !== undefined) await this.#commit(finished, signal);
       return result;
     } finally {
@@ -200,13 +202,12 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   }
 
   async #commit(finished: FinishedExtents, signal: AbortSignal | undefined): Promise<void> {
-    const payload = encodeStoreRecord({ volume: this.name, delta: finished.delta });
     const publish = (at: Lsn): void => {
       finished.publish();
       this.#lastLsn = at;
       this.#ports.changed(this);
     };
-    await this.#ports.log.append(payload, publish, signal);
+    await this.#ports.log.append(finished.delta, publish, signal);
   }
 
   /**

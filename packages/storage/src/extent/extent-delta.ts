@@ -56,6 +56,7 @@ function bytesOf(text: string): Uint8Array {
 
 /** Small ones share memory: an allocation of its own for each would cost more than filling it. */
 const SHARED_BYTES_MAX = 2_048;
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 function newBytes(length: number): Uint8Array {
   if (length > SHARED_BYTES_MAX) return new Uint8Array(length);
@@ -63,10 +64,13 @@ function newBytes(length: number): Uint8Array {
   return new Uint8Array(buffer, byteOffset, length);
 }
 
-/** @returns bytes that nobody else has */
-export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
+/** @param head what comes before them @returns bytes that nobody else has */
+export function encodeDeltas(
+  deltas: readonly ExtentDelta[],
+  head: Uint8Array = NO_BYTES,
+): Uint8Array {
   const texts = deltas.map(({ name, kind }) => [bytesOf(name), bytesOf(kind)] as const);
-  let length = 1 + varintBytes(deltas.length);
+  let length = head.length + 1 + varintBytes(deltas.length);
   for (const [i, delta] of deltas.entries()) {
     const [name, kind] = texts[i] as (typeof texts)[number];
     length += 2 + name.length + kind.length + varintBytes(delta.version);
@@ -81,7 +85,8 @@ export function encodeDeltas(deltas: readonly ExtentDelta[]): Uint8Array {
     length += facts === undefined ? 1 : varintBytes(facts.length + 1) + facts.length;
   }
   const out = newBytes(length);
-  let at = 0;
+  out.set(head);
+  let at = head.length;
   const varint = (value: number): void => {
     let v = value;
     for (; v > 0x7f; v = Math.floor(v / 128)) out[at++] = (v % 128) | 0x80;

@@ -116,8 +116,8 @@ export class ExtentsTurn {
     return false;
   }
 
-  /** What the turn has changed; undefined when nothing. @throws `write-set-too-large`, `invalid-argument` where it `isBroken` */
-  finish(): FinishedExtents | undefined {
+  /** What the turn has changed; undefined when nothing. @param head of the commit record. @throws `write-set-too-large`, `invalid-argument` where it `isBroken` */
+  finish(head?: Uint8Array): FinishedExtents | undefined {
     if (this.#budget.refusal !== undefined) throw this.#budget.refusal;
     if (this.#isWaiting) {
       throw new PinionError(
@@ -132,7 +132,10 @@ export class ExtentsTurn {
     }
     if (changed.length === 0) return undefined;
     return {
-      delta: encodeDeltas(changed.map(({ delta }) => delta)),
+      delta: encodeDeltas(
+        changed.map(({ delta }) => delta),
+        head,
+      ),
       publish: () => {
         for (const { turn, delta } of changed) turn.commit(delta);
         this.#index = undefined;
@@ -156,7 +159,7 @@ export class ExtentsTurn {
 }
 
 export interface FinishedExtents {
-  /** For the commit record. */
+  /** For the commit record, behind the head that `finish` was given. */
   readonly delta: Uint8Array;
   /** Makes the changes the actor's present, once the record is in the log (actor-extents.ts, A1). */
   publish(): void;

@@ -9,6 +9,7 @@ export type NumberColumnType = Exclude<ColumnType, "string">;
 
 interface Moments {
   readonly count: number;
+  /** From the origin. */
   readonly mean: number;
   /** Sum of the squared distances from the mean. */
   readonly squares: number;
@@ -108,17 +109,25 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
     return count === 0 ? undefined : squares / count;
   }
 
-  /** Block by block, joined as in Chan, Golub and LeVeque (1979): no cancellation as in a sum of squares. */
+  /**
+   * Block by block, joined as in Chan, Golub and LeVeque (1979): no cancellation as in a sum of squares. Everything is counted from the mean of
+   * the first block, so that values that are far from 0 and close to each other lose nothing: a rounded mean of timestamps is off by more than
+   * the ninth digit of their variance.
+   */
   *#moments(query: RowQuery<T>): Steps<Moments> {
     const cursor = yield* this.openCursor(query);
     let all: Moments = { count: 0, mean: 0, squares: 0 };
+    let origin: StoredValue | undefined;
+    let distances = new Float64Array(0);
     for (let values; (values = yield* nextValues(cursor)) !== undefined;) {
       const count = values.length;
-      const sum = Number(this.kernels.sum(values, count, this.stored.zero));
+      origin ??= meanOf(this.kernels.sum(values, count, this.stored.zero), count);
+      if (distances.length < count) distances = new Float64Array(count);
+      const sum = putDistances(distances, values, origin);
       const mean = sum / count;
       let squares = -0; // as in column-kernels.ts, K1
       for (let i = 0; i < count; i++) {
-        const distance = Number(values[i]) - mean;
+        const distance = distances[i]! - mean;
         squares += distance * distance;
       }
       const together = all.count + count;
@@ -146,6 +155,21 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
       (ColumnValues[T] | undefined)[]
     >;
   }
+}
+
+const meanOf = (sum: StoredValue, count: number): StoredValue =>
+  typeof sum === "bigint" ? sum / BigInt(count) : sum / count;
+
+/** @returns the sum of the distances */
+function putDistances(into: Float64Array, values: StoredArray, origin: StoredValue): number {
+  let sum = -0;
+  for (let i = 0; i < values.length; i++) {
+    // Of i64 the difference is exact, and rounded then.
+    const distance = Number((values[i] as number) - (origin as number));
+    into[i] = distance;
+    sum += distance;
+  }
+  return sum;
 }
 
 function allNaN(values: StoredArray): boolean {
