@@ -6,7 +6,7 @@
 //
 // Entries are what a package's manifest names in `exports`, `imports` and `bin`; what other packages export stays an import.
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { rolldown } from "rolldown";
 import { packageNames, readText, ROOT } from "./lib/tree.mjs";
@@ -24,11 +24,10 @@ function entriesOf(manifest) {
   return Object.fromEntries(names.map((name) => [name, join("src", `${name}.ts`)]));
 }
 
-/** Code of an earlier build: its chunks have other names. */
-function removeCode(dist) {
-  if (!existsSync(dist)) return;
+/** Code of an earlier build, whose shared files had other names. */
+function removeOthers(dist, written) {
   for (const name of readdirSync(dist, { recursive: true })) {
-    if (/\.js(\.map)?$/.test(name)) rmSync(join(dist, name));
+    if (/\.js(\.map)?$/.test(name) && !written.has(name)) rmSync(join(dist, name));
   }
 }
 
@@ -42,8 +41,7 @@ async function buildCode(name) {
     external: (id) => !/^([./]|src\/)/.test(id),
     platform: "node",
   });
-  removeCode(dist);
-  await bundle.write({
+  const { output } = await bundle.write({
     dir: dist,
     format: "esm",
     sourcemap: true,
@@ -52,6 +50,7 @@ async function buildCode(name) {
     chunkFileNames: "shared/[name]-[hash].js",
   });
   await bundle.close();
+  removeOthers(dist, new Set(output.map(({ fileName }) => fileName)));
 }
 
 function buildTypes(names) {

@@ -5,15 +5,19 @@ import { writeFileSync } from "node:fs";
 /** The first lines of an error, and where in the tree it was thrown. */
 function why(errors) {
   return errors
-    .map(({ message = "", stacks = [], stack = "" }) => {
-      const at = stacks[0] === undefined ? stack.split("\n")[1]?.trim() : placeOf(stacks[0]);
-      return [...message.split("\n").slice(0, 12), at ?? ""].join("\n").trim();
+    .map(({ message, stacks = [] }) => {
+      const frame = stacks.find(({ file }) => !file.includes("/node_modules/"));
+      const at = frame === undefined ? "" : placeOf(frame);
+      // Anything can be thrown, so a message need not be one.
+      return [...String(message).split("\n").slice(0, 12), at].join("\n").trim();
     })
     .join("\n");
 }
 
 const placeOf = ({ file, line, column }) =>
   `at ${file.replace(`${process.cwd()}/`, "")}:${line}:${column}`;
+
+const nameOf = (module, { fullName }) => `${module.relativeModuleId}: ${fullName}`;
 
 export default class CountingReporter {
   onTestRunEnd(modules, unhandledErrors) {
@@ -26,10 +30,12 @@ export default class CountingReporter {
     for (const module of modules) {
       // A file that does not load has errors of its own and no tests.
       if (module.errors().length > 0) fail(module.moduleId, module.errors());
+      for (const suite of module.children.allSuites())
+        if (suite.errors().length > 0) fail(nameOf(module, suite), suite.errors());
       for (const test of module.children.allTests()) {
         const { state, note, errors } = test.result();
         if (state === "passed") result.passed++;
-        else if (state === "failed") fail(`${module.relativeModuleId}: ${test.fullName}`, errors);
+        else if (state === "failed") fail(nameOf(module, test), errors);
         else result.skipped.push({ test: test.fullName, reason: note ?? "no reason given" });
       }
     }

@@ -22,7 +22,8 @@ export async function buildPackages(): Promise<void> {
   try {
     await run(process.execPath, [join(ROOT, "scripts/build.mjs")], { cwd: ROOT });
   } catch (e) {
-    const said = e instanceof Error && "stdout" in e ? String(e.stdout) : String(e);
+    const said =
+      e instanceof Error && "stderr" in e ? `${e.message}\n${String(e.stderr)}` : String(e);
     throw new Error(`the packages cannot be built: ${said}`, { cause: e });
   }
 }

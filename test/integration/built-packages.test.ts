@@ -1,9 +1,9 @@
 /**
- * The packages as they are published: what scripts/build.mjs makes of them and the files their manifests list, without the
+ * The packages as they are built: what scripts/build.mjs makes of them and the files their manifests list, without the
  * sources, in a folder that has nothing of this repository but their dependencies.
  */
 import { execFile } from "node:child_process";
-import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -40,7 +40,7 @@ beforeAll(async () => {
 });
 afterAll(() => dir[Symbol.asyncDispose]());
 
-/** As a package manager would, with the addon built already, as its install script leaves it. */
+/** As a package manager would, and with the addon that this tree has built. */
 async function install(name: string): Promise<void> {
   const from = join(ROOT, "packages", name);
   const to = join(dir.path, "node_modules", "@pinion", name);
@@ -76,6 +76,17 @@ test("an embedded host finds its threads, its addon and what it has written", as
   const first = await ended(start("embedded.mjs"));
   expect(first).toEqual({ code: 0, stdout: "2 function AddonDoor\n", stderr: "" });
   expect((await ended(start("embedded.mjs"))).stdout).toBe("4 function AddonDoor\n");
+});
+
+test("without its folder `native`, as in an image stripped of it, the storage package does without the addon", async () => {
+  const folder = join(dir.path, "node_modules", "@pinion", "storage", "native");
+  await rename(folder, `${folder}-away`);
+  try {
+    const { code, stdout } = await ended(start("embedded.mjs"));
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "6 function PortableDoor\n" });
+  } finally {
+    await rename(`${folder}-away`, folder);
+  }
 });
 
 test("the command serves a module in workers, answers a call, and says its version", async () => {

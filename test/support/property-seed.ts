@@ -6,10 +6,11 @@ import fc from "fast-check";
 
 const CI_SEED = 1;
 
-const given = process.env["PINION_TEST_SEED"] ?? (process.env["CI"] === "true" ? CI_SEED : "");
-if (given !== "") {
-  const seed = Number(given);
+const { CI, PINION_TEST_SEED = "" } = process.env;
+const isCi = CI === "true" || CI === "1";
+if (isCi || PINION_TEST_SEED !== "") {
+  const seed = PINION_TEST_SEED === "" ? CI_SEED : Number(PINION_TEST_SEED);
   if (!Number.isInteger(seed))
-    throw new Error(`PINION_TEST_SEED is a whole number, not ${String(given)}`);
+    throw new Error(`PINION_TEST_SEED is a whole number, not ${PINION_TEST_SEED}`);
   fc.configureGlobal({ seed });
 }

@@ -1,18 +1,23 @@
 /**
  * Walks the records of one segment file in order, through a buffer it refills.
  *
- * I1 the buffer grows only for a record that is larger than it, so memory is bounded by the largest record.
+ * I1 the buffer grows to the chunk that was asked for where so much is to be read, and beyond that only for a record that is larger than it,
+ *    so memory is bounded by the largest record.
  * I2 a record's payload is a view of the buffer, valid until the next `fill`.
  */
 import type { DiskFile } from "../disk/disk.ts";
 import { RECORD_HEADER_BYTES, RecordParser, Verdict } from "./record-format.ts";
 
-/** Also at the end of a segment, since the limit may move. */
-const CHUNK_BYTES_MIN = 64 * 1024;
+const BUFFER_BYTES_MIN = 64 * 1024;
+
+/** Not much more than there is to read: a small log is opened with small buffers. */
+const bufferBytes = (chunkBytes: number, leftBytes: number): number =>
+  Math.min(chunkBytes, Math.max(BUFFER_BYTES_MIN, Math.ceil(leftBytes / 8) * 8));
 
 export class SegmentCursor {
   readonly parser: RecordParser;
   readonly #file: DiskFile;
+  readonly #chunkBytes: number;
   #buffer: Uint8Array;
   /** What of the file is in the buffer. */
   #bufferOffset: number;
@@ -24,7 +29,7 @@ export class SegmentCursor {
 
   /**
    * @param offset where a record begins
-   * @param chunkBytes how much is read at a time, a multiple of 8; less where that reaches the limit
+   * @param chunkBytes how much is read at a time, a multiple of 8; less where less is to be read
    */
   constructor(
     file: DiskFile,
@@ -35,8 +40,8 @@ export class SegmentCursor {
   ) {
     this.#file = file;
     this.parser = new RecordParser(generation);
-    const wanted = Math.max(CHUNK_BYTES_MIN, Math.ceil((limit - offset) / 8) * 8);
-    this.#buffer = new Uint8Array(Math.min(chunkBytes, wanted));
+    this.#chunkBytes = chunkBytes;
+    this.#buffer = new Uint8Array(bufferBytes(chunkBytes, limit - offset));
     this.parser.use(this.#buffer);
     this.#bufferOffset = offset;
     this.#offset = offset;
@@ -87,7 +92,8 @@ export class SegmentCursor {
   async fill(): Promise<boolean> {
     const keep = this.#offset - this.#bufferOffset;
     const kept = Math.max(0, this.#filled - keep);
-    const needBytes = this.parser.needBytes;
+    const wanted = bufferBytes(this.#chunkBytes, this.limit - this.#offset);
+    const needBytes = Math.max(this.parser.needBytes, wanted);
     if (needBytes > this.#buffer.length) {
       const grown = new Uint8Array((needBytes + 7) & -8);
       grown.set(this.#buffer.subarray(keep, this.#filled));

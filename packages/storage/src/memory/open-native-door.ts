@@ -15,8 +15,6 @@ import { PortableDoor } from "./portable-door.ts";
 import type { ScanAddon } from "./scan-addon.ts";
 
 const require = createRequire(import.meta.url);
-/** The folder `native` of this package, by the `imports` of its manifest. */
-const NATIVE_DIR = dirname(require.resolve("#native/build.mjs"));
 
 export type LoadedAddon = Addon & {
   readonly memory: MemoryAddon;
@@ -46,10 +44,12 @@ function findAddon(): LoadedAddon | string {
   if (process.platform !== "linux")
     return `the native part is for Linux, this is ${process.platform}`;
   try {
-    const name = `pinion-${sourceHash()}-${process.platform}-${process.arch}.node`;
+    // The folder `native` of this package, by the `imports` of its manifest: not there in an image that was stripped of it.
+    const nativeDir = dirname(require.resolve("#native/build.mjs"));
+    const name = `pinion-${sourceHash(nativeDir)}-${process.platform}-${process.arch}.node`;
     // Another folder of builds: the address sanitiser's (native/with-asan.mjs).
     const dir = process.env["PINION_ADDON_DIR"] ?? "";
-    const path = join(NATIVE_DIR, "build", dir, name);
+    const path = join(nativeDir, "build", dir, name);
     if (!existsSync(path)) return "the native part is not built (no C compiler at installation?)";
     return require(path) as LoadedAddon;
   } catch (e) {
@@ -58,9 +58,9 @@ function findAddon(): LoadedAddon | string {
 }
 
 /** The same as in native/build.mjs: over all sources in order of their names. */
-function sourceHash(): string {
-  const sources = readdirSync(NATIVE_DIR).filter((name) => /\.[ch]$/.test(name));
+function sourceHash(nativeDir: string): string {
+  const sources = readdirSync(nativeDir).filter((name) => /\.[ch]$/.test(name));
   const hash = createHash("sha256");
-  for (const name of sources.sort()) hash.update(readFileSync(join(NATIVE_DIR, name)));
+  for (const name of sources.sort()) hash.update(readFileSync(join(nativeDir, name)));
   return hash.digest("hex").slice(0, 16);
 }
