@@ -61,4 +61,20 @@ it("is told of by /ready, metrics and the command line, over several kills", asy
     }
     await host[life === 1 ? "stop" : "kill"]();
   }
+  // The page will not come back: the actor is given up.
+  await using host = await HostProcess.start({
+    dataDir: dir.path,
+    module: MODULE,
+    checkpointDirtyMs: 100,
+    discardActors: `hoard/${bad}`,
+  });
+  await using client = await connect(host.endpoint);
+  for (const key of KEYS)
+    expect(await client.get(Hoard, key).add(1)).toBe(key === bad ? 1 : COUNT + 14);
+  await eventually("checkpoints are whole", async () => {
+    const { warnings } = (await host.ready()).body;
+    expect(warnings.filter(({ code }) => code === "checkpoint")).toEqual([]);
+    expect(await host.metrics()).toMatch(/^pinion_checkpoint_failing\{?.*\}? 0$/m);
+    return true;
+  });
 });

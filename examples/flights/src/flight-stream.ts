@@ -48,7 +48,7 @@ export async function streamFlights(
     return ref;
   };
   const endAtMs = performance.now() + options.durationMs;
-  const faultyIndex = options.fault === "none" ? -1 : 1_000;
+  const faultyIndex = options.fault === "none" ? -1 : 100;
   let next = 0;
   let failed = false;
 

@@ -11,13 +11,15 @@
  *    when the log cannot grow.
  * C4 encoding is sliced, so that the event loop is never held longer than about `SLICE_MS`.
  * C5 a damaged actor keeps only itself from checkpoints, and the log from being cut (unread-actors.ts).
+ * C6 one that is given up leaves the store only with a checkpoint that has all else of its shard: then the log's records of it lie behind that
+ *    checkpoint, and nothing makes half an actor of them (worker/discard-actors.ts).
  */
 import {
   isPinionError,
   messageOf,
+  PinionError,
   type Clock,
   type Lsn,
-  type PinionError,
   type Timer,
 } from "@pinion/core";
 import {
@@ -78,6 +80,11 @@ export interface CheckpointerPorts {
   shards(): Iterable<CheckpointShard>;
   warn(message: string, error: unknown, details: Record<string, string | number>): void;
 }
+
+const NOT_ALONE = new PinionError(
+  "corruption",
+  "it is to be discarded, and waits for other damaged actors of its shard",
+);
 
 /** A recovered actor, as it goes into the store. */
 interface Ahead {
@@ -334,9 +341,15 @@ export class Checkpointer {
     return refused;
   }
 
-  #putAllAhead({ target }: Frozen, { actors, extents }: ShardCheckpoint): Promise<void> {
-    const all = [new Map(actors), new Map(extents)] as const;
-    return putAhead(this.#ports.store, target.shard.id, actors.keys(), ...all);
+  #putAllAhead(f: Frozen, checkpoint: ShardCheckpoint): Promise<void> {
+    const { target, discarded, unread } = f;
+    const actors = new Map(checkpoint.actors);
+    const extents = new Map(checkpoint.extents);
+    for (const actor of discarded) {
+      actors.delete(actor); // C6
+      unread.set(actor, NOT_ALONE);
+    }
+    return putAhead(this.#ports.store, target.shard.id, [...actors.keys()], actors, extents);
   }
 
   #flushed(shard: Shard, upTo: Lsn): Promise<void> {
@@ -352,6 +365,7 @@ export class Checkpointer {
     const holding = new Set(
       f.members.flatMap((member) => (member.extents === undefined ? [] : [member.actor])),
     );
+    for (const actor of f.discarded) actors.set(actor, undefined);
     let sliceEndMs = this.#ports.clock.nowMs() + SLICE_MS;
     for (const captured of f.captured) {
       actors.set(captured.actor, recordOfCaptured(captured));
@@ -370,6 +384,7 @@ export class Checkpointer {
       for (const [actor, later] of group) {
         // An activation of a definition that names no extents holds none of them: what the log changed in them is nobody else's.
         if (later.extents.length === 0 || holding.has(actor) || f.unread.has(actor)) continue;
+        if (f.discarded.has(actor)) continue;
         const opened = await this.#openRecovered(f, actor, later);
         if (opened === undefined) {
           if (f.unread.has(actor)) actors.delete(actor);

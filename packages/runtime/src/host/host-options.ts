@@ -3,6 +3,8 @@
  * only concerns one actor type is in its definition; what a cluster must agree on is fixed when its data is created.
  */
 import {
+  formatActorId,
+  parseActorId,
   resolveOptions,
   type OptionLayers,
   type OptionSet,
@@ -25,10 +27,18 @@ import {
   oneOf,
   optionalBytes,
   optionalPath,
+  optionalText,
   path,
   share,
   text,
 } from "./option-kinds.ts";
+
+/** @returns ids in their text form @throws `invalid-actor-id` */
+export const actorIdsOf = (text: string): string[] =>
+  text
+    .split(/\s+/)
+    .filter((id) => id !== "")
+    .map((id) => formatActorId(parseActorId(id)));
 
 /** Resolved: complete and checked. The comments are the descriptions of docs/configuration.md, word for word. */
 export interface HostOptions {
@@ -86,6 +96,8 @@ export interface HostOptions {
   readonly shardSessionBytesMax: number;
   /** How far ahead reminders are held in memory; those due later are read when their time comes near. */
   readonly reminderHorizonMs: number;
+  /** Damaged actors to give up at this start, ids with spaces between: they lose what they had, and the log is no longer kept for them. */
+  readonly discardActors: string | undefined;
   /** How far a peer's clock may run ahead before it is refused. */
   readonly maxClockSkewMs: number;
   /** How long a stop, a reload or a drain waits for calls and turns to end. */
@@ -251,6 +263,11 @@ export const HOST_OPTIONS: OptionSet<HostOptions> = {
       "How far ahead reminders are held in memory; those due later are read when their time comes near.",
       5 * MINUTE,
       { min: SECOND, max: DAY },
+    ),
+    discardActors: optionalText(
+      "Damaged actors to give up at this start, ids with spaces between: they lose what they had, and the log is no longer kept for them.",
+      "actors as type/key, with spaces between",
+      actorIdsOf,
     ),
     maxClockSkewMs: ms("How far a peer's clock may run ahead before it is refused.", 10 * SECOND, {
       min: 100,

@@ -123,6 +123,14 @@ export function text(
   return { description, default: value, schema, rule };
 }
 
+export function optionalText(
+  description: string,
+  rule: string,
+  accepts: (text: string) => unknown,
+): OptionDefinition<string | undefined> {
+  return { ...text(description, "", rule, accepts), default: undefined };
+}
+
 /** RFC 1123: labels of up to 63 letters, digits and inner hyphens. */
 const HOST_NAME =
   /^(?!.{254})[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?(?:\.[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?)*\.?$/i;

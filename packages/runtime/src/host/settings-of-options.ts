@@ -1,6 +1,6 @@
 /** A host's options in the terms of the parts that use them. */
 import { hostMemoryPlan, type HostMemoryPlan } from "../memory/host-memory.ts";
-import type { HostOptions } from "./host-options.ts";
+import { actorIdsOf, type HostOptions } from "./host-options.ts";
 import type { HostSettings } from "./host-settings.ts";
 
 /** Workers of a host: nothing but this number assumes there is one. */
@@ -49,6 +49,7 @@ export function settingsOf(options: HostOptions): HostSettings {
       activationsMax: options.activationsMax,
       sessionsMax: options.sessionsMax,
       maxClockSkewMs: options.maxClockSkewMs,
+      discard: actorIdsOf(options.discardActors ?? ""),
       poisoned: new Set(),
     },
     memory: {

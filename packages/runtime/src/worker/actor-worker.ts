@@ -27,6 +27,7 @@ import { atOnce } from "../shard/at-once.ts";
 import { recoverShards, SHARDS_AT_ONCE } from "../shard/recovery.ts";
 import { Shard } from "../shard/shard.ts";
 import { Admission } from "./admission.ts";
+import { discardActors } from "./discard-actors.ts";
 import { fireReminder, rerunOpenCalls } from "./reruns.ts";
 import { Sessions } from "./sessions.ts";
 import { WorkerCore, type WorkerPorts } from "./worker-core.ts";
@@ -113,7 +114,7 @@ export class ActorWorker implements Dispatcher {
         fire: (actor, state, firing) => fireReminder(core, this.#rerunHooks, actor, state, firing),
         warn: ports.logger.warn,
       });
-      core.shards.set(shard.id, { shard, reminders, recovered: new Map() });
+      core.shards.set(shard.id, { shard, reminders, recovered: new Map(), discarding: new Map() });
     }
   }
 
@@ -152,6 +153,8 @@ export class ActorWorker implements Dispatcher {
       for (const { actor, ops } of owned.shard.remindersRecovered.splice(0))
         owned.reminders.changed(actor, ops);
     }
+    if (core.options.discard.length > 0)
+      await discardActors(core, this.checkpointer, core.options.discard);
     core.state = "serving";
     await atOnce([...core.shards.values()], SHARDS_AT_ONCE, ({ reminders }) => reminders.start());
     const rerun = rerunOpenCalls(core, this.#rerunHooks);

@@ -56,6 +56,8 @@ export interface OwnedShard {
   readonly shard: Shard;
   readonly reminders: ShardReminders;
   readonly recovered: Map<ActorKey, RecoveredActor>;
+  /** Damaged actors that are being given up (discard-actors.ts). */
+  readonly discarding: Map<ActorKey, "asked" | "done">;
 }
 
 export type WorkerState = "recovering" | "serving" | "draining" | "stopped" | "failed";

@@ -18,6 +18,8 @@ export interface WorkerOptions {
   /** Sessions that have changed something and are known at once. Beyond: `overloaded` for a changing call of another one. */
   readonly sessionsMax: number;
   readonly maxClockSkewMs: number;
+  /** Ids of damaged actors that are given up before the worker serves (discard-actors.ts). */
+  readonly discard: readonly string[];
   /** Calls and hooks that blocked the event loop twice: refused for good. Keys by `callKeyText` and `hookKeyText`. */
   readonly poisoned: ReadonlySet<string>;
 }
@@ -42,5 +44,6 @@ export const WORKER_DEFAULTS: WorkerOptions = Object.freeze({
   activationsMax: 200_000,
   sessionsMax: 100_000,
   maxClockSkewMs: 10_000,
+  discard: Object.freeze([]),
   poisoned: new Set<string>(),
 });

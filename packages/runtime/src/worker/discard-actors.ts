@@ -1,0 +1,72 @@
+/**
+ * The way out for damaged actors that checkpoints cannot have: what there is of them, in the store and in the log, is given up. They are as if they
+ * had never been called, checkpoints are whole again, and the log is cut.
+ *
+ * X1 only those that a checkpoint has just found damaged, so nobody loses one that can be read.
+ * X2 they go with a checkpoint that has all else of their shard (checkpointer.ts, C6): all damaged ones of a shard together, or none.
+ * X3 before the worker serves: none is in memory, and no call of one comes in between.
+ * X4 done, or nothing: what did not go is as damaged as before, and no later checkpoint discards it.
+ */
+import { formatActorId, parseActorId, PinionError } from "@pinion/core";
+import type { ActorKey } from "@pinion/storage";
+import type { Checkpointer } from "../checkpoint/checkpointer.ts";
+import { actorKeyOfId, parseActorKey } from "../records/actor-key.ts";
+import type { OwnedShard, WorkerCore } from "./worker-core.ts";
+
+interface Doomed {
+  readonly actor: ActorKey;
+  readonly owned: OwnedShard;
+}
+
+/**
+ * @param ids of actors of any worker, text form
+ * @throws `invalid-actor-id`; `corruption` when others of a shard are damaged as well; what the checkpoint says: nothing was discarded
+ */
+export async function discardActors(
+  core: WorkerCore,
+  checkpointer: Checkpointer,
+  ids: readonly string[],
+): Promise<void> {
+  const doomed: Doomed[] = [];
+  for (const id of ids.map(parseActorId)) {
+    const owned = core.owned(id.type, id.key);
+    if (owned !== undefined) doomed.push({ owned, actor: actorKeyOfId(id) });
+  }
+  if (doomed.length === 0) return;
+  await checkpointer.run(); // Says which are damaged.
+  const { warn } = core.ports.logger;
+  for (const { owned, actor } of doomed) {
+    const error = checkpointer.unread.get(actor);
+    if (error !== undefined) owned.discarding.set(actor, "asked");
+    else warn("an actor is not discarded: it is not damaged", undefined, { actor: textOf(actor) });
+  }
+  const damaged = doomed.filter(({ owned, actor }) => owned.discarding.has(actor));
+  if (damaged.length === 0) return;
+  try {
+    await checkpointer.run();
+    const left = damaged.filter(({ owned, actor }) => owned.discarding.get(actor) !== "done");
+    for (const { owned, actor } of damaged) {
+      if (owned.discarding.get(actor) !== "done") continue;
+      warn("a damaged actor was discarded", undefined, { actor: textOf(actor) });
+    }
+    if (left.length > 0) throw notDone(left, checkpointer);
+  } finally {
+    for (const { owned, actor } of damaged) owned.discarding.delete(actor);
+  }
+}
+
+const textOf = (actor: ActorKey): string => formatActorId(parseActorKey(actor));
+
+function notDone(left: readonly Doomed[], { unread, lastError }: Checkpointer): PinionError {
+  const named = new Set(left.map(({ actor }) => actor));
+  const actors = [...named].map(textOf).join(" ");
+  const others = [...unread.keys()].filter((actor) => !named.has(actor)).map(textOf);
+  return new PinionError(
+    "corruption",
+    `not discarded: ${actors}: ` +
+      (others.length === 0
+        ? (lastError ?? "the checkpoint did not have it")
+        : `damaged actors of a shard can only be discarded together; also damaged: ${others.join(" ")}`),
+    { details: { actors, others: others.join(" ") } },
+  );
+}
