@@ -64,8 +64,8 @@ test("one actor holds more than the heap: filled, scanned, let go, brought back"
 });
 
 test.each([
-  ["loss", /airport\/SJC: [\d,]+ flights, expected/],
-  ["double", /route\/SJC-PHX: [\d,]+ flights, expected/],
+  ["loss", /airport\/ATL: [\d,]+ flights, expected/],
+  ["double", /route\/ATL-RDU: [\d,]+ flights, expected/],
 ])(
   "a single record that is %s is found, named, and ends in exit code 1",
   async (fault, message) => {
