@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-/** After this a test hangs. Ten times what the slowest takes and more, since a busy machine is no failure. */
+/** After this a test hangs: several times what the slowest takes, since a busy machine is no failure. */
 const HANGS_MS = { unit: 60_000, conformance: 60_000, integration: 120_000, simulation: 300_000 };
 
 /** Suites run one after the other (scripts/ci-test.mjs), each on the two cores it is budgeted for. */

@@ -2,7 +2,6 @@
 // Builds the packages for publication: the types of every module by TypeScript, and the code as one file for each entry of a
 // package (and one for what entries share), because a program that loads hundreds of small modules in each of its threads starts
 // late (docs/decisions/0033).
-//   node scripts/build.mjs [package…]      all packages, unless some are named
 //
 // Entries are what a package's manifest names in `exports`, `imports` and `bin`; what other packages export stays an import.
 import { spawnSync } from "node:child_process";
@@ -60,14 +59,6 @@ function buildTypes(names) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !packageNames().includes(name));
-if (unknown.length > 0) {
-  console.error(
-    `error[USAGE]: no package ${unknown.join(", ")}; there are ${packageNames().join(", ")}`,
-  );
-  process.exit(2);
-}
-const names = asked.length > 0 ? asked : packageNames();
+const names = packageNames();
 buildTypes(names);
 await Promise.all(names.map(buildCode));

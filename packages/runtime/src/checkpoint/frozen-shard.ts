@@ -13,8 +13,8 @@ export interface CheckpointShard {
   readonly reminders: ShardReminders;
   /** Changes the log held at start, of actors not activated since. */
   readonly recovered: Map<ActorKey, RecoveredActor>;
-  /** Damaged actors that are being given up (worker/discard-actors.ts), and whether a checkpoint has done it. Nobody activates them. */
-  readonly discarding: Map<ActorKey, "asked" | "done">;
+  /** Damaged actors that are being given up (worker/discard-actors.ts). Nobody activates them. */
+  readonly discarding: Set<ActorKey>;
 }
 
 export interface Frozen {
@@ -60,7 +60,7 @@ export function freeze(
     members,
     captured: members.map(capture),
     recovered: [...recovered],
-    discarded: new Set(target.discarding.keys()),
+    discarded: new Set(target.discarding),
     facts: captureFacts(shard, position),
     reminderIds: reminders.freeze(),
     extents: members.flatMap(({ extents }) => extents ?? []),
@@ -75,7 +75,6 @@ export function freeze(
 export function written({
   target,
   recovered,
-  discarded,
   members,
   facts,
   reminderIds,
@@ -84,9 +83,6 @@ export function written({
 }: Frozen): void {
   const { shard, reminders } = target;
   for (const [actor] of recovered) if (!unread.has(actor)) target.recovered.delete(actor);
-  if (unread.size === 0)
-    for (const actor of discarded)
-      if (target.discarding.has(actor)) target.discarding.set(actor, "done");
   for (const member of members) if (unread.has(member.actor)) shard.changed(member);
   if (unread.size === 0) shard.persistedFacts = new Set(facts.keys());
   reminders.checkpointed(reminderIds, unread);

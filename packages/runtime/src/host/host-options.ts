@@ -3,7 +3,6 @@
  * only concerns one actor type is in its definition; what a cluster must agree on is fixed when its data is created.
  */
 import {
-  formatActorId,
   parseActorId,
   resolveOptions,
   type OptionLayers,
@@ -33,12 +32,12 @@ import {
   text,
 } from "./option-kinds.ts";
 
-/** @returns ids in their text form @throws `invalid-actor-id` */
-export const actorIdsOf = (text: string): string[] =>
-  text
-    .split(/\s+/)
-    .filter((id) => id !== "")
-    .map((id) => formatActorId(parseActorId(id)));
+/** @throws `invalid-actor-id` */
+export function actorIdsOf(text: string): string[] {
+  const ids = text.split(/\s+/).filter((id) => id !== "");
+  ids.forEach(parseActorId);
+  return ids;
+}
 
 /** Resolved: complete and checked. The comments are the descriptions of docs/configuration.md, word for word. */
 export interface HostOptions {

@@ -114,7 +114,7 @@ export class ActorWorker implements Dispatcher {
         fire: (actor, state, firing) => fireReminder(core, this.#rerunHooks, actor, state, firing),
         warn: ports.logger.warn,
       });
-      core.shards.set(shard.id, { shard, reminders, recovered: new Map(), discarding: new Map() });
+      core.shards.set(shard.id, { shard, reminders, recovered: new Map(), discarding: new Set() });
     }
   }
 

@@ -1,6 +1,7 @@
 /** Actors with extents of plain bytes, and ways to damage what a disk has of one. */
 import { ShardStore, type ExtentAccess, type StructureDefinition } from "@pinion/storage";
 import { defineActor, readonly } from "../definition/define-actor.ts";
+import { expect } from "vitest";
 import { WorkerFixture } from "./worker.test.fixture.ts";
 import type { WorkerOptions } from "./worker-options.ts";
 
@@ -135,4 +136,12 @@ export function countTries(it: WorkerFixture): () => number {
     return checkpoint(shards);
   };
   return () => tries;
+}
+
+export async function expectCounts(
+  it: WorkerFixture,
+  counts: Readonly<Record<string, number>>,
+): Promise<void> {
+  for (const [key, n] of Object.entries(counts))
+    expect(await it.ask({ key, method: "n" }), key).toMatchObject({ value: n });
 }

@@ -1,9 +1,12 @@
 /** Damaged actors are given up: they are as new, all others keep what they have, and the log is cut. */
-import { describe, expect, test } from "vitest";
+import { PinionError } from "@pinion/core";
+import { SegmentStateStore } from "@pinion/storage";
+import { describe, expect, test, vi } from "vitest";
 import {
   BAD,
   crashed,
   damage,
+  expectCounts,
   HOUR_MS,
   hurtMap,
   hurtPage,
@@ -68,12 +71,7 @@ test("a reminder that is near goes with its actor, too", async () => {
   const it = await crashed(hurtPage, OPTIONS, 60_000);
   await discardAtStart(it, "bad");
   await it.clock.advance(10 * 60_000);
-  for (const [key, n] of [
-    ["bad", 0],
-    ["good", 103],
-    ["other", 103],
-  ] as const)
-    expect(await it.ask({ key, method: "n" }), key).toMatchObject({ value: n });
+  await expectCounts(it, { bad: 0, good: 103, other: 103 });
 });
 
 test("nothing is discarded that is not damaged, and a start that is asked to again goes on", async () => {
@@ -96,6 +94,30 @@ test("nothing is discarded that is not damaged, and a start that is asked to aga
     code: "invalid-actor-id",
   });
 });
+
+test.each(["io-error", "format-too-new"] as const)(
+  "an actor that cannot be read now (%s) is not damaged: it is left alone",
+  async (code) => {
+    const it = await crashed(() => {});
+    it.kill();
+    const load = SegmentStateStore.prototype.load;
+    const failing = vi.spyOn(SegmentStateStore.prototype, "load").mockImplementation(function (
+      this: SegmentStateStore,
+      shard,
+      actor,
+    ) {
+      if (actor === "thing/bad") return Promise.reject(new PinionError(code, "not now"));
+      return load.call(this, shard, actor);
+    });
+    try {
+      await it.start({ ...OPTIONS, discard: ["thing/bad"] });
+    } finally {
+      failing.mockRestore();
+    }
+    expect(it.warnings).toContain("an actor is not discarded: it is not damaged");
+    await expectCounts(it, { bad: 3, good: 3, other: 3 });
+  },
+);
 
 test("what was refused by the store alone, because of a damaged map, is discarded", async () => {
   const it = await crashed(() => {});
@@ -139,12 +161,7 @@ test("damaged actors of a shard go together, or none does and the worker does no
   for (const key of KEYS) expect(await it.ask({ key, method: "n" })).toMatchObject({ value: 3 });
   flip();
   await discardAtStart(it, "bad", "good");
-  for (const [key, n] of [
-    ["bad", 0],
-    ["good", 0],
-    ["other", 3],
-  ] as const)
-    expect(await it.ask({ key, method: "n" }), key).toMatchObject({ value: n });
+  await expectCounts(it, { bad: 0, good: 0, other: 3 });
 });
 
 test("an actor of another shard than a damaged one goes alone", async () => {

@@ -2,7 +2,7 @@
  * The way out for damaged actors that checkpoints cannot have: what there is of them, in the store and in the log, is given up. They are as if they
  * had never been called, checkpoints are whole again, and the log is cut.
  *
- * X1 only those that a checkpoint has just found damaged, so nobody loses one that can be read.
+ * X1 only those that a checkpoint has just found damaged, so nobody loses one that can be read, now or by a newer version.
  * X2 they go with a checkpoint that has all else of their shard (checkpointer.ts, C6): all damaged ones of a shard together, or none.
  * X3 before the worker serves: none is in memory, and no call of one comes in between.
  * X4 done, or nothing: what did not go is as damaged as before, and no later checkpoint discards it.
@@ -35,25 +35,26 @@ export async function discardActors(
   if (doomed.length === 0) return;
   await checkpointer.run(); // Says which are damaged.
   const { warn } = core.ports.logger;
-  for (const { owned, actor } of doomed) {
-    const error = checkpointer.unread.get(actor);
-    if (error !== undefined) owned.discarding.set(actor, "asked");
-    else warn("an actor is not discarded: it is not damaged", undefined, { actor: textOf(actor) });
-  }
-  const damaged = doomed.filter(({ owned, actor }) => owned.discarding.has(actor));
+  const damaged = doomed.filter(({ actor }) => isDamage(checkpointer.unread.get(actor)));
+  for (const { actor } of doomed.filter((each) => !damaged.includes(each)))
+    warn("an actor is not discarded: it is not damaged", checkpointer.unread.get(actor), {
+      actor: textOf(actor),
+    });
   if (damaged.length === 0) return;
+  for (const { owned, actor } of damaged) owned.discarding.add(actor);
   try {
     await checkpointer.run();
-    const left = damaged.filter(({ owned, actor }) => owned.discarding.get(actor) !== "done");
-    for (const { owned, actor } of damaged) {
-      if (owned.discarding.get(actor) !== "done") continue;
-      warn("a damaged actor was discarded", undefined, { actor: textOf(actor) });
-    }
-    if (left.length > 0) throw notDone(left, checkpointer);
   } finally {
     for (const { owned, actor } of damaged) owned.discarding.delete(actor);
   }
+  const left = damaged.filter(({ actor }) => checkpointer.unread.has(actor));
+  for (const { actor } of damaged.filter((each) => !left.includes(each)))
+    warn("a damaged actor was discarded", undefined, { actor: textOf(actor) });
+  if (left.length > 0) throw notDone(left, checkpointer);
 }
+
+/** A disk that fails may work again, and a newer version reads what this one does not. */
+const isDamage = (error: PinionError | undefined): boolean => error?.code === "corruption";
 
 const textOf = (actor: ActorKey): string => formatActorId(parseActorKey(actor));
 

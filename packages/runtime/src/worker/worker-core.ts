@@ -12,7 +12,6 @@ import {
 } from "@pinion/core";
 import {
   BufferMemory,
-  type ActorKey,
   PlainResidency,
   unwrittenBounds,
   UnwrittenPages,
@@ -25,8 +24,7 @@ import type { Turn } from "../activation/turn.ts";
 import { TurnWatch } from "../activation/turn-watch.ts";
 import { Catalog } from "../catalog/catalog.ts";
 import type { Replication } from "../replication/replication.ts";
-import type { ShardReminders } from "../reminders/shard-reminders.ts";
-import type { RecoveredActor } from "../shard/recovery.ts";
+import type { CheckpointShard } from "../checkpoint/frozen-shard.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { WorkerOptions } from "./worker-options.ts";
 
@@ -52,13 +50,8 @@ export interface WorkerPorts {
   readonly logger: WorkerLogger;
 }
 
-export interface OwnedShard {
-  readonly shard: Shard;
-  readonly reminders: ShardReminders;
-  readonly recovered: Map<ActorKey, RecoveredActor>;
-  /** Damaged actors that are being given up (discard-actors.ts). */
-  readonly discarding: Map<ActorKey, "asked" | "done">;
-}
+/** A shard that lives here, with what checkpoints know of it. */
+export type OwnedShard = CheckpointShard;
 
 export type WorkerState = "recovering" | "serving" | "draining" | "stopped" | "failed";
 
