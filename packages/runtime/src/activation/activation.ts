@@ -198,7 +198,7 @@ export class Activation implements ShardMember {
 
   /** Whether reentrancy lets this call in although a turn runs. */
   mayEnter(call: IncomingCall): boolean {
-    if (this.turn === undefined || !this.turn.suspended) return false;
+    if (this.turn === undefined || !this.turn.suspended || this.turn.recording) return false;
     if (this.type.reentrancy === "none") return false;
     if (this.type.reentrancy === "full") return this.running < this.type.mailboxLength;
     return call.chain.includes(formatActorId(this.id));

@@ -5,9 +5,13 @@ import { column } from "@pinion/storage";
 import { defineActor, readonly } from "../definition/define-actor.ts";
 import { WorkerFixture } from "../worker/worker.test.fixture.ts";
 import { Mailbox } from "./mailbox.ts";
+import { TURNS_WAITING_BYTES } from "./turn-runner.ts";
 import { registerType } from "./registered-type.ts";
 
-type Other = ActorType<"thing", { add: (ctx: never, by: number) => number }>;
+type Other = ActorType<
+  "thing",
+  { add: (ctx: never, by: number) => number; read: (ctx: never) => number }
+>;
 
 const Thing = defineActor("thing", {
   state: () => ({ n: 0 }),
@@ -31,40 +35,122 @@ const Thing = defineActor("thing", {
   },
 });
 
+/** Whose calls may enter while one waits. */
+const Open = defineActor("open", {
+  state: () => ({ n: 0 }),
+  reentrancy: "full",
+  methods: {
+    add: (ctx, by: number): number => (ctx.state.n += by),
+    async slow(ctx): Promise<number> {
+      await ctx.get<Other>("thing", "b").read();
+      return ++ctx.state.n;
+    },
+  },
+});
+
 async function started(): Promise<WorkerFixture> {
-  const fixture = new WorkerFixture([Thing]);
+  const fixture = new WorkerFixture([Thing, Open]);
   await fixture.start();
   return fixture;
 }
 
 /** The log takes nothing until the function it returns is called. */
-function fillLog(it: WorkerFixture): () => void {
+function fillLog(it: WorkerFixture, queuedBytes = 0): () => void {
   const { log } = it;
   const tryAppend = log.tryAppend.bind(log);
   const append = log.append.bind(log);
   const room = Promise.withResolvers<void>();
   log.tryAppend = () => undefined;
-  log.append = async (input, payload) => {
-    await room.promise;
+  log.append = async (input, payload, signal) => {
+    const givenUp = new Promise<never>((_, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason as Error));
+    });
+    await Promise.race([room.promise, givenUp]);
     return append(input, payload);
   };
+  Object.defineProperty(log, "queuedBytes", { configurable: true, value: queuedBytes });
   return () => {
     log.tryAppend = tryAppend;
     log.append = append;
+    Reflect.deleteProperty(log, "queuedBytes");
     room.resolve();
   };
 }
 
 describe("a full log", () => {
-  test("refuses a turn that has called nobody, which leaves no trace", async () => {
+  test("keeps a turn waiting, and those behind it, until there is room", async () => {
     const it = await started();
     const empty = fillLog(it);
+    const first = it.send({ method: "add", args: [1], seq: 1 });
+    const second = it.send({ method: "add", args: [1], seq: 2 });
+    // Neither in its actor's state nor in a view of it: it is not recorded.
+    expect(await it.ask({ method: "read" })).toMatchObject({ value: 0 });
+    empty();
+    expect(await it.driven(first)).toMatchObject({ value: 1 });
+    expect(await it.driven(second)).toMatchObject({ value: 2 });
+    it.kill();
+    await it.start();
+    expect(await it.ask({ method: "add", args: [1], seq: 1 })).toMatchObject({ value: 1 });
+    expect(await it.ask({ method: "read" })).toMatchObject({ value: 2 });
+  });
+
+  test("refuses a turn when more waits than may, and it leaves no trace", async () => {
+    const it = await started();
+    const empty = fillLog(it, TURNS_WAITING_BYTES);
     expect(await it.ask({ method: "add", args: [1], seq: 1 })).toMatchObject({
       code: "overloaded",
       refused: "transient",
     });
     empty();
     expect(await it.ask({ method: "add", args: [1], seq: 1 })).toMatchObject({ value: 1 });
+  });
+
+  test.each([
+    ["its deadline", 300],
+    ["its actor's maxTurnMs", Infinity],
+  ])("refuses a turn that waits beyond %s, and it leaves no trace", async (_, withinMs) => {
+    const it = new WorkerFixture([Thing]);
+    await it.start({ typeDefaults: { maxTurnMs: 1e3, mailboxLength: 2, idleDeactivationMs: 1e6 } });
+    const empty = fillLog(it);
+    const late = it.send({
+      method: "add",
+      args: [1],
+      seq: 1,
+      deadlineAtMs: it.clock.nowMs() + withinMs,
+    });
+    expect(await it.driven(late)).toMatchObject({ code: "overloaded", refused: "transient" });
+    empty();
+    expect(await it.ask({ method: "read" })).toMatchObject({ value: 0 });
+    it.kill();
+    await it.start();
+    expect(await it.ask({ method: "add", args: [1], seq: 1 })).toMatchObject({ value: 1 });
+  });
+
+  test("a turn that waits is refused when its worker stops", async () => {
+    const it = await started();
+    fillLog(it);
+    const waiting = it.send({ method: "add", args: [1], seq: 1 });
+    await it.clock.advance(10);
+    const stopped = it.worker.stop(0);
+    expect(await it.driven(waiting)).toMatchObject({ refused: "transient" });
+    await it.driven(stopped);
+  });
+
+  test("nobody enters an actor whose turn waits", async () => {
+    const it = await started();
+    const empty = fillLog(it);
+    const slow = it.send({ type: "open", method: "slow", seq: 1 });
+    await it.clock.advance(50); // The method has ended; its record waits.
+    const other = it.send({ type: "open", method: "add", args: [10], seq: 2 });
+    await it.clock.advance(50);
+    empty();
+    expect(await it.driven(slow)).toMatchObject({ value: 1 });
+    expect(await it.driven(other)).toMatchObject({ value: 11 });
+    it.kill();
+    await it.start();
+    expect(await it.ask({ type: "open", method: "add", args: [0], seq: 3 })).toMatchObject({
+      value: 11,
+    });
   });
 
   test("blocks a turn whose call stands, until its outcome is recorded", async () => {

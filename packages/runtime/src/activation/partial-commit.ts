@@ -14,6 +14,7 @@ import type { Turn } from "./turn.ts";
 export function commitPartial(turn: Turn): void {
   const { activation } = turn;
   const { shard } = activation;
+  if (turn.recording) throw logRefuses(shard);
   const { draft, entry } = turn;
   if (turn.extents?.isBroken === true) {
     throw new PinionError(

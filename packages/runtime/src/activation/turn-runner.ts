@@ -5,8 +5,8 @@
  * R1 a turn's changes, its outcome, its sends and its reminder changes are one log record, or none exist.
  * R2 the next turn may start as soon as that record is appended (pipelining); replies wait in the gate.
  * R3 a turn that throws changes nothing; its error is recorded as the outcome, so that a retry gets the same answer (P20).
- * R4 a turn the log refuses leaves no trace: the caller may retry. One that has opened sub-calls waits for room instead,
- *    because they stand.
+ * R4 a turn whose record finds the log's buffer full keeps its actor and waits, within `TURNS_WAITING_BYTES` and its time. One that
+ *    may not leaves no trace, and its caller may retry, unless it has opened sub-calls: they stand, so it waits however long.
  */
 import { decodeValue, NO_LSN, PinionError, type Lsn } from "@pinion/core";
 import { RecordKind } from "@pinion/storage";
@@ -30,6 +30,8 @@ import { unknownMethod } from "./unknown-name.ts";
 
 /** Bytes of one turn's commit record. */
 export const WRITE_SET_BYTES_MAX = 16 * 1024 * 1024;
+/** Bytes of records, of all shards of a worker, that may wait for room in its log: one of the largest, and what comes meanwhile. */
+export const TURNS_WAITING_BYTES = 2 * WRITE_SET_BYTES_MAX;
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
@@ -188,7 +190,7 @@ function warnOfOpenCalls(turn: Turn): void {
 
 /** Its time was up, or the activation must go: the turn ends with `error`, and nothing it did counts. */
 export function abandonTurn(turn: Turn, error: PinionError): void {
-  if (turn.ended || turn.recording) return;
+  if (turn.ended || isWaiting(turn, error)) return;
   if (turn.kind !== "hook") turn.activation.services.abandoned(turn);
   if (turn.kind === "call") {
     commitTurn(turn, false, errorOutcome(error), turn.activation.base, undefined, false);
@@ -204,7 +206,7 @@ export function abandonTurn(turn: Turn, error: PinionError): void {
  * the call again.
  */
 export function cutOffTurn(turn: Turn, error: PinionError): void {
-  if (turn.ended || turn.recording) return;
+  if (turn.ended || isWaiting(turn, error)) return;
   const { activation, entry } = turn;
   turn.abort(error);
   endTurn(turn, false);
@@ -263,7 +265,7 @@ function commitTurn(
     return;
   }
   if (at === undefined) {
-    refused(turn, ok, outcome, next, record);
+    refused(turn, ok, outcome, next, record, payload.length);
     return;
   }
   publish(turn, ok, outcome, next, record, at);
@@ -294,35 +296,62 @@ function refuse(turn: Turn, outcome: Outcome): void {
   activation.turnEnded(turn);
 }
 
-/** The log is full. */
+/** Whether its record waits for room in the log. Unless the record must be written, the wait ends now, and the turn soon. */
+function isWaiting(turn: Turn, reason: PinionError): boolean {
+  turn.giveUp?.abort(reason);
+  return turn.recording;
+}
+
+/**
+ * The log takes nothing right now. A full buffer is written in a moment: the turn keeps its actor and waits, which costs less than
+ * to run it again. What lasts (a full disk, an archive that is behind) is for the caller to know, and so is a wait that is over.
+ */
 function refused(
   turn: Turn,
   ok: boolean,
   outcome: Outcome,
   next: StateVersion,
   record: CommitRecord,
+  bytes: number,
 ): void {
   const { activation } = turn;
-  const { shard } = activation;
-  if (!isBound(turn)) {
+  const { shard, services } = activation;
+  const { log } = shard;
+  const bound = isBound(turn);
+  // A turn whose open record waits as well would become bound while it may still give up.
+  const mayWait =
+    turn.opening === undefined &&
+    log.backpressure() === undefined &&
+    log.queuedBytes + bytes <= TURNS_WAITING_BYTES &&
+    services.clock.nowMs() < turn.limitAtMs;
+  if (!bound && !mayWait) {
     refuse(turn, refusedOutcome(logRefuses(shard)));
     return;
   }
-  // The actor stays blocked: what it opened stands, so this outcome must be recorded, and no deadline may record another.
   turn.recording = true;
-  if (turn.suspended) activation.services.unwatch(turn);
+  if (bound) {
+    // What it opened stands, so this outcome must be recorded, and no deadline may record another.
+    if (turn.suspended) services.unwatch(turn);
+  } else {
+    turn.giveUp = new AbortController();
+    if (!turn.suspended) services.watch(turn);
+    turn.suspended = true;
+  }
   shard
     .append(
       RecordKind.commit,
       shard.encodeCopy((w) => writeCommit(w, record)),
       (at) => publish(turn, ok, outcome, next, record, at),
+      () => turn.giveUp?.signal,
     )
     .catch((error: unknown) => {
+      if (!bound) {
+        refuse(turn, refusedOutcome(logRefuses(shard)));
+        return;
+      }
       endTurn(turn, false);
       activation.turnEnded(turn);
-      activation.services.warn("a turn was lost with its log", error, {
-        actor: activation.actor,
-      });
+      services.warn("a turn was lost with its log", error, { actor: activation.actor });
     });
 }
 

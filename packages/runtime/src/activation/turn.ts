@@ -59,8 +59,10 @@ export class Turn implements ShardTurn, PreparedTurn {
   opening: Promise<void> | undefined = undefined;
   /** Which run of the call this is, 1 for the first. */
   attempt = 1;
-  /** Its outcome waits for room in the log: nothing can end it otherwise any more. */
+  /** Its record waits for room in the log. Nothing can end it otherwise any more, unless `giveUp` is there. */
   recording = false;
+  /** Ends the wait: the turn is refused like one that found no place to wait. */
+  giveUp: AbortController | undefined = undefined;
   /** Why it could not enter while another turn of the actor waits: the log was full. Not an outcome of its own. */
   entryRefused: unknown = undefined;
   /** Part of its overlay is already committed because a reentrant turn entered. */

@@ -52,6 +52,9 @@ export interface AssembledWorker {
   readonly log: SegmentedLog;
 }
 
+/** Turns bound what waits: those that must be recorded by the calls admitted, the others by `TURNS_WAITING_BYTES`. */
+const APPENDS_WAITING_MAX = 1_000_000;
+
 /**
  * Recovers and serves. The devices stay their owner's.
  * @throws `corruption`, `format-too-new`, `config-invalid`, `invalid-argument`, errors of the disk
@@ -69,6 +72,7 @@ export async function assembleWorker(
     kv: logKv,
     worker: plan.worker,
     shardCount: plan.options.shardCount,
+    appendQueueMax: APPENDS_WAITING_MAX,
     clock,
     telemetry,
   });

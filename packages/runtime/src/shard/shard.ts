@@ -192,7 +192,7 @@ export class Shard {
     kind: RecordKind,
     payload: Uint8Array,
     publish: (at: Lsn) => void,
-    signal?: () => AbortSignal,
+    signal?: () => AbortSignal | undefined,
   ): Promise<void> {
     let at = this.tryAppend(kind, payload);
     if (at === undefined) {

@@ -16,6 +16,7 @@ interface WaitingAppend {
 export class AppendQueue {
   readonly #max: number;
   readonly #waiting = new Set<WaitingAppend>();
+  #bytes = 0;
 
   constructor(max: number) {
     this.#max = max;
@@ -23,6 +24,11 @@ export class AppendQueue {
 
   get length(): number {
     return this.#waiting.size;
+  }
+
+  /** Of the payloads that wait. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Resolves when `drain` has appended it; rejects with the signal's reason when that comes first. */
@@ -47,11 +53,12 @@ export class AppendQueue {
         },
       };
       const onAbort = (): void => {
-        this.#waiting.delete(append);
+        this.#remove(append);
         reject(signal?.reason as Error);
       };
       signal?.addEventListener("abort", onAbort, { once: true });
       this.#waiting.add(append);
+      this.#bytes += payload.byteLength;
     });
   }
 
@@ -65,12 +72,17 @@ export class AppendQueue {
       } catch (e) {
         append.reject(e);
       }
-      this.#waiting.delete(append);
+      this.#remove(append);
     }
   }
 
   rejectAll(error: PinionError): void {
     for (const append of this.#waiting) append.reject(error);
     this.#waiting.clear();
+    this.#bytes = 0;
+  }
+
+  #remove(append: WaitingAppend): void {
+    if (this.#waiting.delete(append)) this.#bytes -= append.payload.byteLength;
   }
 }

@@ -40,9 +40,11 @@ describe("a full staging buffer", () => {
     const log = await machine.open();
     const taken = fill(log);
     const waiting = upTo(40).map((i) => log.append(input(), payloadOf(taken + i, 1000)));
+    expect(log.queuedBytes).toBe(40_000);
     expect(log.tryAppend(input(), payloadOf(0))).toBeUndefined();
     expect(log.stats().refused["waiting-appends"]).toBe(1);
     expect(await Promise.all(waiting)).toEqual(upTo(40).map((i) => taken + i));
+    expect(log.queuedBytes).toBe(0);
     expect(log.tryAppend(input(), payloadOf(taken + 41))).toBe(taken + 41);
     await appendFlushed(log, 1);
     const records = await readAll(log);

@@ -138,6 +138,11 @@ export class LogWriter {
     return { records: this.#filling.records, bytes: this.#filling.used };
   }
 
+  /** Payload bytes of appends that wait for room. */
+  get queuedBytes(): number {
+    return this.#queue.bytes;
+  }
+
   /** @returns undefined when there is no room now. @throws `log-closed`, `record-too-large`, `invalid-argument` */
   tryAppend(input: AppendInput, payload: Uint8Array): Lsn | undefined {
     if (this.#barred !== 0) return this.#refuseBarred();

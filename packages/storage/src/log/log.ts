@@ -77,8 +77,10 @@ export interface Log {
   tryAppend(input: AppendInput, payload: Uint8Array): Lsn | undefined;
   /** Why `tryAppend` takes nothing: a full disk, an archive that is behind, a failure. Undefined when it is only a full buffer. */
   backpressure(): PinionError | undefined;
-  /** Waits for room instead of refusing. */
+  /** Waits for room instead of refusing. @throws as `tryAppend`, `overloaded` when too many wait, the signal's reason */
   append(input: AppendInput, payload: Uint8Array, signal?: AbortSignal): Promise<Lsn>;
+  /** Payload bytes of `append`s that wait for room. */
+  readonly queuedBytes: number;
   appended(shard: ShardId): Lsn;
   flushed(shard: ShardId): Lsn;
   /** Asks that what was appended so far be flushed without waiting for the policy's count or time. */

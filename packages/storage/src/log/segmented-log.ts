@@ -212,6 +212,10 @@ export class SegmentedLog implements Log {
     return this.#next.error;
   }
 
+  get queuedBytes(): number {
+    return this.#writer.queuedBytes;
+  }
+
   appended(shard: ShardId): Lsn {
     return this.#progress.appended.lsn[shard] as Lsn;
   }
