@@ -15,6 +15,7 @@ import {
   type HlcTime,
   type Lsn,
 } from "@pinion/core";
+import type { MaybePromise } from "../structures/structure.ts";
 import { RecordKind, type AppendInput } from "../log/log.ts";
 import type { SegmentedLog } from "../log/segmented-log.ts";
 
@@ -52,26 +53,25 @@ export class StoreLog {
   }
 
   /**
-   * Appends a record and makes it count.
+   * Appends a record and makes it count: at once where there is room.
    * @param payload stays as it is until this resolves
    * @param signal gives up a wait for room
    * @throws `log-closed`, `disk-full`, `overloaded`, `record-too-large`, the signal's reason: nothing was appended
    */
-  async append(
-    payload: Uint8Array,
-    publish: (at: Lsn) => void,
-    signal?: AbortSignal,
-  ): Promise<Lsn> {
+  append(payload: Uint8Array, publish: (at: Lsn) => void, signal?: AbortSignal): MaybePromise<Lsn> {
     const input = {
       shard: SHARD,
       term: FIRST_TERM,
       kind: RecordKind.user,
       timestamp: this.#hlc.tick(),
     };
-    const at = this.log.tryAppend(input, payload) ?? (await this.#wait(input, payload, signal));
-    this.#published++;
-    publish(at);
-    return at;
+    const published = (at: Lsn): Lsn => {
+      this.#published++;
+      publish(at);
+      return at;
+    };
+    const at = this.log.tryAppend(input, payload);
+    return at === undefined ? this.#wait(input, payload, signal).then(published) : published(at);
   }
 
   async #wait(
@@ -96,10 +96,10 @@ export class StoreLog {
     }
   }
 
-  /** Resolves once a record may be answered for: flushed, unless the flush policy says that nobody waits for that. */
-  async durable(at: Lsn): Promise<void> {
-    if (this.log.policy.replyWaits) await this.log.whenFlushed(SHARD, at);
-    else this.checkOpen();
+  /** Resolves once a record may be answered for: flushed, unless the flush policy says that nobody waits for that. @throws `log-closed` */
+  durable(at: Lsn): MaybePromise<void> {
+    if (this.log.policy.replyWaits) return this.log.whenFlushed(SHARD, at);
+    this.checkOpen();
   }
 
   /** Resolves once everything up to `at` is flushed, whatever the policy. */

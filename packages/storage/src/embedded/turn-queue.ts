@@ -25,13 +25,16 @@ export class TurnQueue {
     return this.#waiting.size;
   }
 
+  /** Whether it is the caller's turn at once; ends with `pass`. */
+  tryTake(): boolean {
+    if (this.#taken) return false;
+    return (this.#taken = true);
+  }
+
   /** Resolves when it is the caller's turn; ends with `pass`. @throws `overloaded`, the signal's reason */
   async take(signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
-    if (!this.#taken) {
-      this.#taken = true;
-      return;
-    }
+    if (this.tryTake()) return;
     if (this.#waiting.size >= this.#waitingMax) {
       throw new PinionError(
         "overloaded",

@@ -13,7 +13,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { PinionError, type Clock, type Lsn } from "@pinion/core";
 import type { ActorExtents } from "../extent/actor-extents.ts";
-import type { ExtentsTurn, FinishedExtents } from "../extent/extents-turn.ts";
+import type { ExtentsTurn } from "../extent/extents-turn.ts";
 import type { ExtentResidency, ResidentActor } from "../extent/extent-residency.ts";
 import type { UnwrittenPages } from "../extent/unwritten-pages.ts";
 import { TurnExtentIndex, type ExtentIndexView } from "../extent/turn-extent-index.ts";
@@ -25,6 +25,7 @@ import {
   type StructureDeclarations,
   type StructureHandles,
 } from "../structures/declarations.ts";
+import type { MaybePromise } from "../structures/structure.ts";
 import type { StoreLog } from "./store-log.ts";
 import { updateHead } from "./store-record.ts";
 import { TurnQueue } from "./turn-queue.ts";
@@ -76,6 +77,21 @@ export function refuseInsideUpdate(doing: string): void {
     `${doing} inside an update of volume "${outer.volume}": it would wait for it; do it afterwards`,
     { details: { volume: outer.volume } },
   );
+}
+
+interface RunningTurn {
+  readonly turn: ExtentsTurn;
+  readonly context: { readonly volume: string; over: boolean };
+  readonly signal: AbortSignal | undefined;
+}
+
+function end({ turn, context }: RunningTurn): void {
+  context.over = true;
+  turn.end();
+}
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof (value as PromiseLike<T> | undefined | null)?.then === "function";
 }
 
 export class Volume<D extends StructureDeclarations> implements OpenVolume {
@@ -131,15 +147,19 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     const { signal } = options;
     refuseInsideUpdate("an update");
     this.#checkOpen();
-    await this.#turns.take(signal);
+    signal?.throwIfAborted();
+    // What need not wait does not: an update of what is in memory is over when this returns, but for its durability.
+    if (!this.#turns.tryTake()) await this.#turns.take(signal);
     let result: T;
     try {
       if (this.#ports.unwritten.isFull) await this.#room(signal);
-      result = await this.#turn(work, signal);
+      const ended = this.#turn(work, signal);
+      result = ended instanceof Promise ? await ended : ended;
     } finally {
       this.#turns.pass();
     }
-    await this.#ports.log.durable(this.#lastLsn);
+    const durable = this.#ports.log.durable(this.#lastLsn);
+    if (durable instanceof Promise) await durable;
     return result;
   }
 
@@ -155,23 +175,47 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     }
   }
 
-  async #turn<T>(work: VolumeWork<D, T>, signal: AbortSignal | undefined): Promise<T> {
+  /** A promise only where the work, or the log, makes it wait. */
+  #turn<T>(work: VolumeWork<D, T>, signal: AbortSignal | undefined): MaybePromise<T> {
     signal?.throwIfAborted();
     this.#ports.log.checkOpen();
     this.#ports.residency.used(this.resident);
     const turn = this.extents.begin(false);
-    const handles = new this.#Handles((name) => turn.extent(name));
-    const context = { volume: this.name, over: false };
+    const running: RunningTurn = { turn, context: { volume: this.name, over: false }, signal };
+    let waits = false;
     try {
-      const running = updating.run(context, async () => work(handles, this.#index(turn)));
-      const result = await abortable(running, signal);
+      const handles = new this.#Handles((name) => turn.extent(name));
+      const result = updating.run(running.context, work, handles, this.#index(turn));
+      waits = isThenable(result) || turn.waitsBegun > 0;
+      if (waits) return this.#finishLater(running, result);
+      const committed = this.#commit(turn, signal);
+      waits = committed !== undefined;
+      return committed === undefined
+        ? (result as T)
+        : this.#endLater(running, committed, result as T);
+    } finally {
+      if (!waits) end(running);
+    }
+  }
+
+  async #finishLater<T>(running: RunningTurn, working: T | PromiseLike<T>): Promise<T> {
+    const { turn, signal } = running;
+    try {
+      const result = await abortable(Promise.resolve(working), signal);
       await this.#checkAwaited(turn);
-      const finished = turn.finish(this.#recordHead);
-      if (finished !== undefined) await this.#commit(finished, signal);
+      await this.#commit(turn, signal);
       return result;
     } finally {
-      context.over = true;
-      turn.end();
+      end(running);
+    }
+  }
+
+  async #endLater<T>(running: RunningTurn, committed: Promise<unknown>, result: T): Promise<T> {
+    try {
+      await committed;
+      return result;
+    } finally {
+      end(running);
     }
   }
 
@@ -201,13 +245,17 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     });
   }
 
-  async #commit(finished: FinishedExtents, signal: AbortSignal | undefined): Promise<void> {
+  /** @returns undefined where it is done, or nothing was to do */
+  #commit(turn: ExtentsTurn, signal: AbortSignal | undefined): Promise<unknown> | undefined {
+    const finished = turn.finish(this.#recordHead);
+    if (finished === undefined) return undefined;
     const publish = (at: Lsn): void => {
       finished.publish();
       this.#lastLsn = at;
       this.#ports.changed(this);
     };
-    await this.#ports.log.append(finished.delta, publish, signal);
+    const appended = this.#ports.log.append(finished.delta, publish, signal);
+    return appended instanceof Promise ? appended : undefined;
   }
 
   /**
@@ -236,13 +284,15 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     const handles = new this.#Handles((name) => turn.extent(name));
     let result: T;
     try {
-      result = await abortable((async () => work(handles, this.#index(turn)))(), signal);
+      const looked = work(handles, this.#index(turn));
+      result = isThenable(looked) ? await abortable(Promise.resolve(looked), signal) : looked;
     } finally {
       turn.end();
       this.#reads--;
       if (this.#reads === 0) for (const resolve of this.#readsOver.splice(0)) resolve();
     }
-    await log.durable(seen);
+    const durable = log.durable(seen);
+    if (durable instanceof Promise) await durable;
     return result;
   }
 
