@@ -1,8 +1,9 @@
 /**
  * Maps and graphs on extents that are in memory, beside what JavaScript has for the same: a `Map` behind promises, a loop over arrays.
  *
- * lease   read-modify-write of 256-byte records by 100 callers, each a turn of a pinned volume of a store on disk, with async durability;
- *         `p50` and `p99` are those of one caller, who never queues. The floor is a get and a set, and hands out the record itself.
+ * lease   read-modify-write of 256-byte records in a pinned extent by 100 callers, each a turn of a volume of a store on disk, with async
+ *         durability; `p50` and `p99` are those of one caller, who never queues. The floor is a get and a set, and hands out the record itself.
+ *         Where a record lies is looked up in a Map: the floor looks its record up. `lease-map` with the records in a `map`.
  * update  the same by the structure alone, as within one turn. Its peers: a Map that hands out a copy, as an extent must, and the subject
  *         by get and set.
  * get     of 16-byte keys with 8-byte values, in random order; `set` likewise: values of the same length in place.
@@ -10,7 +11,7 @@
  *         `scan-changed` with a tenth of the edges not in blocks yet.
  */
 import { join } from "node:path";
-import { map, openStore } from "@pinion/storage";
+import { bytes, map, openStore, type MaybePromise, type Store } from "@pinion/storage";
 import type * as Memory from "../../../packages/storage/src/extent/memory-extent.ts";
 import type * as Graphs from "../../../packages/storage/src/structures/graph.ts";
 import {
@@ -41,11 +42,11 @@ const DEGREE = 16;
 const STRIDE = 357_101;
 
 interface Records {
-  get(key: string): Promise<Uint8Array | undefined>;
-  set(key: string, value: Uint8Array): Promise<void>;
+  get(key: string): MaybePromise<Uint8Array | undefined>;
+  set(key: string, value: Uint8Array): MaybePromise<void>;
 }
 
-type Renew = (key: string) => Promise<unknown>;
+type Renew = (key: string) => unknown;
 
 class PlainRecords implements Records {
   readonly #records = new Map<string, Uint8Array>();
@@ -102,27 +103,53 @@ async function renewAll(
   return { ...result, p50: percentile(services, 50), p99: percentile(services, 99) };
 }
 
-function leaseCase({ scale, dir }: BenchContext): BenchCase {
+/** Turns that renew a lease, over a volume that has them all. */
+interface Leases {
+  readonly name: string;
+  fill(store: Store, keys: readonly string[]): Promise<Renew>;
+}
+
+const inMap: Leases = {
+  name: "lease-map",
+  async fill(store, keys) {
+    const leases = { leases: map({ key: "string", value: "bytes" }) };
+    const volume = await store.open("leases", leases, { profile: "hot" });
+    for (let i = 0; i < keys.length; i += FILLED_AT_ONCE) {
+      await volume.update(async (handles) => {
+        for (const key of keys.slice(i, i + FILLED_AT_ONCE))
+          await handles.leases.set(key, new Uint8Array(LEASE_BYTES));
+      });
+    }
+    return (key) => volume.update((handles) => handles.leases.update(key, touched));
+  },
+};
+
+const inBytes: Leases = {
+  name: "lease",
+  async fill(store, keys) {
+    const volume = await store.open("leases", { leases: bytes() }, { profile: "hot" });
+    await volume.update(({ leases }) => leases.resize(keys.length * LEASE_BYTES));
+    const places = new Map(keys.map((key, i) => [key, i * LEASE_BYTES]));
+    return (key) => {
+      const place = places.get(key) as number;
+      return volume.update(({ leases }) => leases.update(place, LEASE_BYTES, touched));
+    };
+  },
+};
+
+function leaseCase(leases: Leases, { scale, dir }: BenchContext): BenchCase {
   const keys = Array.from({ length: LEASES * scale }, (_, i) => `lease-${i}`);
   const turns = (LEASE_TURNS / 5) * scale;
   const plain = new PlainRecords(false);
   let turn: Renew;
   return {
-    name: "lease",
+    name: leases.name,
     unit: "turns/s",
     better: "higher",
     setUp: async () => {
-      const store = await openStore({ dir: join(dir, "lease"), flush: "async" });
-      const leases = { leases: map({ key: "string", value: "bytes" }) };
-      const volume = await store.open("leases", leases, { profile: "hot" });
-      for (let i = 0; i < keys.length; i += FILLED_AT_ONCE) {
-        await volume.update(async (handles) => {
-          for (const key of keys.slice(i, i + FILLED_AT_ONCE))
-            await handles.leases.set(key, new Uint8Array(LEASE_BYTES));
-        });
-      }
+      const store = await openStore({ dir: join(dir, leases.name), flush: "async" });
+      turn = await leases.fill(store, keys);
       for (const key of keys) await plain.set(key, new Uint8Array(LEASE_BYTES));
-      turn = (key) => volume.update((handles) => handles.leases.update(key, touched));
       for (const renew of [turn, renewer(plain)]) await renewAll(renew, keys, turns);
       return () => store.close();
     },
@@ -244,7 +271,8 @@ function scanCase(name: string, changedShare: number, scale: number): BenchCase 
 export const suite: BenchSuite = {
   name: "structures",
   cases: (context) => [
-    leaseCase(context),
+    leaseCase(inBytes, context),
+    leaseCase(inMap, context),
     updateCase(context.scale),
     pointCase("get", context.scale),
     pointCase("set", context.scale),

@@ -40,6 +40,7 @@ import { SHARD, type StoreLog } from "./store-log.ts";
 import type { StoreMemory, StoreMemoryStats } from "./store-memory.ts";
 import type { ResolvedStoreSettings } from "./store-options.ts";
 import { checkVolumeName, deletionRecord } from "./store-record.ts";
+import { TurnPace } from "./turn-pace.ts";
 import { refuseInsideUpdate, Volume, type OpenVolume } from "./volume.ts";
 import { listVolumes, type VolumeListOptions } from "./volume-list.ts";
 
@@ -110,6 +111,7 @@ export class Store {
   readonly #opening = new Set<Promise<unknown>>();
   readonly #schedule: CheckpointSchedule;
   readonly #unwritten: UnwrittenPages;
+  readonly #pace: TurnPace;
   /** Of the last checkpoint, and of the last that took all but volumes that cannot be read. */
   #position: LogPosition;
   #tried: LogPosition;
@@ -123,6 +125,7 @@ export class Store {
   constructor(parts: StoreParts) {
     const { clock, checkpointMs, checkpointDirtyBytes, onWarning } = parts.settings;
     this.#parts = parts;
+    this.#pace = new TurnPace(clock);
     this.#position = parts.log.log.position();
     this.#tried = this.#position;
     this.#schedule = new CheckpointSchedule({
@@ -212,6 +215,7 @@ export class Store {
       clock: settings.clock,
       residency,
       unwritten: this.#unwritten,
+      pace: this.#pace,
       waitingMax: settings.waitingMax,
       changed: (changed) => this.#noteChange(changed),
       release: (released) => this.#release(released),

@@ -16,7 +16,11 @@ import type { ActorExtents } from "../extent/actor-extents.ts";
 import type { ExtentsTurn } from "../extent/extents-turn.ts";
 import type { ExtentResidency, ResidentActor } from "../extent/extent-residency.ts";
 import type { UnwrittenPages } from "../extent/unwritten-pages.ts";
-import { TurnExtentIndex, type ExtentIndexView } from "../extent/turn-extent-index.ts";
+import {
+  TurnExtentIndex,
+  type ExtentIndexView,
+  type IndexScope,
+} from "../extent/turn-extent-index.ts";
 import type { MemoryProfile } from "../residency/pin-types.ts";
 import { abortable } from "./abortable.ts";
 import {
@@ -28,6 +32,7 @@ import {
 import type { MaybePromise } from "../structures/structure.ts";
 import type { StoreLog } from "./store-log.ts";
 import { updateHead } from "./store-record.ts";
+import type { TurnPace } from "./turn-pace.ts";
 import { TurnQueue } from "./turn-queue.ts";
 
 export interface TurnOptions {
@@ -40,6 +45,7 @@ export interface VolumePorts {
   readonly clock: Clock;
   readonly residency: ExtentResidency;
   readonly unwritten: UnwrittenPages;
+  readonly pace: TurnPace;
   /** Updates that may wait, and reads that may be under way. */
   readonly waitingMax: number;
   /** It has changes that no checkpoint has. */
@@ -83,6 +89,35 @@ interface RunningTurn {
   readonly turn: ExtentsTurn;
   readonly context: { readonly volume: string; over: boolean };
   readonly signal: AbortSignal | undefined;
+}
+
+/** Of an index that a turn is given, and most never look at. */
+class VolumeScope implements IndexScope {
+  readonly #volume: OpenVolume;
+  readonly #turn: ExtentsTurn;
+
+  constructor(volume: OpenVolume, turn: ExtentsTurn) {
+    this.#volume = volume;
+    this.#turn = turn;
+  }
+
+  get owner(): string {
+    return `volume "${this.#volume.name}"`;
+  }
+
+  get names(): readonly string[] {
+    return this.#volume.resident.names;
+  }
+
+  get extents(): ActorExtents {
+    return this.#volume.extents;
+  }
+
+  overlay(): ExtentsTurn {
+    return this.#turn.running();
+  }
+
+  mayChange(): void {}
 }
 
 function end({ turn, context }: RunningTurn): void {
@@ -147,20 +182,28 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     const { signal } = options;
     refuseInsideUpdate("an update");
     this.#checkOpen();
-    signal?.throwIfAborted();
-    // What need not wait does not: an update of what is in memory is over when this returns, but for its durability.
-    if (!this.#turns.tryTake()) await this.#turns.take(signal);
-    let result: T;
-    try {
-      if (this.#ports.unwritten.isFull) await this.#room(signal);
-      const ended = this.#turn(work, signal);
-      result = ended instanceof Promise ? await ended : ended;
-    } finally {
-      this.#turns.pass();
-    }
+    const turn = this.#turns.run(() => this.#pacedTurn(work, signal), signal);
+    const result = turn instanceof Promise ? await turn : turn;
     const durable = this.#ports.log.durable(this.#lastLsn);
     if (durable instanceof Promise) await durable;
     return result;
+  }
+
+  #pacedTurn<T>(work: VolumeWork<D, T>, signal: AbortSignal | undefined): MaybePromise<T> {
+    const { pace, unwritten } = this.#ports;
+    const breath = pace.next();
+    if (breath === undefined && !unwritten.isFull) return this.#turn(work, signal);
+    return this.#turnLater(work, signal, breath);
+  }
+
+  async #turnLater<T>(
+    work: VolumeWork<D, T>,
+    signal: AbortSignal | undefined,
+    breath: Promise<void> | undefined,
+  ): Promise<T> {
+    await breath;
+    await this.#room(signal);
+    return this.#turn(work, signal);
   }
 
   /** V6. @throws `overloaded`, `disk-full`, the signal's reason */
@@ -236,13 +279,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   }
 
   #index(turn: ExtentsTurn): TurnExtentIndex {
-    return new TurnExtentIndex({
-      owner: `volume "${this.name}"`,
-      names: this.resident.names,
-      extents: this.extents,
-      overlay: () => turn.running(),
-      mayChange: () => {},
-    });
+    return new TurnExtentIndex(new VolumeScope(this, turn));
   }
 
   /** @returns undefined where it is done, or nothing was to do */

@@ -32,7 +32,7 @@ export interface ExtentDelta {
   /** In order, apart from each other, and within the length. */
   readonly ranges: readonly DeltaRange[];
   /** As `encodeFacts` writes them; undefined: they stay. */
-  readonly facts?: Uint8Array;
+  readonly facts?: Uint8Array | undefined;
 }
 
 function varintBytes(value: number): number {
@@ -69,11 +69,10 @@ export function encodeDeltas(
   deltas: readonly ExtentDelta[],
   head: Uint8Array = NO_BYTES,
 ): Uint8Array {
-  const texts = deltas.map(({ name, kind }) => [bytesOf(name), bytesOf(kind)] as const);
   let length = head.length + 1 + varintBytes(deltas.length);
-  for (const [i, delta] of deltas.entries()) {
-    const [name, kind] = texts[i] as (typeof texts)[number];
-    length += 2 + name.length + kind.length + varintBytes(delta.version);
+  for (const delta of deltas) {
+    length += 2 + bytesOf(delta.name).length + bytesOf(delta.kind).length;
+    length += varintBytes(delta.version);
     length += varintBytes(delta.lengthBytes) + varintBytes(delta.minLengthBytes);
     length += varintBytes(delta.ranges.length);
     let end = 0;
@@ -94,12 +93,13 @@ export function encodeDeltas(
   };
   out[at++] = VERSION;
   varint(deltas.length);
-  for (const [i, delta] of deltas.entries()) {
-    for (const text of texts[i] as (typeof texts)[number]) {
-      out[at++] = text.length;
-      out.set(text, at);
-      at += text.length;
-    }
+  const text = (bytes: Uint8Array): void => {
+    out[at++] = bytes.length;
+    for (let i = 0; i < bytes.length; i++) out[at++] = bytes[i] as number;
+  };
+  for (const delta of deltas) {
+    text(bytesOf(delta.name));
+    text(bytesOf(delta.kind));
     varint(delta.version);
     varint(delta.lengthBytes);
     varint(delta.minLengthBytes);

@@ -26,17 +26,10 @@ import { ExtentLoading } from "./extent-loading.ts";
 import { ExtentUsage } from "./extent-usage.ts";
 import { capacityFor, ExtentGrowth } from "./growth.ts";
 import { References } from "./references.ts";
+import { FrozenPages } from "./frozen-pages.ts";
+import { copyOfPage } from "./spare-pages.ts";
 import { CLEAN_PAGES_MAX, CleanPages } from "./clean-pages.ts";
 import { NOTHING_UNWRITTEN, type UnwrittenPages } from "./unwritten-pages.ts";
-
-interface Frozen {
-  readonly lengthBytes: number;
-  readonly cutPage: number;
-  /** In memory: as it was (E2), or captured. */
-  readonly pages: ChangedPages;
-  /** The checkpoint has them: they may change. */
-  readonly captured: Set<number>;
-}
 
 export interface ExtentIdentity {
   readonly name: string;
@@ -50,7 +43,7 @@ export class ExtentImage {
   #length: number;
   #memory: ExtentMemory | undefined;
   #dirty = new ChangedPages();
-  #frozen: Frozen | undefined;
+  #frozen: FrozenPages | undefined;
   readonly #unwritten: UnwrittenPages | undefined;
   #reported = NOTHING_UNWRITTEN;
   readonly #checkpointed: (() => void)[] = [];
@@ -289,7 +282,9 @@ export class ExtentImage {
   demote(): ExtentMemory | undefined {
     const memory = this.#memory;
     if (memory === undefined) return undefined;
-    this.#frozen?.pages.copyAll((page) => this.#copyOf(page));
+    const frozen = this.#frozen;
+    frozen?.pages.copyAll((page) => this.#copyOf(page));
+    if (frozen !== undefined) frozen.isOwn = false; // readers look at them now
     this.#dirty.copyAll((page) => this.#copyOf(page));
     const tail = this.#tail()?.slice();
     this.#memory = undefined;
@@ -380,10 +375,12 @@ export class ExtentImage {
 
   /** The page is about to change: from now on it is dirty. */
   #touch(page: number, pageAfter: (page: number) => Uint8Array): void {
-    this.#snapshots.keep(page, () =>
-      this.#memory === undefined ? this.peekPage(page) : this.#copyOf(page),
-    ); // E6
-    this.#clean.delete(page);
+    if (!this.#snapshots.isEmpty)
+      this.#snapshots.keep(
+        page,
+        this.#memory === undefined ? this.peekPage(page) : this.#copyOf(page),
+      ); // E6
+    if (this.#clean.size > 0) this.#clean.delete(page);
     if (this.#memory === undefined) {
       this.#dirty.set(page, pageAfter(page));
       return;
@@ -394,15 +391,12 @@ export class ExtentImage {
 
   /** E2. */
   #preserve(page: number): void {
-    const frozen = this.#frozen;
-    if (frozen === undefined || this.#memory === undefined) return;
-    if (!frozen.pages.has(page) || frozen.pages.get(page) !== undefined) return;
-    if (frozen.captured.has(page)) return;
-    frozen.pages.set(page, this.#copyOf(page));
+    if (this.#memory !== undefined) this.#frozen?.preserve(page, (kept) => this.#copyOf(kept));
   }
 
   #copyOf(page: number): Uint8Array {
-    return (this.#memory as ExtentMemory).bytes.slice(page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+    const { bytes } = this.#memory as ExtentMemory;
+    return copyOfPage(bytes.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
   }
 
   #cut(lengthBytes: number, pageAfter: (page: number) => Uint8Array): void {
@@ -435,12 +429,7 @@ export class ExtentImage {
   freeze(): ExtentChange | undefined {
     assert(this.#frozen === undefined, "an extent is frozen twice");
     if (this.isClean) return undefined;
-    const frozen: Frozen = {
-      lengthBytes: this.#length,
-      cutPage: this.#cutPage,
-      pages: this.#dirty,
-      captured: new Set(),
-    };
+    const frozen = new FrozenPages(this.#dirty, this.#cutPage, this.#memory !== undefined);
     this.#frozen = frozen;
     this.#dirty = new ChangedPages();
     this.#cutPage = Infinity;
@@ -448,21 +437,15 @@ export class ExtentImage {
     this.#report();
     return {
       ...this.identity,
-      lengthBytes: frozen.lengthBytes,
+      lengthBytes: this.#length,
       facts: encodeFacts(this.#facts),
       pageCount: frozen.pages.size,
       ...(frozen.cutPage === Infinity ? {} : { pagesMax: frozen.cutPage }),
-      pages: this.#frozenPages(frozen),
+      pages: frozen.capture(
+        (page) => this.#copyOf(page),
+        () => this.resident,
+      ),
     };
-  }
-
-  async *#frozenPages(frozen: Frozen): AsyncGenerator<readonly [number, Uint8Array]> {
-    for (const page of frozen.pages.inOrder()) {
-      const bytes = frozen.pages.get(page) ?? this.#copyOf(page);
-      frozen.captured.add(page);
-      if (this.#memory !== undefined) frozen.pages.set(page, undefined);
-      yield [page, bytes];
-    }
   }
 
   /** Its pages on disk are not known: it is new. `frozenWritten` needs them. */

@@ -64,6 +64,8 @@ export class PlainResidency implements ExtentResidency {
   }
 }
 
+/** Pins live for seconds: so long one turn renews for those that follow it. */
+const RENEW_MS = 1;
 /** How long an extent that had to go waits before it is asked for again. */
 const RETRY_MS = 1_000;
 
@@ -78,6 +80,8 @@ interface Pinned {
   /** Of its usage, what the pins know. */
   heatTotal: number;
   retryAtMs: number;
+  /** Until then its pin need not be told of another turn. */
+  renewedUntilMs: number;
 }
 
 /** What flags ask for, besides the profile. */
@@ -138,6 +142,7 @@ export class PinnedResidency implements ExtentResidency {
       moves: false,
       heatTotal: image.usage.heatTotal,
       retryAtMs: this.#clock.nowMs() + RETRY_MS,
+      renewedUntilMs: 0,
     };
     this.#pinned.set(key, pinned);
     const ofActor = this.#ofActor.get(extents);
@@ -160,7 +165,10 @@ export class PinnedResidency implements ExtentResidency {
     const nowMs = this.#clock.nowMs();
     for (const pinned of this.#ofActor.get(actor.extents) ?? []) {
       const { key, target } = pinned;
-      const { facts, usage } = target.image;
+      const { facts, usage, resident } = target.image;
+      // What is used all the time: its heat adds up until it is told.
+      if (nowMs < pinned.renewedUntilMs && resident && facts === pinned.facts) continue;
+      pinned.renewedUntilMs = nowMs + RENEW_MS;
       const heat = usage.heatTotal - pinned.heatTotal;
       pinned.heatTotal = usage.heatTotal;
       if (facts !== pinned.facts) this.#askInstead(pinned, facts, actor.profile);

@@ -18,10 +18,12 @@ export class OpenSnapshots {
     this.#open.delete(snapshot);
   }
 
-  /** A page is about to change. @param bytesOf it as it is, asked for once and only if somebody keeps it */
-  keep(page: number, bytesOf: () => Uint8Array | undefined): void {
-    if (this.#open.size === 0) return;
-    const bytes = bytesOf();
+  get isEmpty(): boolean {
+    return this.#open.size === 0;
+  }
+
+  /** A page is about to change. @param bytes it as it is; kept */
+  keep(page: number, bytes: Uint8Array | undefined): void {
     for (const snapshot of this.#open) snapshot.keep(page, bytes);
   }
 

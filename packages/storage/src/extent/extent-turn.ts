@@ -1,17 +1,16 @@
 /**
  * An extent as one turn sees and changes it: the committed bytes under an overlay of shadow pages (storage.md, "Turn").
  *
- * State: a copy of every page the turn has written to, the ranges it has written, the length.
+ * State: what the turn has written (turn-overlay.ts), the length.
  *
  * W1 nothing of it is in the image before `commit`, and a turn that ends otherwise leaves no trace.
- * W2 shadow pages are complete: what the turn did not write in them is as it was.
- * W3 all shadows of a turn together are bounded by `WRITE_SET_BYTES_MAX`.
- * W4 a readonly turn reads as of its beginning, whatever is committed while it waits; what cannot be had as it was throws `view-expired`.
- * W5 after `end` every use throws `view-expired`.
- * W6 facts follow the same rules as bytes: W1, W4 and W5.
+ * W2 what one turn writes of all extents together is bounded by `WRITE_SET_BYTES_MAX`.
+ * W3 a readonly turn reads as of its beginning, whatever is committed while it waits; what cannot be had as it was throws `view-expired`.
+ * W4 after `end` every use throws `view-expired`.
+ * W5 facts follow the same rules as bytes: W1, W3 and W4.
  */
-import { assert, PinionError } from "@pinion/core";
-import type { DeltaRange, ExtentDelta } from "./extent-delta.ts";
+import { PinionError } from "@pinion/core";
+import type { ExtentDelta } from "./extent-delta.ts";
 import type { ExtentAccess } from "./extent-access.ts";
 import { encodeFacts, type ExtentFacts } from "./extent-facts.ts";
 import type { ExtentImage } from "./extent-image.ts";
@@ -19,35 +18,19 @@ import { PAGE_BYTES, pageOf, pagesOf, ZERO_PAGE } from "./extent-pages.ts";
 import type { ExtentSnapshot } from "./extent-snapshot.ts";
 import { Access, AccessStreams } from "./extent-usage.ts";
 import { growthTooLarge } from "./growth.ts";
+import { TurnOverlay } from "./turn-overlay.ts";
 import { WRITE_SET_BYTES_MAX, type WriteBudget } from "./write-budget.ts";
-import { coalesced } from "./write-ranges.ts";
 
-/** Writes are coalesced when so many have come, so that their list stays short. */
-const RANGES_COALESCED_AT = 4_096;
-
-/** 256 KiB. */
-const SLAB_PAGES_MAX = 64;
 /** Pages of one read that are asked for together: 1 MiB. */
 const READ_AT_ONCE = 256;
 /** Pages that are brought in ahead of one who reads in order, and of a scan. */
 const AHEAD_PAGES = 8;
 const AHEAD_PAGES_SCAN = 32;
-/** Single pages that were some turn's shadows and that nobody has: a turn that changes one record pays for its page with a copy alone. */
-const SPARE_PAGES_MAX = 64;
-const spares: Uint8Array[] = [];
-const NO_BYTES = new Uint8Array(0);
-
 export class ExtentTurn implements ExtentAccess {
   readonly readonly: boolean;
-  readonly #image: ExtentImage;
+  readonly image: ExtentImage;
   readonly #budget: WriteBudget;
-  readonly #shadows = new Map<number, Uint8Array>();
-  /** Pairs of first and behind last byte, in the order they were written. */
-  #ranges: number[] = [];
-  /** Somebody was given a view of a shadow. */
-  #shown = false;
-  /** What is left of the last piece of memory for shadows. */
-  #slab: Uint8Array = NO_BYTES;
+  readonly #overlay: TurnOverlay;
   #length: number;
   #minLength: number;
   #generation = 0;
@@ -67,13 +50,14 @@ export class ExtentTurn implements ExtentAccess {
   #aheadTo = 0;
 
   constructor(image: ExtentImage, readonly: boolean, budget: WriteBudget, begun?: () => void) {
-    this.#image = image;
+    this.image = image;
     this.#begun = begun;
     this.#facts = image.facts;
     this.#snapshot = readonly ? image.snapshot() : undefined;
     image.references.add();
     this.readonly = readonly;
     this.#budget = budget;
+    this.#overlay = new TurnOverlay(budget);
     this.#length = this.#minLength = this.#lengthBefore = image.lengthBytes;
   }
 
@@ -82,7 +66,7 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   get resident(): boolean {
-    return this.#image.resident;
+    return this.image.resident;
   }
 
   get ended(): boolean {
@@ -91,7 +75,7 @@ export class ExtentTurn implements ExtentAccess {
 
   /** Of a readonly turn, it grows with what others commit: a view into memory shows that. */
   get generation(): number {
-    return this.readonly ? this.#image.epoch : this.#generation;
+    return this.readonly ? this.image.epoch : this.#generation;
   }
 
   get changed(): boolean {
@@ -130,7 +114,7 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   #noteRead(offset: number, byteCount: number): void {
-    const image = this.#image;
+    const image = this.image;
     const kind = (this.#streams ?? this.#use()).read(offset, byteCount);
     if (kind === Access.random || image.resident) return;
     const depth = kind === Access.scan ? AHEAD_PAGES_SCAN : AHEAD_PAGES;
@@ -152,13 +136,13 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   #peek(offset: number, byteCount: number): Uint8Array | undefined {
-    const { memory } = this.#image;
+    const { memory } = this.image;
     const end = offset + byteCount;
     if (memory !== undefined && end <= memory.length && !this.#overlaps(offset, end))
       return memory.subarray(offset, end);
     const first = pageOf(offset);
     if (end <= (first + 1) * PAGE_BYTES) {
-      this.#shown = true;
+      this.#overlay.isShown = true;
       const at = offset - first * PAGE_BYTES;
       return this.#page(first)?.subarray(at, at + byteCount);
     }
@@ -173,7 +157,7 @@ export class ExtentTurn implements ExtentAccess {
 
   async read(offset: number, byteCount: number): Promise<Uint8Array> {
     this.#check(offset, byteCount);
-    if (this.#image.resident) return this.peek(offset, byteCount) as Uint8Array;
+    if (this.image.resident) return this.peek(offset, byteCount) as Uint8Array;
     const reading = this.#wait(this.#readLater(offset, byteCount));
     // Behind it, so that what is read ahead does not come first.
     this.#noteRead(offset, byteCount);
@@ -223,7 +207,7 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   async #bring(page: number): Promise<Uint8Array> {
-    const bytes = await this.#image.readPage(page);
+    const bytes = await this.image.readPage(page);
     // It may have been changed while it was read.
     return this.#kept(page) ?? bytes;
   }
@@ -237,42 +221,45 @@ export class ExtentTurn implements ExtentAccess {
     if (!snapshot.pages.has(page) && page < snapshot.lostFrom) return undefined;
     throw new PinionError(
       "view-expired",
-      `extent "${this.#image.identity.name}" has changed too much since this readonly call began; call again`,
-      { details: { extent: this.#image.identity.name }, retry: "backoff" },
+      `extent "${this.image.identity.name}" has changed too much since this readonly call began; call again`,
+      { details: { extent: this.image.identity.name }, retry: "backoff" },
     );
   }
 
   prefetch(offset: number, byteCount: number): void {
     this.#check(offset, byteCount);
-    if (!this.#image.resident) this.#image.prefetch(pageOf(offset), pagesOf(offset + byteCount));
+    if (!this.image.resident) this.image.prefetch(pageOf(offset), pagesOf(offset + byteCount));
   }
 
   /** A page as the turn sees it, if it is in memory. */
   #page(page: number): Uint8Array | undefined {
-    const shadow = this.#shadows.get(page);
+    const shadow = this.#overlay.get(page);
     if (shadow !== undefined) return shadow;
     if (page * PAGE_BYTES >= this.#minLength) return ZERO_PAGE;
-    return this.#kept(page) ?? this.#image.peekPage(page);
+    return this.#kept(page) ?? this.image.peekPage(page);
   }
 
   /** Whether the image is not what the turn sees there. */
   #overlaps(offset: number, end: number): boolean {
     if (end > this.#minLength || this.#snapshot?.isCurrent === false) return true;
-    if (this.#shadows.size === 0) return false;
-    const last = pageOf(end - 1);
-    for (let page = pageOf(offset); page <= last; page++) if (this.#shadows.has(page)) return true;
-    return false;
+    return this.#overlay.overlaps(pageOf(offset), pageOf(end - 1));
   }
 
   // ---------------------------------------------------------------- writing
 
-  write(offset: number, bytes: Uint8Array): Promise<void> | undefined {
+  write(offset: number, bytes: Uint8Array, isOwn = false): Promise<void> | undefined {
     this.#writable();
     if (!(Number.isSafeInteger(offset) && offset >= 0))
       throw new PinionError("invalid-argument", `a write at offset ${offset}`);
     if (bytes.length === 0) return undefined;
     this.#checkRoom(offset + bytes.length);
     this.#noteWrite();
+    const { memory } = this.image;
+    const isInMemory = memory !== undefined && offset + bytes.length <= this.#minLength;
+    if (this.#generation === 0 && isInMemory && this.#overlay.patch(offset, bytes, memory, isOwn)) {
+      this.#generation++;
+      return undefined;
+    }
     const missing = this.#missing(offset, offset + bytes.length);
     if (missing !== undefined) return this.#wait(this.#writeLater(offset, bytes.slice(), missing));
     this.#write(offset, bytes);
@@ -301,7 +288,7 @@ export class ExtentTurn implements ExtentAccess {
     }
     const page = pageOf(lengthBytes);
     if (lengthBytes % PAGE_BYTES !== 0 && this.#page(page) === undefined) {
-      const brought = this.#image.readPage(page).then(() => {
+      const brought = this.image.readPage(page).then(() => {
         this.#writable();
         this.#cut(lengthBytes);
       });
@@ -315,7 +302,7 @@ export class ExtentTurn implements ExtentAccess {
   #checkRoom(lengthBytes: number): void {
     const more = lengthBytes - this.#lengthBefore;
     if (more <= WRITE_SET_BYTES_MAX) return;
-    const { growth, identity } = this.#image;
+    const { growth, identity } = this.image;
     if (more - WRITE_SET_BYTES_MAX > growth.bytes)
       throw this.#budget.refuse(growthTooLarge(identity, growth.bytes, more));
   }
@@ -331,7 +318,7 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   async #writeLater(offset: number, bytes: Uint8Array, missing: number): Promise<void> {
-    await this.#image.readPage(missing);
+    await this.image.readPage(missing);
     this.#writable();
     const next = this.#missing(offset, offset + bytes.length);
     if (next !== undefined) return this.#writeLater(offset, bytes, next);
@@ -339,136 +326,59 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   #write(offset: number, bytes: Uint8Array): void {
-    const end = offset + bytes.length;
-    const last = pageOf(end - 1);
-    for (let page = pageOf(offset); page <= last; page++) {
-      const start = page * PAGE_BYTES;
-      const shadow = this.#shadow(page, start >= offset && start + PAGE_BYTES <= end);
-      const from = Math.max(0, start - offset);
-      const to = Math.min(bytes.length, start + PAGE_BYTES - offset);
-      shadow.set(bytes.subarray(from, to), Math.max(0, offset - start));
-    }
-    this.#length = Math.max(this.#length, end);
-    this.#wrote(offset, end);
+    this.#overlay.write(offset, bytes, (page) => this.#page(page));
+    this.#length = Math.max(this.#length, offset + bytes.length);
     this.#generation++;
   }
 
-  /** @param isWhole all of it is written: what was there does not matter */
-  #shadow(page: number, isWhole: boolean): Uint8Array {
-    const known = this.#shadows.get(page);
-    if (known !== undefined) return known;
-    const before = isWhole ? ZERO_PAGE : this.#page(page);
-    assert(before !== undefined, `page ${page} is changed in part and was not brought in`);
-    this.#budget.take(PAGE_BYTES);
-    const shadow = this.#newPage();
-    if (!isWhole) shadow.set(before);
-    this.#shadows.set(page, shadow);
-    return shadow;
-  }
-
-  /** Its bytes are to be filled. Pages of a large write come from one piece of memory: each of its own would cost more than filling it. */
-  #newPage(): Uint8Array {
-    const spare = spares.pop();
-    if (spare !== undefined) return spare;
-    if (this.#slab.length === 0) {
-      const pages = Math.min(Math.max(1, this.#shadows.size), SLAB_PAGES_MAX);
-      this.#slab = new Uint8Array(pages * PAGE_BYTES);
-    }
-    const page = this.#slab.subarray(0, PAGE_BYTES);
-    this.#slab = this.#slab.subarray(PAGE_BYTES);
-    return page;
-  }
-
-  #wrote(offset: number, end: number): void {
-    const ranges = this.#ranges;
-    const last = ranges.length - 1;
-    if (last > 0 && ranges[last] === offset) {
-      ranges[last] = end;
-      return;
-    }
-    ranges.push(offset, end);
-    if (ranges.length >= 2 * RANGES_COALESCED_AT) this.#ranges = coalesced(ranges, this.#length);
-  }
-
   #cut(lengthBytes: number): void {
-    const page = pageOf(lengthBytes);
-    if (lengthBytes % PAGE_BYTES !== 0) {
-      // Even where the cut is behind the committed end: E1 of the image wants zeros there.
-      this.#shadow(page, false).fill(0, lengthBytes - page * PAGE_BYTES);
-    }
-    for (const shadowed of this.#shadows.keys())
-      if (shadowed * PAGE_BYTES >= lengthBytes) this.#shadows.delete(shadowed);
+    this.#overlay.cut(lengthBytes, (page) => this.#page(page));
     this.#length = lengthBytes;
     this.#minLength = Math.min(this.#minLength, lengthBytes);
-    this.#ranges = coalesced(this.#ranges, lengthBytes);
     this.#generation++;
   }
 
   // ---------------------------------------------------------------- the end
 
-  /** What goes into the commit record; undefined when nothing was changed. Its bytes are the shadows'. */
+  /** What goes into the commit record; undefined when nothing was changed. Its bytes are the overlay's. */
   delta(): ExtentDelta | undefined {
     if (!this.changed) return undefined;
-    this.#ranges = coalesced(this.#ranges, this.#length);
-    const ranges: DeltaRange[] = [];
-    for (let i = 0; i < this.#ranges.length; i += 2) {
-      const offset = this.#ranges[i] as number;
-      const end = this.#ranges[i + 1] as number;
-      const parts: Uint8Array[] = [];
-      for (let page = pageOf(offset); page * PAGE_BYTES < end; page++) {
-        const start = page * PAGE_BYTES;
-        const shadow = this.#shadows.get(page) as Uint8Array;
-        parts.push(shadow.subarray(Math.max(0, offset - start), Math.min(PAGE_BYTES, end - start)));
-      }
-      ranges.push({ offset, byteCount: end - offset, parts });
-    }
-    return {
-      ...this.#image.identity,
-      lengthBytes: this.#length,
-      minLengthBytes: this.#minLength,
-      ranges,
-      ...(this.#factsChanged && { facts: encodeFacts(this.#facts) }),
-    };
+    const { name, kind, version } = this.image.identity;
+    const facts = this.#factsChanged ? encodeFacts(this.#facts) : undefined;
+    const lengthBytes = this.#length;
+    const minLengthBytes = this.#minLength;
+    const ranges = this.#overlay.ranges(lengthBytes);
+    return { name, kind, version, lengthBytes, minLengthBytes, ranges, facts };
   }
 
   /** Makes the changes the image's present and goes on without any. @param delta what `delta` has given */
   commit(delta: ExtentDelta): void {
-    this.#image.apply(
+    this.image.apply(
       delta.minLengthBytes,
       delta.lengthBytes,
       delta.ranges,
-      (page) => this.#shadows.get(page) as Uint8Array,
+      (page) => this.#page(page) as Uint8Array,
     );
-    if (this.#factsChanged) this.#image.setFacts(this.#facts);
+    if (this.#factsChanged) this.image.setFacts(this.#facts);
     this.#factsChanged = false;
-    // An image that is not in memory has kept them.
-    if (this.#image.resident && !this.#shown) this.#spareShadows();
-    this.#shadows.clear();
-    this.#shown = false;
-    this.#ranges = [];
+    // An image that is not in memory has kept its pages.
+    this.#overlay.clear(!this.image.resident);
     this.#minLength = this.#lengthBefore = this.#length;
     this.#generation = 0;
-  }
-
-  #spareShadows(): void {
-    for (const shadow of this.#shadows.values()) {
-      if (spares.length === SPARE_PAGES_MAX) return;
-      if (shadow.buffer.byteLength === PAGE_BYTES) spares.push(shadow);
-    }
   }
 
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#image.references.drop();
-    if (this.#snapshot !== undefined) this.#image.closeSnapshot(this.#snapshot);
-    this.#shadows.clear();
+    this.image.references.drop();
+    if (this.#snapshot !== undefined) this.image.closeSnapshot(this.#snapshot);
+    this.#overlay.clear(true);
   }
 
   #alive(): void {
     if (this.#ended)
       throw new PinionError("view-expired", "the turn of this extent is over", {
-        details: { extent: this.#image.identity.name },
+        details: { extent: this.image.identity.name },
       });
   }
 
@@ -477,7 +387,7 @@ export class ExtentTurn implements ExtentAccess {
     if (offset >= 0 && byteCount >= 0 && offset + byteCount <= this.#length) return;
     throw new PinionError(
       "invalid-argument",
-      `bytes ${offset} to ${offset + byteCount} of extent "${this.#image.identity.name}", which has ${this.#length}`,
+      `bytes ${offset} to ${offset + byteCount} of extent "${this.image.identity.name}", which has ${this.#length}`,
     );
   }
 
@@ -485,7 +395,7 @@ export class ExtentTurn implements ExtentAccess {
     this.#alive();
     if (this.readonly)
       throw new PinionError("readonly-violation", "a readonly method cannot change an extent", {
-        details: { extent: this.#image.identity.name },
+        details: { extent: this.image.identity.name },
       });
   }
 }

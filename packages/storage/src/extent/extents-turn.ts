@@ -35,6 +35,8 @@ export class ExtentsTurn {
   readonly #readonly: boolean;
   readonly #budget = new WriteBudget();
   readonly #turns = new Map<string, ExtentTurn>();
+  /** The same, to go through. */
+  readonly #all: ExtentTurn[] = [];
   /** Of the facts as this turn sees them, once it has asked, where that is not what the actor has. */
   #index: ExtentIndex | undefined;
   #ended = false;
@@ -58,6 +60,7 @@ export class ExtentsTurn {
       const begun = image.facts.flags.prefetch ? () => this.#of.prefetchConnected(name) : undefined;
       turn = new ExtentTurn(image, this.#readonly, this.#budget, begun);
       this.#turns.set(name, turn);
+      this.#all.push(turn);
     }
     return turn;
   }
@@ -84,7 +87,7 @@ export class ExtentsTurn {
 
   /** As `ExtentIndex`, with the turn's own changes. */
   find(query: ExtentQuery): string[] {
-    const hasOwn = [...this.#turns.values()].some(({ factsChanged }) => factsChanged);
+    const hasOwn = this.#all.some(({ factsChanged }) => factsChanged);
     if (hasOwn) this.#index ??= this.#ownIndex();
     return (this.#index ?? this.#of.index).find(query);
   }
@@ -107,12 +110,12 @@ export class ExtentsTurn {
   /** Reads and writes so far that had to wait. */
   get waitsBegun(): number {
     let begun = 0;
-    for (const turn of this.#turns.values()) begun += turn.waitsBegun;
+    for (const turn of this.#all) begun += turn.waitsBegun;
     return begun;
   }
 
   get #isWaiting(): boolean {
-    for (const turn of this.#turns.values()) if (turn.isWaiting) return true;
+    for (const turn of this.#all) if (turn.isWaiting) return true;
     return false;
   }
 
@@ -126,7 +129,7 @@ export class ExtentsTurn {
       );
     }
     const changed: { turn: ExtentTurn; delta: ExtentDelta }[] = [];
-    for (const turn of this.#turns.values()) {
+    for (const turn of this.#all) {
       const delta = turn.delta();
       if (delta !== undefined) changed.push({ turn, delta });
     }
@@ -148,10 +151,9 @@ export class ExtentsTurn {
     if (this.#ended) return;
     this.#ended = true;
     const used: UsedExtent[] = [];
-    for (const [name, turn] of this.#turns) {
-      const { accesses } = turn;
-      if (accesses !== undefined)
-        used.push({ image: this.#of.image(name) as ExtentImage, accesses });
+    for (const turn of this.#all) {
+      const { accesses, image } = turn;
+      if (accesses !== undefined) used.push({ image, accesses });
       turn.end();
     }
     this.#of.used(used);

@@ -39,23 +39,21 @@ export type HandlesClass<D> = new (extent: (name: string) => ExtentAccess) => St
 export function handlesClass<D extends StructureDeclarations>(declarations: D): HandlesClass<D> {
   class Handles {
     readonly #extent: (name: string) => ExtentAccess;
-    readonly #made = new Map<string, unknown>();
+    readonly #made: unknown[] = [];
 
     constructor(extent: (name: string) => ExtentAccess) {
       this.#extent = extent;
     }
 
-    static handle(handles: Handles, name: string): unknown {
-      if (!handles.#made.has(name))
-        handles.#made.set(name, declarations[name]?.open(handles.#extent(name)));
-      return handles.#made.get(name);
+    static handle(handles: Handles, name: string, number: number): unknown {
+      return (handles.#made[number] ??= declarations[name]?.open(handles.#extent(name)));
     }
   }
-  for (const name of Object.keys(declarations)) {
+  for (const [number, name] of Object.keys(declarations).entries()) {
     Object.defineProperty(Handles.prototype, name, {
       enumerable: true,
       get(this: Handles): unknown {
-        return Handles.handle(this, name);
+        return Handles.handle(this, name, number);
       },
     });
   }

@@ -8,6 +8,7 @@
  * B1 a node is found once, at the depth it was found first; so is a portal.
  * B2 nodes of a level are followed in the order of their numbers, so that blocks are read one after the other, and announced ahead of that.
  */
+import type { MaybePromise } from "./structure.ts";
 import { PinionError } from "@pinion/core";
 import type { Neighbours } from "./graph-neighbours.ts";
 
@@ -25,15 +26,15 @@ export interface Portal {
 
 /** What a search needs of a graph. */
 export interface SearchedGraph {
-  counts(): Promise<{ readonly nodes: number; readonly portals: number }>;
+  counts(): MaybePromise<{ readonly nodes: number; readonly portals: number }>;
   /** Undefined when something of it is not in memory. */
   neighboursIfHere(node: number): Neighbours | undefined;
-  readNeighbours(node: number): Promise<Neighbours>;
-  portal(number: number): Promise<Portal>;
+  readNeighbours(node: number): MaybePromise<Neighbours>;
+  portal(number: number): MaybePromise<Portal>;
   /** Whether it pays to announce what is read soon. */
   readonly announces: boolean;
   /** A hint that the edges of these nodes are read soon. */
-  announce(nodes: Uint32Array): Promise<void>;
+  announce(nodes: Uint32Array): MaybePromise<void>;
 }
 
 export interface PortalHit extends Portal {

@@ -71,10 +71,12 @@ describe("the format of graphs", () => {
     const { bytes } = await twoRoads();
     bytes[6] = 2;
     const later = roads.open(new MemoryExtent({ bytes }));
-    await expect(later.counts()).rejects.toMatchObject({ code: "format-too-new" });
-    await expect(later.addNode()).rejects.toMatchObject({ code: "format-too-new" });
+    await expect(async () => later.counts()).rejects.toMatchObject({ code: "format-too-new" });
+    await expect(async () => later.addNode()).rejects.toMatchObject({ code: "format-too-new" });
     bytes[6] = 1;
-    await expect(graph().open(new MemoryExtent({ bytes })).counts()).rejects.toMatchObject({
+    await expect(async () =>
+      graph().open(new MemoryExtent({ bytes })).counts(),
+    ).rejects.toMatchObject({
       code: "config-invalid",
     });
   });
@@ -111,7 +113,7 @@ async function expectTypedErrors(
 ): Promise<number> {
   const handle = roads.open(new MemoryExtent({ bytes, resident }));
   let errors = 0;
-  const attempt = async (work: () => Promise<unknown>): Promise<void> => {
+  const attempt = async (work: () => unknown): Promise<void> => {
     try {
       await work();
     } catch (e) {

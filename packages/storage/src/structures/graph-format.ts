@@ -28,7 +28,8 @@
  *
  * Counters of the header: 1 nodes, 2 edges, 3 edges in blocks, 4 changes, 5 portals, 6 blocks.
  */
-import { copyOf, damagedNode, type Bytes } from "./map-node.ts";
+import { copyOf } from "../extent/copies.ts";
+import { damagedNode, type Bytes } from "./map-node.ts";
 
 export const BLOCK_BYTES_MAX = 65_536;
 export const NODES_MAX = 2 ** 31 - 1;

@@ -192,14 +192,14 @@ describe("a graph", () => {
     const handle = plain.open(new MemoryExtent());
     await handle.addNode();
     const refused = { code: "invalid-argument" };
-    await expect(handle.addEdge(0, 1)).rejects.toMatchObject(refused);
-    await expect(handle.addEdge(1, 0)).rejects.toMatchObject(refused);
-    await expect(handle.addEdge(0, 0, { weight: 2 })).rejects.toMatchObject(refused);
-    await expect(handle.addEdge(0, 0, { label: 1 })).rejects.toMatchObject(refused);
-    await expect(handle.bfs(1)).rejects.toMatchObject(refused);
-    await expect(handle.readNeighbours(-1)).rejects.toMatchObject(refused);
+    await expect(async () => handle.addEdge(0, 1)).rejects.toMatchObject(refused);
+    await expect(async () => handle.addEdge(1, 0)).rejects.toMatchObject(refused);
+    await expect(async () => handle.addEdge(0, 0, { weight: 2 })).rejects.toMatchObject(refused);
+    await expect(async () => handle.addEdge(0, 0, { label: 1 })).rejects.toMatchObject(refused);
+    await expect(async () => handle.bfs(1)).rejects.toMatchObject(refused);
+    await expect(async () => handle.readNeighbours(-1)).rejects.toMatchObject(refused);
     expect(() => handle.neighbours(0.5)).toThrow("node 0.5");
-    await expect(handle.portal(0)).rejects.toMatchObject({ code: "not-found" });
+    await expect(async () => handle.portal(0)).rejects.toMatchObject({ code: "not-found" });
     expect(() => graph({ grow: "1MiB" })).toThrow("grow is 1048576");
   });
 
@@ -231,9 +231,9 @@ describe("a graph", () => {
     await handle.addEdge(0, 0);
     const readonly = plain.open(new MemoryExtent({ bytes: writable.bytes, readonly: true }));
     const violation = { code: "readonly-violation" };
-    await expect(readonly.addNode()).rejects.toMatchObject(violation);
-    await expect(readonly.removeEdge(0, 0)).rejects.toMatchObject(violation);
-    await expect(readonly.rebuild()).rejects.toMatchObject(violation);
+    await expect(async () => readonly.addNode()).rejects.toMatchObject(violation);
+    await expect(async () => readonly.removeEdge(0, 0)).rejects.toMatchObject(violation);
+    await expect(async () => readonly.rebuild()).rejects.toMatchObject(violation);
     expect(await readonly.hasEdge(0, 0)).toBe(true);
   });
 });

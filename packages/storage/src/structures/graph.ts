@@ -37,7 +37,12 @@ import type { TreeFormat } from "./map-header.ts";
 import { KEY_BYTES_MAX, PAGE_BYTES, u32, type Bytes } from "./map-node.ts";
 import { PageStore } from "./map-pages.ts";
 import { verifyTree, type TreeReport } from "./map-verify.ts";
-import { damagedStructure, resolveGrow, type StructureDefinition } from "./structure.ts";
+import {
+  damagedStructure,
+  resolveGrow,
+  type MaybePromise,
+  type StructureDefinition,
+} from "./structure.ts";
 
 const VERSION = 1;
 /** storage.md: a quarter; below this many it is not worth the writes. */
@@ -76,14 +81,14 @@ export interface GraphCounts {
 
 /** A graph during one turn. All methods throw `corruption` and `io-error`; those that change something `readonly-violation` and `write-set-too-large`. */
 export interface GraphHandle {
-  counts(): Promise<GraphCounts>;
+  counts(): MaybePromise<GraphCounts>;
   /**
    * @param key a name of the node; adding a key again gives the node that has it
    * @returns the node's number @throws `invalid-argument` for more than 2^31 − 1 nodes, or a key of more than 1,019 bytes
    */
   addNode(key?: string): Promise<number>;
   nodeOf(key: string): Promise<number | undefined>;
-  keyOf(node: number): Promise<string | undefined>;
+  keyOf(node: number): MaybePromise<string | undefined>;
   /**
    * @param to a node, or a node of another partition
    * @returns whether the edge is new @throws `invalid-argument` for nodes that there are not
@@ -93,12 +98,12 @@ export interface GraphHandle {
   removeEdge(from: number, to: number | Portal, label?: number): Promise<boolean>;
   hasEdge(from: number, to: number | Portal, label?: number): Promise<boolean>;
   /** Where a portal leads. @throws `not-found` */
-  portal(number: number): Promise<Portal>;
+  portal(number: number): MaybePromise<Portal>;
   /** Edges that leave a node, at once. @throws `not-resident` when a page of them is not in memory: `readNeighbours` */
   neighbours(node: number): Neighbours;
   /** As `neighbours`, and brings in what is missing. */
-  readNeighbours(node: number): Promise<Neighbours>;
-  degree(node: number): Promise<number>;
+  readNeighbours(node: number): MaybePromise<Neighbours>;
+  degree(node: number): MaybePromise<number>;
   /** Breadth-first search: see graph-bfs.ts. */
   bfs(start: number | readonly number[], options?: BfsOptions): Promise<BfsResult>;
   /** Whether changes are a quarter of the edges in blocks. */
@@ -157,7 +162,7 @@ class Graph implements GraphHandle {
     this.announces = !extent.resident;
   }
 
-  counts(): Promise<GraphCounts> {
+  counts(): MaybePromise<GraphCounts> {
     return this.#store.read(() => ({
       nodes: this.#count(Counter.nodes),
       edges: this.#count(Counter.edges),
@@ -204,7 +209,7 @@ class Graph implements GraphHandle {
     return this.#store.read(() => this.#numberAt(stored));
   }
 
-  keyOf(node: number): Promise<string | undefined> {
+  keyOf(node: number): MaybePromise<string | undefined> {
     return this.#store.read(() => {
       const { tree } = this.#edges;
       const key = numberKey(Table.keyOfNode, node);
@@ -321,7 +326,7 @@ class Graph implements GraphHandle {
     return portal;
   }
 
-  portal(number: number): Promise<Portal> {
+  portal(number: number): MaybePromise<Portal> {
     return this.#store.read(() => {
       const { tree } = this.#edges;
       const key = numberKey(Table.portal, number);
@@ -363,14 +368,14 @@ class Graph implements GraphHandle {
     });
   }
 
-  readNeighbours(node: number): Promise<Neighbours> {
+  readNeighbours(node: number): MaybePromise<Neighbours> {
     return this.#store.read(() => {
       this.#checkNode(node);
       return this.#edges.neighbours(node);
     });
   }
 
-  degree(node: number): Promise<number> {
+  degree(node: number): MaybePromise<number> {
     return this.#store.read(() => {
       this.#checkNode(node);
       return this.#edges.degree(node);

@@ -1,5 +1,7 @@
 /** The structures that extents hold. */
 export { blob, type BlobHandle, type BlobInfo, type BlobOptions, type BlobStats } from "./blob.ts";
+export { bytes, type BytesHandle, type BytesOptions } from "./bytes.ts";
+export type { BytesView } from "./bytes-view.ts";
 export { column, type ColumnHandle, type ColumnOptions } from "./column.ts";
 export type { NumberColumn } from "./column-aggregates.ts";
 export type { Column } from "./column-handle.ts";

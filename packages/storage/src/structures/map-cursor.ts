@@ -4,11 +4,11 @@
  *
  * C1 a walk ends, whatever the bytes say: bounds only move forwards, and no leaf but the first may have nothing to show.
  */
+import { copyOf } from "../extent/copies.ts";
 import {
   cellAt,
   childAt,
   childSlot,
-  copyOf,
   damagedNode,
   findSlot,
   isInRun,

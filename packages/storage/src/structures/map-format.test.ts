@@ -62,8 +62,8 @@ describe("the format of maps", () => {
     const { bytes } = extent;
     bytes[6] = 2;
     const later = strings.open(new MemoryExtent({ bytes }));
-    await expect(later.get("a")).rejects.toMatchObject({ code: "format-too-new" });
-    await expect(later.set("a", 1)).rejects.toMatchObject({ code: "format-too-new" });
+    await expect(async () => later.get("a")).rejects.toMatchObject({ code: "format-too-new" });
+    await expect(async () => later.set("a", 1)).rejects.toMatchObject({ code: "format-too-new" });
   });
 });
 
@@ -85,7 +85,7 @@ async function expectTypedErrors(
   note: string,
 ): Promise<number> {
   let errors = 0;
-  const attempt = async (work: () => Promise<unknown>): Promise<void> => {
+  const attempt = async (work: () => unknown): Promise<void> => {
     try {
       await work();
     } catch (e) {
@@ -168,7 +168,7 @@ describe.each([{ resident: true }, { resident: false }])(
         const handle = strings.open(
           new MemoryExtent({ bytes: sound.subarray(0, length), resident }),
         );
-        await expect(handle.verify(), `${length} bytes`).rejects.toMatchObject({
+        await expect(async () => handle.verify(), `${length} bytes`).rejects.toMatchObject({
           code: "corruption",
         });
         await expectTypedErrors(handle, `${length} bytes`);

@@ -17,12 +17,7 @@
 import { PinionError } from "@pinion/core";
 import { getU48, putU48 } from "../segment/page-entry.ts";
 import { PAGE_BYTES } from "./map-node.ts";
-import {
-  checkStructureHeader,
-  damagedStructure,
-  putStructureHeader,
-  type StructureKind,
-} from "./structure.ts";
+import { checkStructureHeader, damagedStructure, putStructureHeader } from "./structure.ts";
 
 export const MAP_HEADER_BYTES = 96;
 /** 150 keys a node and a height of 12 are more pages than there are numbers for; damaged trees are not followed further. */
@@ -33,7 +28,7 @@ export const ENTRIES = 0;
 
 /** What a program says that the extent holds. */
 export interface TreeFormat {
-  readonly kind: StructureKind;
+  readonly kind: "map" | "graph";
   readonly version: number;
   /** Bytes 9 and 10. */
   readonly flavour: readonly [number, number];

@@ -29,6 +29,7 @@
  * Source: slotted pages and prefix truncation, Graefe, "Modern B-Tree Techniques", 2011, §3.2 and §3.5.
  */
 import { PinionError } from "@pinion/core";
+import { copyOf } from "../extent/copies.ts";
 
 export const PAGE_BYTES = 4096;
 export const KEY_BYTES_MAX = 1024;
@@ -45,10 +46,6 @@ const LEAF = 1;
 const INNER = 2;
 
 export type Bytes = Uint8Array;
-
-/** Memory of its own. Not `bytes.slice`: a Buffer's is a view. */
-export const copyOf = (bytes: Bytes, start = 0, end = bytes.length): Bytes =>
-  Uint8Array.prototype.slice.call(bytes, start, end);
 
 export const u16 = (b: Bytes, at: number): number =>
   (b[at] as number) | ((b[at + 1] as number) << 8);

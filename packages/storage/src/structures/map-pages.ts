@@ -18,6 +18,8 @@ import { emptyHeader, MAP_HEADER_BYTES, putHeader, readHeader } from "./map-head
 import type { TreeFormat, TreeHeader } from "./map-header.ts";
 import { checkNode, damagedNode, PAGE_BYTES, type Bytes } from "./map-node.ts";
 
+import type { MaybePromise } from "./structure.ts";
+
 const SPARE_PAGES_MAX = 64;
 const headerBytes = new Uint8Array(PAGE_BYTES);
 const NO_BYTES = new Uint8Array(0);
@@ -128,13 +130,14 @@ export class PageStore {
   }
 
   /** Runs `look`, which changes nothing. @throws `corruption`, `view-expired`, `io-error` and what `look` throws */
-  read<T>(look: () => T): Promise<T> {
-    if (this.#isOutside) return Promise.reject(nested());
+  read<T>(look: () => T): MaybePromise<T> {
+    if (this.#isOutside) throw nested();
     if (this.#changes !== undefined) return this.#queueRead(look, undefined);
     try {
-      return Promise.resolve(this.#run(look));
+      return this.#run(look);
     } catch (e) {
-      return e instanceof Absent ? this.#queueRead(look, e) : Promise.reject(e as Error);
+      if (!(e instanceof Absent)) throw e;
+      return this.#queueRead(look, e);
     }
   }
 
@@ -201,18 +204,18 @@ export class PageStore {
   }
 
   /** Runs an operation that changes pages (P1). Unless the extent is resident, `change` may run again later: it must own what it uses. */
-  update<T>(change: () => T): Promise<T> {
-    if (this.#isOutside) return Promise.reject(nested());
+  update<T>(change: () => T): MaybePromise<T> {
+    if (this.#isOutside) throw nested();
     if (this.#changes !== undefined || this.#reads !== undefined)
       return this.#queue(() => this.#updateLater(change, undefined));
     try {
       const result = this.#run(change);
       const written = this.#apply();
-      if (written === undefined) return Promise.resolve(result);
+      if (written === undefined) return result;
       return this.#queue(() => written.then(() => result));
     } catch (e) {
       this.#drop();
-      if (!(e instanceof Absent)) return Promise.reject(e as Error);
+      if (!(e instanceof Absent)) throw e;
       return this.#queue(() => this.#updateLater(change, e));
     }
   }

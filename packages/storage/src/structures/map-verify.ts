@@ -3,13 +3,13 @@
  *
  * V1 every page is the header, a bitmap, reachable exactly once, or free; and the header counts them right.
  */
+import { copyOf } from "../extent/copies.ts";
 import { bitmapPage, GROUP_PAGES, groupOf, isSet } from "./map-allocator.ts";
 import { storedValue } from "./map-cursor.ts";
 import { ENTRIES } from "./map-header.ts";
 import {
   cellsOf,
   childAt,
-  copyOf,
   damagedNode,
   fullCellBytes,
   keyAt,

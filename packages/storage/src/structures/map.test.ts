@@ -175,7 +175,7 @@ describe.each([{ resident: true }, { resident: false }])(
         expect(await handle.update(`k${i}`, () => undefined)).toBeUndefined();
       expect(await handle.update("never", () => undefined)).toBeUndefined();
       expect((await handle.verify()).entries).toBe(50);
-      await expect(
+      await expect(async () =>
         handle.update("k1", () => {
           throw new RangeError("no");
         }),
@@ -183,7 +183,10 @@ describe.each([{ resident: true }, { resident: false }])(
       expect(await handle.get("k1")).toHaveLength(1_200);
       let inner: Promise<unknown> = Promise.resolve();
       await handle.update("k1", (value) => {
-        inner = Promise.allSettled([handle.set("k2", 1), handle.get("k1")]);
+        inner = Promise.allSettled([
+          (async () => handle.set("k2", 1))(),
+          (async () => handle.get("k1"))(),
+        ]);
         return `${value as string}!`;
       });
       const refused = {
@@ -353,15 +356,19 @@ describe("a map's keys", () => {
 
   test("are refused when they are none", async () => {
     const texts = strings.open(new MemoryExtent());
-    await expect(texts.set("x".repeat(1025), 1)).rejects.toMatchObject({
+    await expect(async () => texts.set("x".repeat(1025), 1)).rejects.toMatchObject({
       code: "invalid-argument",
     });
-    await expect(texts.get("\ud800")).rejects.toMatchObject({ code: "invalid-argument" });
-    await expect(map({ key: "number" }).open(new MemoryExtent()).set(NaN, 1)).rejects.toMatchObject(
-      { code: "invalid-argument" },
-    );
+    await expect(async () => texts.get("\ud800")).rejects.toMatchObject({
+      code: "invalid-argument",
+    });
+    await expect(async () =>
+      map({ key: "number" }).open(new MemoryExtent()).set(NaN, 1),
+    ).rejects.toMatchObject({ code: "invalid-argument" });
     const integers = map({ key: "i64" }).open(new MemoryExtent());
-    await expect(integers.set(2n ** 63n, 1)).rejects.toMatchObject({ code: "invalid-argument" });
+    await expect(async () => integers.set(2n ** 63n, 1)).rejects.toMatchObject({
+      code: "invalid-argument",
+    });
     expect(() => integers.prefix(1n)).toThrow("prefixes");
     await texts.set("x".repeat(1024), 1);
     expect(await texts.get("x".repeat(1024))).toBe(1);
@@ -405,13 +412,19 @@ describe("a map's extent", () => {
       const extent = new MemoryExtent({ bytes: writable.bytes, readonly: true, resident });
       const handle = strings.open(extent);
       expect(await handle.get("a")).toBe(1);
-      await expect(handle.set("a", 2)).rejects.toMatchObject({ code: "readonly-violation" });
-      await expect(handle.set("b", 2)).rejects.toMatchObject({ code: "readonly-violation" });
-      await expect(handle.delete("a")).rejects.toMatchObject({ code: "readonly-violation" });
+      await expect(async () => handle.set("a", 2)).rejects.toMatchObject({
+        code: "readonly-violation",
+      });
+      await expect(async () => handle.set("b", 2)).rejects.toMatchObject({
+        code: "readonly-violation",
+      });
+      await expect(async () => handle.delete("a")).rejects.toMatchObject({
+        code: "readonly-violation",
+      });
       expect(await handle.delete("b")).toBe(false);
       expect(await handle.get("a")).toBe(1);
       extent.end();
-      await expect(handle.get("a")).rejects.toMatchObject({ code: "view-expired" });
+      await expect(async () => handle.get("a")).rejects.toMatchObject({ code: "view-expired" });
     }
   });
 
@@ -429,7 +442,7 @@ describe("a map's extent", () => {
   test("does not open as a map of another kind", async () => {
     const extent = new MemoryExtent();
     await strings.open(extent).set("a", 1);
-    await expect(map({ key: "i64" }).open(extent).size()).rejects.toMatchObject({
+    await expect(async () => map({ key: "i64" }).open(extent).size()).rejects.toMatchObject({
       code: "config-invalid",
     });
     expect(() => map({ key: "date" as "string" })).toThrow("key is date");
@@ -448,9 +461,9 @@ describe("a map's extent", () => {
       const handle = strings.open(extent);
       for (let i = 0; i < 100; i++) await handle.set(`k${i}`, "x".repeat(20));
       extent.refuses = true;
-      await expect(handle.set("long", "x".repeat(9_000))).rejects.toThrow("too large");
-      await expect(handle.get("k1")).rejects.toThrow("too large");
-      await expect(handle.set("k1", 2)).rejects.toThrow("too large");
+      await expect(async () => handle.set("long", "x".repeat(9_000))).rejects.toThrow("too large");
+      await expect(async () => handle.get("k1")).rejects.toThrow("too large");
+      await expect(async () => handle.set("k1", 2)).rejects.toThrow("too large");
     }
   });
 });

@@ -17,6 +17,7 @@ import {
   writeValue,
 } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
+import { copyOf, pooledCopy } from "../extent/copies.ts";
 import { GROW_BYTES } from "../extent/growth.ts";
 import { LeafWalk, storedValue, type KeyRange } from "./map-cursor.ts";
 import { ENTRIES, type TreeFormat } from "./map-header.ts";
@@ -28,11 +29,16 @@ import {
   type MapKeyKind,
   type MapKeys,
 } from "./map-keys.ts";
-import { copyOf, keyAt, type Bytes } from "./map-node.ts";
+import { keyAt, type Bytes } from "./map-node.ts";
 import { PageStore } from "./map-pages.ts";
 import { MapTree } from "./map-tree.ts";
 import { verifyTree, type TreeReport } from "./map-verify.ts";
-import { damagedStructure, resolveGrow, type StructureDefinition } from "./structure.ts";
+import {
+  damagedStructure,
+  resolveGrow,
+  type MaybePromise,
+  type StructureDefinition,
+} from "./structure.ts";
 
 const VERSION = 1;
 const SCRATCH_BYTES_KEPT = 1024 * 1024;
@@ -69,23 +75,23 @@ export interface RangeOptions<K> {
 /** A map during one turn. */
 export interface MapHandle<K, V> {
   /** @throws `corruption`, `io-error`, `invalid-argument` for a key that is none */
-  get(key: K): Promise<V | undefined>;
-  has(key: K): Promise<boolean>;
+  get(key: K): MaybePromise<V | undefined>;
+  has(key: K): MaybePromise<boolean>;
   /**
    * A value of the same encoded length as the one before is written in place.
    * @throws as `get`, `readonly-violation`, `not-serializable`, `write-set-too-large`
    */
-  set(key: K, value: V): Promise<void>;
+  set(key: K, value: V): MaybePromise<void>;
   /**
    * Reads and writes in one step: no other call comes in between, and the key is looked for once.
    * @param change gets the value (undefined: there is none) and returns the new one (undefined: there shall be none). It runs
    *   once, must not wait, and must not use this map.
    * @returns the new value @throws as `set`, and what `change` throws: then nothing has changed
    */
-  update(key: K, change: (value: V | undefined) => V | undefined): Promise<V | undefined>;
+  update(key: K, change: (value: V | undefined) => V | undefined): MaybePromise<V | undefined>;
   /** @returns whether there was one @throws as `set` */
-  delete(key: K): Promise<boolean>;
-  size(): Promise<number>;
+  delete(key: K): MaybePromise<boolean>;
+  size(): MaybePromise<number>;
   first(): Promise<[K, V] | undefined>;
   last(): Promise<[K, V] | undefined>;
   /** Entries in order, read a page at a time. The map may change meanwhile: what lies ahead shows, what lies behind does not. */
@@ -179,32 +185,13 @@ const ENCODED_VALUES: ValueCodec = {
   },
 };
 
-/** Memory for short values in one piece, because an allocation for each costs more than looking for it did; it lives as long as one of them. */
-const SLAB_BYTES = 16 * 1024;
-const POOLED_BYTES_MAX = 1024;
-const LOOP_BYTES_MAX = 32;
-let slab = new ArrayBuffer(SLAB_BYTES);
-let slabUsed = 0;
-
 const BYTE_VALUES: ValueCodec = {
   encode(value) {
     if (!(value instanceof Uint8Array))
       throw new PinionError("invalid-argument", "the values of this map are Uint8Arrays");
     return value;
   },
-  decode(bytes, start, end) {
-    const length = end - start;
-    if (length > POOLED_BYTES_MAX) return copyOf(bytes, start, end);
-    if (slabUsed + length > SLAB_BYTES) {
-      slab = new ArrayBuffer(SLAB_BYTES);
-      slabUsed = 0;
-    }
-    const copy = new Uint8Array(slab, slabUsed, length);
-    slabUsed += length;
-    if (length > LOOP_BYTES_MAX) copy.set(bytes.subarray(start, end));
-    else for (let i = 0; i < length; i++) copy[i] = bytes[start + i] as number;
-    return copy;
-  },
+  decode: pooledCopy,
 };
 
 class TreeMap<K, V> implements MapHandle<K, V> {
@@ -223,7 +210,7 @@ class TreeMap<K, V> implements MapHandle<K, V> {
     this.#resident = extent.resident;
   }
 
-  get(key: K): Promise<V | undefined> {
+  get(key: K): MaybePromise<V | undefined> {
     return this.#read(key, this.#get);
   }
 
@@ -233,47 +220,33 @@ class TreeMap<K, V> implements MapHandle<K, V> {
     return this.#values.decode(tree.value, tree.valueStart, tree.valueEnd) as V;
   };
 
-  has(key: K): Promise<boolean> {
+  has(key: K): MaybePromise<boolean> {
     return this.#read(key, this.#has);
   }
 
   readonly #has = (key: Bytes, length: number): boolean => this.#tree.has(key, length);
 
-  #read<T>(key: K, look: (key: Bytes, length: number) => T): Promise<T> {
-    let length: number;
-    try {
-      length = this.#keys.encode(key);
-    } catch (e) {
-      return Promise.reject(e as Error);
-    }
+  #read<T>(key: K, look: (key: Bytes, length: number) => T): MaybePromise<T> {
+    const length = this.#keys.encode(key);
     const bytes = this.#resident ? keyBuffer : keyBuffer.slice(0, length);
     return this.#store.read(() => look(bytes, length));
   }
 
-  set(key: K, value: V): Promise<void> {
-    try {
-      let encoded = this.#values.encode(value);
-      const length = this.#keys.encode(key);
-      let bytes = keyBuffer;
-      if (!this.#resident) {
-        bytes = bytes.slice(0, length);
-        encoded = copyOf(encoded);
-      }
-      return this.#store.update(() => void this.#tree.set(bytes, length, encoded));
-    } catch (e) {
-      return Promise.reject(e as Error);
+  set(key: K, value: V): MaybePromise<void> {
+    let encoded = this.#values.encode(value);
+    const length = this.#keys.encode(key);
+    let bytes = keyBuffer;
+    if (!this.#resident) {
+      bytes = bytes.slice(0, length);
+      encoded = copyOf(encoded);
     }
+    return this.#store.update(() => void this.#tree.set(bytes, length, encoded));
   }
 
-  update(key: K, change: (value: V | undefined) => V | undefined): Promise<V | undefined> {
+  update(key: K, change: (value: V | undefined) => V | undefined): MaybePromise<V | undefined> {
     // Memory of its own only where the key could change meanwhile, or has to outlive the call.
     const isShared = this.#resident && typeof key !== "object";
-    let length: number;
-    try {
-      length = this.#keys.encode(key);
-    } catch (e) {
-      return Promise.reject(e as Error);
-    }
+    const length = this.#keys.encode(key);
     // An operation that waits for a page runs again; `change` must not.
     const bytes = isShared ? keyBuffer : keyBuffer.slice(0, length);
     let changed: { readonly value: V | undefined; readonly encoded: Bytes | undefined } | undefined;
@@ -293,17 +266,13 @@ class TreeMap<K, V> implements MapHandle<K, V> {
     });
   }
 
-  delete(key: K): Promise<boolean> {
-    try {
-      const length = this.#keys.encode(key);
-      const bytes = this.#resident ? keyBuffer : keyBuffer.slice(0, length);
-      return this.#store.update(() => this.#tree.delete(bytes, length));
-    } catch (e) {
-      return Promise.reject(e as Error);
-    }
+  delete(key: K): MaybePromise<boolean> {
+    const length = this.#keys.encode(key);
+    const bytes = this.#resident ? keyBuffer : keyBuffer.slice(0, length);
+    return this.#store.update(() => this.#tree.delete(bytes, length));
   }
 
-  size(): Promise<number> {
+  size(): MaybePromise<number> {
     return this.#store.read(() => this.#store.header.counters[ENTRIES] as number);
   }
 

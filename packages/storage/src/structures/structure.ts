@@ -8,7 +8,7 @@
  * | 5 | 1 | reserved, 0 |
  * | 6 | 2 | version of the kind's format |
  *
- * An extent of no bytes is an empty structure: the header comes with the first write.
+ * An extent of no bytes is an empty structure: the header comes with the first write. What `bytes` holds is its user's from the first byte on.
  *
  * S1 opening a handle touches no byte; the header is read and checked by the first operation that needs it.
  * S2 bytes come back verified as they were written, yet nothing that is read is trusted: whatever the bytes say, an operation
@@ -112,6 +112,21 @@ export class Writes {
     }
   }
 
+  /** As `run`, for one that has begun and did not wait, or does. @throws what `begin` throws, `invalid-argument` while another one runs */
+  begin(begin: () => Promise<void> | undefined): MaybePromise<void> {
+    this.check();
+    this.#running = true;
+    let pending: Promise<void> | undefined;
+    try {
+      pending = begin();
+    } catch (e) {
+      this.#failed();
+      throw e;
+    }
+    if (pending !== undefined) return this.#await(pending);
+    this.#running = false;
+  }
+
   #failed(): void {
     this.#running = false;
     this.#forget();
@@ -133,7 +148,9 @@ export function* settle(write: Promise<void> | undefined): Steps<void> {
 }
 
 const KINDS = { column: 1, log: 2, blob: 3, map: 4, graph: 5 } as const;
-export type StructureKind = keyof typeof KINDS;
+/** `bytes` has no header. */
+export type StructureKind = keyof typeof KINDS | "bytes";
+type HeaderKind = keyof typeof KINDS;
 
 export const STRUCTURE_HEADER_BYTES = 8;
 const MAGIC = 0x54534e50; // "PNST"
@@ -211,7 +228,7 @@ export function dataViewOf(bytes: Uint8Array): DataView {
 }
 
 /** Writes the first eight bytes. */
-export function putStructureHeader(header: DataView, kind: StructureKind, version: number): void {
+export function putStructureHeader(header: DataView, kind: HeaderKind, version: number): void {
   header.setUint32(0, MAGIC, true);
   header.setUint8(4, KINDS[kind]);
   header.setUint8(5, 0);
@@ -219,7 +236,7 @@ export function putStructureHeader(header: DataView, kind: StructureKind, versio
 }
 
 /** @throws `corruption`, `format-too-new` */
-export function checkStructureHeader(header: DataView, kind: StructureKind, version: number): void {
+export function checkStructureHeader(header: DataView, kind: HeaderKind, version: number): void {
   if (header.byteLength < STRUCTURE_HEADER_BYTES)
     throw damagedStructure(kind, `the extent ends inside its header`, 0);
   if (header.getUint32(0, true) !== MAGIC || header.getUint8(4) !== KINDS[kind])

@@ -1,0 +1,26 @@
+/**
+ * Lets the event loop have its turn: an update that waits for nothing ends in a microtask, and whoever goes on with the next one there would
+ * keep timers, sockets and the log's own writes waiting for as long as it goes on.
+ *
+ * T1 of a store's turns, no more than `TURNS_AT_ONCE` begin in a row without the event loop having had the chance to run.
+ */
+import type { Clock } from "@pinion/core";
+
+/** Some 12 ms of the smallest. A round of the event loop, with the log's writes in it, costs half a millisecond: at 1,024 a sixth of the speed. */
+const TURNS_AT_ONCE = 4_096;
+
+export class TurnPace {
+  readonly #clock: Clock;
+  #begun = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** A turn wants to begin. @returns what it has to wait for first */
+  next(): Promise<void> | undefined {
+    if (++this.#begun < TURNS_AT_ONCE) return undefined;
+    this.#begun = 0;
+    return new Promise((resolve) => this.#clock.defer(resolve));
+  }
+}
