@@ -10,6 +10,7 @@ const EXAMPLES = "examples/storage";
 const PRINTED: Readonly<Record<string, RegExp>> = {
   "airport.ts": /^mean delay: 12 min$/m,
   "blob.ts": /^120000 bytes read; 240024 in all, \d{4,6} of them stored$/m,
+  "bytes.ts": /^3 bookings$/m,
   "column.ts": /^3 rows, mean 21, the last from the cellar$/m,
   "graph.ts": /^LAX: 1 flights\nHNL: 2 flights$/m,
   "log.ts": /^1: closed\n2: opened$/m,

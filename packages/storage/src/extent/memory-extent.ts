@@ -40,6 +40,7 @@ export class MemoryExtent implements ExtentAccess {
 
   write(offset: number, bytes: Uint8Array): Promise<void> | undefined {
     this.#writable();
+    if (bytes.length === 0) return undefined;
     this.#grow(offset + bytes.length);
     this.#bytes.set(bytes, offset);
     return this.resident ? undefined : Promise.resolve();

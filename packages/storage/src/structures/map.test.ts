@@ -84,7 +84,7 @@ describe.each([{ resident: true }, { resident: false }])(
 
     test("changes that nobody waited for happen in their order, and reads see those before them", async () => {
       const handle = strings.open(new MemoryExtent({ resident }));
-      const sets = Array.from({ length: 500 }, (_, i) => handle.set(`key-${i % 50}`, i));
+      const sets = Array.from({ length: 500 }, async (_, i) => handle.set(`key-${i % 50}`, i));
       const seen = handle.get("key-7");
       const gone = handle.delete("key-7");
       const after = handle.get("key-7");
@@ -165,7 +165,7 @@ describe.each([{ resident: true }, { resident: false }])(
         return ((value as number | undefined) ?? 0) + 1;
       };
       const names = Array.from({ length: 300 }, (_, i) => `k${i % 100}`);
-      await Promise.all(names.map((name) => handle.update(name, add)));
+      await Promise.all(names.map(async (name) => handle.update(name, add)));
       expect(calls).toBe(300);
       expect((await all(handle.range())).every(([, value]) => value === 3)).toBe(true);
       // Longer, so that leaves split under it; gone; and never there.
