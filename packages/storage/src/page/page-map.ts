@@ -18,6 +18,8 @@ import {
   putEntry,
   type MapRoot,
   type PageEntry,
+  type PageName,
+  SEGMENT_PAGES,
 } from "../segment/page-entry.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
 import type { LiveChanges } from "../segment/live-pages.ts";
@@ -42,6 +44,15 @@ class MapNode {
 
   get(slot: number): PageEntry | undefined {
     return getEntry(this.view, slot * ENTRY_BYTES);
+  }
+
+  /** As `get`, for a look at the place alone. */
+  isAt(slot: number, segment: number, page: number): boolean {
+    const at = slot * ENTRY_BYTES;
+    return (
+      this.view.getUint32(at, true) === segment &&
+      (this.view.getUint16(at + 4, true) & (SEGMENT_PAGES - 1)) === page
+    );
   }
 
   set(slot: number, entry: PageEntry | undefined): void {
@@ -97,6 +108,16 @@ export class PageMap {
     if (level === height - 1) return index === 0 ? entry : undefined;
     const parent = await this.nodeAt(level + 1, parentOf(index));
     return parent?.get(slotOf(index));
+  }
+
+  /** Whether a page, or one of the map's own nodes, is at this place; undefined when what leads to it is not in memory. */
+  isAt({ kind, level, index }: PageName, segment: number, page: number): boolean | undefined {
+    const { height, entry } = this.#root;
+    const own = kind === PageKind.map ? level : -1;
+    if (own >= height || index >= FANOUT ** (height - 1 - own)) return false;
+    if (own === height - 1) return entry?.segment === segment && entry.page === page;
+    const parent = this.#nodes.get(keyOf(own + 1, parentOf(index)));
+    return parent?.isAt(slotOf(index), segment, page);
   }
 
   #covers(page: number): boolean {

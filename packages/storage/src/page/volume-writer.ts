@@ -144,13 +144,32 @@ export class VolumeWriter {
     }
   }
 
-  /** The page is written again as it is: to empty its segment. A damaged one stays where it is. */
-  async rewrite(page: number): Promise<void> {
-    if (this.#pages.has(page) || this.#settled.has(page)) return;
+  /**
+   * The page is written again as it is: to empty its segment. A damaged one stays where it is.
+   * @returns undefined if there is nothing to wait for: what leads to it is copied, and the page is in memory
+   */
+  rewrite(page: number): Promise<void> | undefined {
+    if (this.#pages.has(page) || this.#settled.has(page)) return undefined;
+    const touched = this.#map.touch(page);
+    if (touched !== undefined)
+      return this.#rewriteRead(
+        page,
+        touched.then(() => this.readOnce(page)),
+      );
+    let bytes: Uint8Array | Promise<Uint8Array | undefined>;
+    try {
+      bytes = this.readOnce(page);
+    } catch (e) {
+      if (isDamage(e)) return undefined;
+      throw e;
+    }
+    return bytes instanceof Promise ? this.#rewriteRead(page, bytes) : this.#place(page, bytes);
+  }
+
+  async #rewriteRead(page: number, reading: Promise<Uint8Array | undefined>): Promise<void> {
     let bytes: Uint8Array | undefined;
     try {
-      await this.#map.touch(page);
-      bytes = await this.readOnce(page);
+      bytes = await reading;
     } catch (e) {
       if (!isDamage(e)) throw e;
     }

@@ -183,17 +183,13 @@ export class ShardSegments {
     });
   }
 
-  /** What the parts of a segment list, in order. For cleaning. */
-  async *listed(id: number): AsyncGenerator<{ name: PageName; entry: PageEntry }> {
+  /** What the parts of a segment list, in order: a part at a time, the first of its pages at `page`. For cleaning. */
+  async *listed(id: number): AsyncGenerator<{ page: number; pages: readonly ListedPage[] }> {
     const segment = await this.#opened(id);
     if (segment === undefined) return;
     const { shard } = this.#options;
-    for await (const { place, header } of partsOf(segment, shard, this.#segmentPages)) {
-      for (let i = 0; i < header.pages.length; i++) {
-        const { name, birth, checksum } = header.pages[i] as ListedPage;
-        yield { name, entry: { segment: id, page: place.page + 1 + i, birth, checksum } };
-      }
-    }
+    for await (const { place, header } of partsOf(segment, shard, this.#segmentPages))
+      yield { page: place.page + 1, pages: header.pages };
   }
 
   /** Takes a segment out for good (G5). */

@@ -326,7 +326,8 @@ export class KvStateStore implements StateStore {
     const actorKeys = slice.map(([actor]) => keys.actorKeyBytes(shard, actor));
     const old = await this.#kv.getMany(actorKeys.map((key) => ({ table: Table.extras, key })));
     const writes: KvWrite[] = [];
-    for (const [i, [actor, record]] of slice.entries()) {
+    for (let i = 0; i < slice.length; i++) {
+      const [actor, record] = slice[i] as (typeof slice)[number];
       const before = this.#extrasOf(shard, actor, old[i]) ?? NOTHING_KNOWN;
       pushActor(writes, shard, actor, actorKeys[i] as Uint8Array, before, record);
     }

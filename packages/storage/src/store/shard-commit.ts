@@ -14,6 +14,7 @@ import { PagesWriter } from "../page/pages-writer.ts";
 import type { Volume, VolumeChange } from "../page/volume.ts";
 import { VolumeWriter } from "../page/volume-writer.ts";
 import { isDamage } from "../segment/damage.ts";
+import type { ListedPage } from "../segment/batch-format.ts";
 import type { CheckpointWriter } from "../segment/checkpoint-writer.ts";
 import { LiveChanges, type LivePages } from "../segment/live-pages.ts";
 import { PageKind, type PageEntry, type PageName } from "../segment/page-entry.ts";
@@ -119,8 +120,11 @@ export class ShardCommit {
       const inOrder = lastOfEach(await sortSliced(writes, byKey, this.#breathe));
       await new BTreeWriter(tree, this.#sequence, this.#breathe).apply(inOrder);
       for (const { name } of victims.get(DIRECTORY_VOLUME) ?? []) {
-        if (name.kind === PageKind.data) await tree.rewrite(name.index);
-        else await tree.rewriteMap(firstPageBelow(name.level, name.index));
+        const wait =
+          name.kind === PageKind.data
+            ? tree.rewrite(name.index)
+            : tree.rewriteMap(firstPageBelow(name.level, name.index));
+        if (wait !== undefined) await wait;
         this.#cleaned++;
       }
       root = await tree.finish();
@@ -197,25 +201,40 @@ export class ShardCommit {
     const victims = new Map<number, Victim[]>();
     let count = 0;
     for (const segment of live.victims(segments.ids, segments.activeSegment)) {
-      for await (const { name, entry } of segments.listed(segment)) {
+      for await (const { page: first, pages } of segments.listed(segment)) {
         await this.#breathe();
-        if (removed.has(name.volume) || !(await this.#isCurrent(name, entry))) continue;
-        const ofVolume = victims.get(name.volume);
-        if (ofVolume === undefined) victims.set(name.volume, [{ name, entry }]);
-        else ofVolume.push({ name, entry });
-        if (++count >= budget) return victims;
+        for (let i = 0; i < pages.length; i++) {
+          const { name, birth, checksum } = pages[i] as ListedPage;
+          const page = first + i;
+          if (removed.has(name.volume)) continue;
+          // Most are not, and most that leads to them is in memory: a promise for each would be the greater part of a checkpoint's garbage.
+          const isCurrent = this.#peekCurrent(name, segment, page);
+          if (!(isCurrent ?? (await this.#isCurrent(name, segment, page)))) continue;
+          const entry = { segment, page, birth, checksum };
+          const ofVolume = victims.get(name.volume);
+          if (ofVolume === undefined) victims.set(name.volume, [{ name, entry }]);
+          else ofVolume.push({ name, entry });
+          if (++count >= budget) return victims;
+        }
       }
     }
     return victims;
   }
 
-  async #isCurrent(name: PageName, entry: PageEntry): Promise<boolean> {
+  /** Undefined when it takes a read to know. */
+  #peekCurrent(name: PageName, segment: number, page: number): boolean | undefined {
     const { directory, volumes } = this.#ports;
-    if (name.volume === DIRECTORY_VOLUME) return refersTo(directory, name, entry);
+    const volume = name.volume === DIRECTORY_VOLUME ? directory : volumes.peek(name.volume);
+    return volume?.map.isAt(name, segment, page);
+  }
+
+  async #isCurrent(name: PageName, segment: number, page: number): Promise<boolean> {
+    const { directory, volumes } = this.#ports;
+    if (name.volume === DIRECTORY_VOLUME) return isAt(directory, name, segment, page);
     let volume: Volume | undefined;
     try {
       volume = await volumes.hold(name.volume);
-      return volume !== undefined && (await refersTo(volume, name, entry));
+      return volume !== undefined && (await isAt(volume, name, segment, page));
     } catch (e) {
       if (isDamage(e)) return false; // C3
       throw e;
@@ -235,15 +254,17 @@ function lastOfEach(writes: TreeWrite[]): TreeWrite[] {
   });
 }
 
-async function refersTo(
+/** As `PageMap.isAt`, and brings in what it takes. */
+async function isAt(
   { map }: Volume,
   { kind, level, index }: PageName,
-  { segment, page }: PageEntry,
+  segment: number,
+  page: number,
 ): Promise<boolean> {
   const current = await (kind === PageKind.data
     ? map.lookup(index)
     : map.entryOfNode(level, index));
-  return current !== undefined && current.segment === segment && current.page === page;
+  return current?.segment === segment && current.page === page;
 }
 
 function breather(clock: Clock): () => Promise<void> | undefined {
