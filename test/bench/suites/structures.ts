@@ -139,7 +139,7 @@ const inBytes: Leases = {
 
 function leaseCase(leases: Leases, { scale, dir }: BenchContext): BenchCase {
   const keys = Array.from({ length: LEASES * scale }, (_, i) => `lease-${i}`);
-  const turns = (LEASE_TURNS / 5) * scale;
+  const turns = LEASE_TURNS * scale;
   const plain = new PlainRecords(false);
   let turn: Renew;
   return {
@@ -154,7 +154,7 @@ function leaseCase(leases: Leases, { scale, dir }: BenchContext): BenchCase {
       return () => store.close();
     },
     subject: () => renewAll(turn, keys, turns),
-    floor: () => renewAll(renewer(plain), keys, turns * 5),
+    floor: () => renewAll(renewer(plain), keys, turns),
   };
 }
 

@@ -13,16 +13,23 @@ const LOOP_BYTES_MAX = 32;
 let slab = new ArrayBuffer(SLAB_BYTES);
 let slabUsed = 0;
 
-/** `bytes[start … end)` in memory that is the caller's own. */
-export function pooledCopy(bytes: Uint8Array, start: number, end: number): Uint8Array {
-  const length = end - start;
-  if (length > POOLED_BYTES_MAX) return copyOf(bytes, start, end);
+/** Bytes to be filled, the caller's own. */
+export function pooledBytes(length: number): Uint8Array {
+  if (length > POOLED_BYTES_MAX) return new Uint8Array(length);
   if (slabUsed + length > SLAB_BYTES) {
     slab = new ArrayBuffer(SLAB_BYTES);
     slabUsed = 0;
   }
-  const copy = new Uint8Array(slab, slabUsed, length);
-  slabUsed += (length + 7) & -8; // so that a copy can be looked at as numbers
+  const bytes = new Uint8Array(slab, slabUsed, length);
+  slabUsed += (length + 7) & -8; // so that they can be looked at as numbers
+  return bytes;
+}
+
+/** `bytes[start … end)` in memory that is the caller's own. */
+export function pooledCopy(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const length = end - start;
+  if (length > POOLED_BYTES_MAX) return copyOf(bytes, start, end);
+  const copy = pooledBytes(length);
   if (length > LOOP_BYTES_MAX)
     copy.set(length === bytes.length ? bytes : bytes.subarray(start, end));
   else for (let i = 0; i < length; i++) copy[i] = bytes[start + i] as number;

@@ -10,6 +10,7 @@
  * | for each range | offset behind the end of the range before, length, the bytes |
  * | behind the ranges | 0, or 1 more than the length of the extent's new facts, and these (extent-facts.ts) |
  */
+import { pooledBytes } from "./copies.ts";
 import { isUtf8 } from "node:buffer";
 import { PinionError } from "@pinion/core";
 
@@ -54,15 +55,7 @@ function bytesOf(text: string): Uint8Array {
   return bytes;
 }
 
-/** Small ones share memory: an allocation of its own for each would cost more than filling it. */
-const SHARED_BYTES_MAX = 2_048;
 const NO_BYTES: Uint8Array = new Uint8Array(0);
-
-function newBytes(length: number): Uint8Array {
-  if (length > SHARED_BYTES_MAX) return new Uint8Array(length);
-  const { buffer, byteOffset } = Buffer.allocUnsafe(length);
-  return new Uint8Array(buffer, byteOffset, length);
-}
 
 /** @param head what comes before them @returns bytes that nobody else has */
 export function encodeDeltas(
@@ -83,7 +76,7 @@ export function encodeDeltas(
     const { facts } = delta;
     length += facts === undefined ? 1 : varintBytes(facts.length + 1) + facts.length;
   }
-  const out = newBytes(length);
+  const out = pooledBytes(length);
   out.set(head);
   let at = head.length;
   const varint = (value: number): void => {

@@ -297,13 +297,13 @@ export class ExtentImage {
   #report(): void {
     const unwritten = this.#unwritten;
     if (unwritten === undefined || this.#gone) return;
-    const frozen = this.#frozen?.pages;
+    const pages = this.#frozen?.pages;
     const before = this.#reported;
-    this.#reported = {
-      dirty: this.#dirty.size,
-      frozen: frozen?.size ?? 0,
-      copied: this.#dirty.copies + (frozen?.copies ?? 0),
-    };
+    const dirty = this.#dirty.size;
+    const frozen = pages?.size ?? 0;
+    const copied = this.#dirty.copies + (pages?.copies ?? 0);
+    if (dirty === before.dirty && frozen === before.frozen && copied === before.copied) return;
+    this.#reported = { dirty, frozen, copied };
     unwritten.changed(before, this.#reported);
   }
 

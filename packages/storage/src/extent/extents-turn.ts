@@ -34,9 +34,8 @@ export class ExtentsTurn {
   readonly #of: TurnExtents;
   readonly #readonly: boolean;
   readonly #budget = new WriteBudget();
-  readonly #turns = new Map<string, ExtentTurn>();
-  /** The same, to go through. */
-  readonly #all: ExtentTurn[] = [];
+  /** Few: each is asked for by name once, so a list will do. */
+  readonly #turns: ExtentTurn[] = [];
   /** Of the facts as this turn sees them, once it has asked, where that is not what the actor has. */
   #index: ExtentIndex | undefined;
   #ended = false;
@@ -51,7 +50,7 @@ export class ExtentsTurn {
   }
 
   extent(name: string): ExtentTurn {
-    let turn = this.#turns.get(name);
+    let turn = this.#turnOf(name);
     if (turn === undefined) {
       this.running();
       const image = this.#of.image(name);
@@ -59,10 +58,14 @@ export class ExtentsTurn {
         throw new PinionError("internal", `assertion failed: there is no extent "${name}"`);
       const begun = image.facts.flags.prefetch ? () => this.#of.prefetchConnected(name) : undefined;
       turn = new ExtentTurn(image, this.#readonly, this.#budget, begun);
-      this.#turns.set(name, turn);
-      this.#all.push(turn);
+      this.#turns.push(turn);
     }
     return turn;
+  }
+
+  #turnOf(name: string): ExtentTurn | undefined {
+    for (const turn of this.#turns) if (turn.image.identity.name === name) return turn;
+    return undefined;
   }
 
   /** @throws `view-expired` once it is over */
@@ -87,7 +90,7 @@ export class ExtentsTurn {
 
   /** As `ExtentIndex`, with the turn's own changes. */
   find(query: ExtentQuery): string[] {
-    const hasOwn = this.#all.some(({ factsChanged }) => factsChanged);
+    const hasOwn = this.#turns.some(({ factsChanged }) => factsChanged);
     if (hasOwn) this.#index ??= this.#ownIndex();
     return (this.#index ?? this.#of.index).find(query);
   }
@@ -96,7 +99,7 @@ export class ExtentsTurn {
     const { declared } = this.#of;
     return new ExtentIndex(
       [...declared].map((name) => {
-        const facts = this.#turns.get(name)?.facts ?? this.#of.image(name)?.facts ?? NO_FACTS;
+        const facts = this.#turnOf(name)?.facts ?? this.#of.image(name)?.facts ?? NO_FACTS;
         return [name, facts] as const;
       }),
     );
@@ -110,12 +113,12 @@ export class ExtentsTurn {
   /** Reads and writes so far that had to wait. */
   get waitsBegun(): number {
     let begun = 0;
-    for (const turn of this.#all) begun += turn.waitsBegun;
+    for (const turn of this.#turns) begun += turn.waitsBegun;
     return begun;
   }
 
   get #isWaiting(): boolean {
-    for (const turn of this.#all) if (turn.isWaiting) return true;
+    for (const turn of this.#turns) if (turn.isWaiting) return true;
     return false;
   }
 
@@ -129,7 +132,7 @@ export class ExtentsTurn {
       );
     }
     const changed: { turn: ExtentTurn; delta: ExtentDelta }[] = [];
-    for (const turn of this.#all) {
+    for (const turn of this.#turns) {
       const delta = turn.delta();
       if (delta !== undefined) changed.push({ turn, delta });
     }
@@ -151,7 +154,7 @@ export class ExtentsTurn {
     if (this.#ended) return;
     this.#ended = true;
     const used: UsedExtent[] = [];
-    for (const turn of this.#all) {
+    for (const turn of this.#turns) {
       const { accesses, image } = turn;
       if (accesses !== undefined) used.push({ image, accesses });
       turn.end();
