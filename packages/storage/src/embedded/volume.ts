@@ -72,7 +72,7 @@ export interface OpenVolume {
 }
 
 /** The update that is running, as seen from code that it has started. */
-const updating = new AsyncLocalStorage<{ readonly volume: string; over: boolean }>();
+const updating = new AsyncLocalStorage<{ readonly volume: string; over: boolean } | undefined>();
 
 /** @throws `invalid-argument` inside an update (V4) */
 export function refuseInsideUpdate(doing: string): void {
@@ -222,15 +222,23 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   #turn<T>(work: VolumeWork<D, T>, signal: AbortSignal | undefined): MaybePromise<T> {
     signal?.throwIfAborted();
     this.#ports.log.checkOpen();
-    this.#ports.residency.used(this.resident);
-    const turn = this.extents.begin(false);
+    const { residency, clock } = this.#ports;
+    const nowMs = clock.nowMs();
+    residency.used(this.resident, nowMs);
+    const turn = this.extents.begin(false, nowMs);
     const running: RunningTurn = { turn, context: { volume: this.name, over: false }, signal };
     let waits = false;
     try {
       const handles = new this.#Handles((name) => turn.extent(name));
-      const result = updating.run(running.context, work, handles, this.#index(turn));
+      // Half as expensive as `run`: what has ended leaves a context behind that says so.
+      const outer = updating.getStore();
+      updating.enterWith(running.context);
+      const result = work(handles, this.#index(turn));
       waits = isThenable(result) || turn.waitsBegun > 0;
-      if (waits) return this.#finishLater(running, result);
+      if (waits) {
+        updating.enterWith(outer);
+        return this.#finishLater(running, result);
+      }
       const committed = this.#commit(turn, signal);
       waits = committed !== undefined;
       return committed === undefined

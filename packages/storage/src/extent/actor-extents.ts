@@ -164,8 +164,8 @@ export class ActorExtents {
     return missed;
   }
 
-  begin(readonly: boolean): ExtentsTurn {
-    return new ExtentsTurn(this, readonly);
+  begin(readonly: boolean, nowMs = this.#clock.nowMs()): ExtentsTurn {
+    return new ExtentsTurn(this, readonly, nowMs);
   }
 
   // ---------------------------------------------------------------- index
@@ -187,9 +187,8 @@ export class ActorExtents {
   }
 
   /** A turn is over that has used these extents. */
-  used(extents: readonly UsedExtent[]): void {
+  used(extents: readonly UsedExtent[], nowMs: number): void {
     if (extents.length === 0) return;
-    const nowMs = this.#clock.nowMs();
     for (const { image, accesses } of extents) image.usage.used(accesses, nowMs);
     if (extents.length === 1) return;
     const names = extents.map(({ image }) => image.identity.name);

@@ -39,8 +39,8 @@ export interface ResidentActor {
 export interface ExtentResidency {
   /** Resolves once the extents are where the profile wants them, or as near as memory allows. @throws `corruption`, `io-error` */
   activate(actor: ResidentActor): Promise<void>;
-  /** The actor runs a turn. Cheap: called for every turn. */
-  used(actor: ResidentActor): void;
+  /** The actor runs a turn. Cheap: called for every turn. @param nowMs where the caller knows */
+  used(actor: ResidentActor, nowMs?: number): void;
   /** The activation has ended. */
   deactivate(actor: ResidentActor): void;
 }
@@ -161,8 +161,7 @@ export class PinnedResidency implements ExtentResidency {
     }
   }
 
-  used(actor: ResidentActor): void {
-    const nowMs = this.#clock.nowMs();
+  used(actor: ResidentActor, nowMs = this.#clock.nowMs()): void {
     for (const pinned of this.#ofActor.get(actor.extents) ?? []) {
       const { key, target } = pinned;
       const { facts, usage, resident } = target.image;

@@ -20,7 +20,7 @@ export interface TurnExtents {
   image(name: string): ExtentImage | undefined;
   prefetchConnected(name: string): void;
   factsChanged(): void;
-  used(extents: readonly UsedExtent[]): void;
+  used(extents: readonly UsedExtent[], nowMs: number): void;
 }
 
 /** By a turn that is over. */
@@ -33,6 +33,7 @@ export interface UsedExtent {
 export class ExtentsTurn {
   readonly #of: TurnExtents;
   readonly #readonly: boolean;
+  readonly #beganMs: number;
   readonly #budget = new WriteBudget();
   /** Few: each is asked for by name once, so a list will do. */
   readonly #turns: ExtentTurn[] = [];
@@ -40,8 +41,9 @@ export class ExtentsTurn {
   #index: ExtentIndex | undefined;
   #ended = false;
 
-  constructor(of: TurnExtents, readonly: boolean) {
+  constructor(of: TurnExtents, readonly: boolean, beganMs: number) {
     this.#of = of;
+    this.#beganMs = beganMs;
     this.#readonly = readonly;
     if (!readonly) return;
     // As of one moment: a readonly turn sees all of them at the same commit.
@@ -159,7 +161,7 @@ export class ExtentsTurn {
       if (accesses !== undefined) used.push({ image, accesses });
       turn.end();
     }
-    this.#of.used(used);
+    this.#of.used(used, this.#beganMs);
   }
 }
 
