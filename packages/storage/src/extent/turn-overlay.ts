@@ -74,6 +74,8 @@ export class TurnOverlay {
   patch(offset: number, bytes: Uint8Array, memory: Uint8Array, isOwn: boolean): boolean {
     const page = pageOf(offset);
     if (bytes.length > PATCH_BYTES_MAX || pageOf(offset + bytes.length - 1) !== page) return false;
+    // As much as its page would: when that is needed, at the commit for one, it must not be refused.
+    this.#budget.take(PAGE_BYTES);
     const kept = isOwn ? bytes : pooledCopy(bytes, 0, bytes.length);
     this.#patch = { offset, bytes: kept, page, memory };
     return true;
@@ -114,6 +116,7 @@ export class TurnOverlay {
     if (known !== undefined) return known;
     const content = isWhole ? ZERO_PAGE : before(page);
     assert(content !== undefined, `page ${page} is changed in part and was not brought in`);
+    this.#budget.take(PAGE_BYTES);
     const shadow = this.#newShadow(page);
     if (!isWhole) shadow.set(content);
     return shadow;
@@ -121,7 +124,6 @@ export class TurnOverlay {
 
   /** Its bytes are to be filled. Pages of a large write come from one piece of memory: each of its own would cost more than filling it. */
   #newShadow(page: number): Uint8Array {
-    this.#budget.take(PAGE_BYTES);
     let shadow = takeSparePage();
     if (shadow === undefined) {
       if (this.#slab.length === 0) {
