@@ -144,8 +144,7 @@ export class Activation implements ShardMember {
   admit(entry: CallEntry): void {
     if (
       this.state === "active" &&
-      (this.mayEnter(entry.call) ||
-        (this.turn === undefined && this.waiting === 0 && this.#roomOrWait()))
+      (this.mayEnter(entry.call) || (this.#isFree && this.waiting === 0 && this.#roomOrWait()))
     ) {
       startTurn(this, entry);
       return;
@@ -204,12 +203,17 @@ export class Activation implements ShardMember {
     return call.chain.includes(formatActorId(this.id));
   }
 
+  /** No turn runs, and none that entered another one waits for its record: what it changed is not what the next may see. */
+  get #isFree(): boolean {
+    return this.turn === undefined && this.drafting?.recording !== true;
+  }
+
   /** Starts waiting calls while nothing runs. */
   pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
     try {
-      while (this.state === "active" && this.turn === undefined && this.waiting > 0) {
+      while (this.state === "active" && this.#isFree && this.waiting > 0) {
         if (!this.#roomOrWait()) break;
         const entry = this.#mailbox?.shift();
         if (entry === undefined) break;

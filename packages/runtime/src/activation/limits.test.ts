@@ -1,7 +1,7 @@
 /** What becomes of turns when the log is full or fails, and of calls that are refused before they run. */
 import { describe, expect, test } from "vitest";
 import { isPinionError, type ActorType } from "@pinion/core";
-import { column } from "@pinion/storage";
+import { bytes, column } from "@pinion/storage";
 import { defineActor, readonly } from "../definition/define-actor.ts";
 import { WorkerFixture } from "../worker/worker.test.fixture.ts";
 import { Mailbox } from "./mailbox.ts";
@@ -48,8 +48,39 @@ const Open = defineActor("open", {
   },
 });
 
+let refusals: string[] = [];
+const refusal = (work: () => unknown): void => {
+  try {
+    work();
+    refusals.push("taken");
+  } catch (e) {
+    refusals.push(isPinionError(e) ? e.code : String(e));
+  }
+};
+
+const Kept = defineActor("kept", {
+  state: () => ({ n: 0 }),
+  memory: { profile: "hot", extents: { data: bytes() } },
+  methods: {
+    write: (ctx) => void ctx.extents.data.write(0, new Uint8Array(4_096)),
+    writeTwice(ctx): void {
+      const { state } = ctx;
+      const { data } = ctx.extents;
+      state.n = 1;
+      void data.write(0, Uint8Array.of(2));
+      void data.write(16, Uint8Array.of(2));
+      refusals = [];
+      queueMicrotask(() => {
+        refusal(() => (state.n = 9));
+        refusal(() => data.write(0, Uint8Array.of(9)));
+      });
+    },
+    read: readonly(async (ctx) => [ctx.state.n, (await ctx.extents.data.read(0, 1))[0]]),
+  },
+});
+
 async function started(): Promise<WorkerFixture> {
-  const fixture = new WorkerFixture([Thing, Open]);
+  const fixture = new WorkerFixture([Thing, Open, Kept]);
   await fixture.start();
   return fixture;
 }
@@ -151,6 +182,22 @@ describe("a full log", () => {
     expect(await it.ask({ type: "open", method: "add", args: [0], seq: 3 })).toMatchObject({
       value: 11,
     });
+  });
+
+  test("takes nothing more from a turn whose record waits", async () => {
+    const it = await started();
+    await it.ask({ type: "kept", method: "write", seq: 1 });
+    const empty = fillLog(it);
+    const turn = it.send({ type: "kept", method: "writeTwice", seq: 2 });
+    await it.clock.advance(10);
+    empty();
+    expect((await it.driven(turn)).code).toBeUndefined();
+    expect(refusals).toEqual(["interrupted", "view-expired"]);
+    const read = { type: "kept", method: "read" } as const;
+    expect(await it.ask({ ...read, seq: 3 })).toMatchObject({ value: [1, 2] });
+    it.kill();
+    await it.start();
+    expect(await it.ask({ ...read, seq: 4 })).toMatchObject({ value: [1, 2] });
   });
 
   test("blocks a turn whose call stands, until its outcome is recorded", async () => {

@@ -329,6 +329,9 @@ function refused(
     return;
   }
   turn.recording = true;
+  // What code of the turn that was not awaited would still change is not in the record.
+  turn.draft?.revoke();
+  turn.extents?.seal();
   if (bound) {
     // What it opened stands, so this outcome must be recorded, and no deadline may record another.
     if (turn.suspended) services.unwatch(turn);
@@ -337,14 +340,19 @@ function refused(
     if (!turn.suspended) services.watch(turn);
     turn.suspended = true;
   }
+  let isRecorded = false;
   shard
     .append(
       RecordKind.commit,
       shard.encodeCopy((w) => writeCommit(w, record)),
-      (at) => publish(turn, ok, outcome, next, record, at),
+      (at) => {
+        isRecorded = true;
+        publish(turn, ok, outcome, next, record, at);
+      },
       () => turn.giveUp?.signal,
     )
     .catch((error: unknown) => {
+      if (isRecorded) throw error;
       if (!bound) {
         refuse(turn, refusedOutcome(logRefuses(shard)));
         return;

@@ -118,9 +118,9 @@ export class Turn implements ShardTurn, PreparedTurn {
     return Math.min(this.deadlineAtMs, this.startedAtMs + this.activation.type.maxTurnMs);
   }
 
-  /** @throws `interrupted` when the turn is over. */
+  /** @throws `interrupted` when the turn is over, or only its record is not written yet. */
   assertRunning(): void {
-    if (!this.ended) return;
+    if (!this.ended && !this.recording) return;
     throw new PinionError(
       "interrupted",
       "this turn is over: its context and state can no longer be used",

@@ -241,6 +241,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
       }
       const committed = this.#commit(turn, signal);
       waits = committed !== undefined;
+      if (waits) updating.enterWith(outer);
       return committed === undefined
         ? (result as T)
         : this.#endLater(running, committed, result as T);
@@ -300,7 +301,9 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
       this.#ports.changed(this);
     };
     const appended = this.#ports.log.append(finished.delta, publish, signal);
-    return appended instanceof Promise ? appended : undefined;
+    if (!(appended instanceof Promise)) return undefined;
+    turn.seal();
+    return appended;
   }
 
   /**

@@ -316,6 +316,7 @@ export class ExtentImage {
   /** As `release`, whatever waits: the worker is gone and the log has everything. */
   abandon(): void {
     const memory = this.#memory;
+    if (this.#frozen !== undefined) this.#frozen.isOwn = false; // its memory may go before a checkpoint has them
     this.#gone = true;
     this.#memory = undefined;
     if (memory !== undefined) void this.references.whenNone().then(() => memory.release());

@@ -10,6 +10,7 @@
  * W5 facts follow the same rules as bytes: W1, W3 and W4.
  */
 import { PinionError } from "@pinion/core";
+import { copyOf } from "./copies.ts";
 import type { ExtentDelta } from "./extent-delta.ts";
 import type { ExtentAccess } from "./extent-access.ts";
 import { encodeFacts, type ExtentFacts } from "./extent-facts.ts";
@@ -35,6 +36,7 @@ export class ExtentTurn implements ExtentAccess {
   #minLength: number;
   #generation = 0;
   #ended = false;
+  #sealed = false;
   #waits = 0;
   #waitsBegun = 0;
   readonly #snapshot: ExtentSnapshot | undefined;
@@ -261,7 +263,7 @@ export class ExtentTurn implements ExtentAccess {
       return undefined;
     }
     const missing = this.#missing(offset, offset + bytes.length);
-    if (missing !== undefined) return this.#wait(this.#writeLater(offset, bytes.slice(), missing));
+    if (missing !== undefined) return this.#wait(this.#writeLater(offset, copyOf(bytes), missing));
     this.#write(offset, bytes);
     return undefined;
   }
@@ -356,7 +358,7 @@ export class ExtentTurn implements ExtentAccess {
     this.image.apply(
       delta.minLengthBytes,
       delta.lengthBytes,
-      delta.ranges,
+      this.#sealed ? this.#overlay.ranges(delta.lengthBytes) : delta.ranges,
       (page) => this.#page(page) as Uint8Array,
     );
     if (this.#factsChanged) this.image.setFacts(this.#facts);
@@ -373,6 +375,12 @@ export class ExtentTurn implements ExtentAccess {
     this.image.references.drop();
     if (this.#snapshot !== undefined) this.image.closeSnapshot(this.#snapshot);
     this.#overlay.clear(true);
+  }
+
+  /** Its record is on its way: what would still be written would not be in it. */
+  seal(): void {
+    this.#sealed = true;
+    this.#overlay.seal();
   }
 
   #alive(): void {
@@ -393,6 +401,14 @@ export class ExtentTurn implements ExtentAccess {
 
   #writable(): void {
     this.#alive();
+    if (this.#sealed)
+      throw new PinionError(
+        "view-expired",
+        "the turn of this extent is over: its changes are being recorded",
+        {
+          details: { extent: this.image.identity.name },
+        },
+      );
     if (this.readonly)
       throw new PinionError("readonly-violation", "a readonly method cannot change an extent", {
         details: { extent: this.image.identity.name },

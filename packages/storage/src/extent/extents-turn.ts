@@ -152,6 +152,11 @@ export class ExtentsTurn {
     };
   }
 
+  /** Its record waits for room in the log: until that is there, nothing more may be written. */
+  seal(): void {
+    for (const turn of this.#turns) turn.seal();
+  }
+
   end(): void {
     if (this.#ended) return;
     this.#ended = true;

@@ -8,7 +8,7 @@
  * O3 a shadow that somebody may still look at is not used again.
  */
 import { assert } from "@pinion/core";
-import { pooledCopy } from "./copies.ts";
+import { keptCopy } from "./copies.ts";
 import type { DeltaRange } from "./extent-delta.ts";
 import { PAGE_BYTES, pageOf, ZERO_PAGE } from "./extent-pages.ts";
 import { sparePage, takeSparePage } from "./spare-pages.ts";
@@ -76,7 +76,7 @@ export class TurnOverlay {
     if (bytes.length > PATCH_BYTES_MAX || pageOf(offset + bytes.length - 1) !== page) return false;
     // As much as its page would: when that is needed, at the commit for one, it must not be refused.
     this.#budget.take(PAGE_BYTES);
-    const kept = isOwn ? bytes : pooledCopy(bytes, 0, bytes.length);
+    const kept = isOwn ? bytes : keptCopy(bytes);
     this.#patch = { offset, bytes: kept, page, memory };
     return true;
   }
@@ -182,6 +182,12 @@ export class TurnOverlay {
       ranges.push({ offset, byteCount: end - offset, parts });
     }
     return ranges;
+  }
+
+  /** What `ranges` has given stays as it is, whoever has `bytes` of a patch that were its own. */
+  seal(): void {
+    if (this.#patch !== undefined)
+      this.#patch = { ...this.#patch, bytes: keptCopy(this.#patch.bytes) };
   }
 
   /** Forgets everything. @param isKept the extent has kept the shadows (O3) */

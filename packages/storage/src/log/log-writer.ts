@@ -219,10 +219,11 @@ export class LogWriter {
     if (stage.used + bytes > stage.limit && !this.#makeRoom(stage, bytes)) return undefined;
     const heads = this.#progress.appended;
     const lsn = heads.lsn[shard]! + 1;
+    // First: a payload whose memory was transferred away meanwhile throws, and must not leave a gap.
+    stage.put(payload, payloadBytes, lsn, timestamp, kind, shard, term);
     heads.lsn[shard] = lsn;
     heads.timestamp[shard] = timestamp;
     heads.term[shard] = term;
-    stage.put(payload, payloadBytes, lsn, timestamp, kind, shard, term);
     if (stage.records >= this.#countToFlush || stage.used >= this.#bytesToFlush) {
       if (this.#due === undefined) this.#ask(this.#countKind(stage));
     } else if (stage.records === 1) {

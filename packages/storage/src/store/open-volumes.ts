@@ -64,12 +64,12 @@ export class OpenVolumes {
     }
   }
 
-  /** As `hold`, of one that may not have been written yet. */
   /** A volume that is in memory, for a look at it now. */
   peek(id: number): Volume | undefined {
     return this.#held.get(id)?.volume ?? this.#idle.get(id);
   }
 
+  /** As `hold`, of one that may not have been written yet. */
   async holdOrNew(id: number): Promise<Volume> {
     const known = await this.hold(id);
     if (known !== undefined) return known;

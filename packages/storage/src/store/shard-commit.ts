@@ -42,7 +42,7 @@ export interface VolumeWrite {
   readonly pageCount: number;
   /** Pages from here on go, before `pages` are written. */
   readonly pagesMax?: number;
-  /** In order of their numbers, each once: 4,096 bytes that do not change before the commit has settled. */
+  /** In order of their numbers, each once: 4,096 bytes that do not change until the next are asked for. */
   readonly pages: Pages;
 }
 

@@ -90,8 +90,9 @@ export class BytesView {
   #at(offset: number, byteCount: number): DataView {
     const { byteLength } = this.#window;
     const extent = this.#extent;
-    // False for what is no number, too.
-    const isHere = offset >= this.#start && offset + byteCount <= this.#start + byteLength;
+    const isWhole = Number.isInteger(offset);
+    const isHere =
+      isWhole && offset >= this.#start && offset + byteCount <= this.#start + byteLength;
     if (!isHere || extent.ended || extent.generation !== this.#generation || !extent.resident)
       this.#enter(offset, byteCount);
     return this.#window;

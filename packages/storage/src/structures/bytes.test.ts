@@ -110,6 +110,11 @@ describe("bytes", () => {
       (h) => h.view().getUint32(97),
       (h) => h.view().getUint8(-1),
       (h) => h.view().getUint8(1.5),
+      (h) => {
+        const view = h.view();
+        view.getUint8(2);
+        return view.getUint8(2.5);
+      },
       (h) => h.view().unsafeBytes(5, 4),
       (h) => h.view().toBytes(0, 101),
       (h) => h.prefetch(0, Infinity),
