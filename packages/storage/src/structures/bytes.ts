@@ -46,7 +46,7 @@ export class BytesHandle {
     return this.#extent.lengthBytes;
   }
 
-  /** A copy of the range. */
+  /** A copy of the range. Short ones share memory with others and cannot be transferred to another thread, only cloned. */
   read(offset: number, byteCount: number): MaybePromise<Uint8Array> {
     this.#writes.check();
     checkRange(offset, byteCount);
