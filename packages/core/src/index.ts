@@ -7,6 +7,7 @@ export * from "./lsn.ts";
 export * from "./rng.ts";
 export * from "./sequence-map.ts";
 export * from "./telemetry.ts";
+export * from "./thenable.ts";
 export * from "./virtual-clock.ts";
 export * from "./nearest-names.ts";
 export * from "./options/index.ts";

@@ -8,7 +8,7 @@
  * R4 a turn whose record finds the log's buffer full keeps its actor and waits, within `TURNS_WAITING_BYTES` and its time. One that
  *    may not leaves no trace, and its caller may retry, unless it has opened sub-calls: they stand, so it waits however long.
  */
-import { decodeValue, NO_LSN, PinionError, type Lsn } from "@pinion/core";
+import { decodeValue, isThenable, NO_LSN, PinionError, type Lsn } from "@pinion/core";
 import { RecordKind } from "@pinion/storage";
 import type { IncomingCall, Outcome } from "../gateway/dispatcher.ts";
 import {
@@ -32,15 +32,6 @@ import { unknownMethod } from "./unknown-name.ts";
 export const WRITE_SET_BYTES_MAX = 16 * 1024 * 1024;
 /** Bytes of records, of all shards of a worker, that may wait for room in its log: one of the largest, and what comes meanwhile. */
 export const TURNS_WAITING_BYTES = 2 * WRITE_SET_BYTES_MAX;
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    "then" in value &&
-    typeof value.then === "function"
-  );
-}
 
 function argumentsOf(call: IncomingCall): unknown[] {
   const args = decodeValue(call.args);

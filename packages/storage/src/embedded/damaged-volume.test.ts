@@ -1,9 +1,8 @@
-import { isPinionError } from "@pinion/core";
 import { describe, expect, it } from "vitest";
 import type { ExtentAccess } from "../extent/extent-access.ts";
 import type { StructureDefinition } from "../structures/structure.ts";
 import { ShardStore } from "../store/shard-store.ts";
-import { StoreMachine } from "./store.test.fixture.ts";
+import { codeOf, StoreMachine } from "./store.test.fixture.ts";
 import type { Store } from "./store.ts";
 
 const PAGE = 4096;
@@ -13,15 +12,6 @@ const DATA: StructureDefinition<ExtentAccess> = {
   options: { growBytes: 65_536, growChosen: false },
   open: (extent) => extent,
 };
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-    return "nothing was thrown";
-  } catch (e) {
-    return isPinionError(e) ? e.code : String(e);
-  }
-}
 
 const write = async (store: Store, name: string, at: number, byte: number): Promise<void> => {
   const volume = await store.open(name, { data: DATA }, { profile: "cold" });

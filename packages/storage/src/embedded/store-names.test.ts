@@ -1,20 +1,10 @@
-import { isPinionError } from "@pinion/core";
 import { describe, expect, it } from "vitest";
 import { column } from "../structures/column.ts";
 import { map } from "../structures/map.ts";
-import { StoreMachine } from "./store.test.fixture.ts";
+import { codeOf, StoreMachine } from "./store.test.fixture.ts";
 import type { Store } from "./store.ts";
 
 const COUNTER = { values: column("f64") };
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-    return "nothing was thrown";
-  } catch (e) {
-    return isPinionError(e) ? e.code : String(e);
-  }
-}
 
 async function add(store: Store, name: string, value: number): Promise<number> {
   const volume = await store.open(name, COUNTER);

@@ -1,5 +1,5 @@
 /** A machine for tests of the embedded store: a simulated disk and index, virtual time, and a store on them. */
-import { seededRng, VirtualClock, type Rng } from "@pinion/core";
+import { isPinionError, seededRng, VirtualClock, type Rng } from "@pinion/core";
 import { SimDisk, type SimDiskOptions } from "../disk/sim-disk.ts";
 import { BufferMemory } from "../extent/extent-memory.ts";
 import { PlainResidency } from "../extent/extent-residency.ts";
@@ -65,5 +65,15 @@ export class StoreMachine {
     await rest.syncDir("store/log");
     this.disk = rest;
     this.index = new SimKv({ rng: this.rng.fork("another index") });
+  }
+}
+
+/** The code of the error that `work` ends with. */
+export async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return "nothing was thrown";
+  } catch (e) {
+    return isPinionError(e) ? e.code : String(e);
   }
 }

@@ -11,7 +11,7 @@
  * V6 an update does not begin while too much waits for a checkpoint; it is refused while checkpoints fail. Reads go on.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { PinionError, type Clock, type Lsn } from "@pinion/core";
+import { isThenable, PinionError, type Clock, type Lsn } from "@pinion/core";
 import type { ActorExtents } from "../extent/actor-extents.ts";
 import type { ExtentsTurn } from "../extent/extents-turn.ts";
 import type { ExtentResidency, ResidentActor } from "../extent/extent-residency.ts";
@@ -125,10 +125,6 @@ function end({ turn, context }: RunningTurn): void {
   turn.end();
 }
 
-function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return typeof (value as PromiseLike<T> | undefined | null)?.then === "function";
-}
-
 export class Volume<D extends StructureDeclarations> implements OpenVolume {
   readonly name: string;
   readonly extents: ActorExtents;
@@ -230,7 +226,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     let waits = false;
     try {
       const handles = new this.#Handles((name) => turn.extent(name));
-      // Half as expensive as `run`: what has ended leaves a context behind that says so.
+      // Not `run`, which makes another context to go back to: what has ended leaves one behind that says so.
       const outer = updating.getStore();
       updating.enterWith(running.context);
       const result = work(handles, this.#index(turn));

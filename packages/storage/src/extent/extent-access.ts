@@ -26,11 +26,10 @@ export interface ExtentAccess {
   read(offset: number, byteCount: number): Promise<Uint8Array>;
   /**
    * Replaces a range, which may reach beyond the end: the extent grows, a gap reads as zeros. `bytes` are copied.
-   * @param isOwn nobody else has `bytes`: they need not be copied
    * @returns a promise only when a page had to be brought in first; await it before the next access to the range
    * @throws `readonly-violation`, `write-set-too-large`, `invalid-argument`
    */
-  write(offset: number, bytes: Uint8Array, isOwn?: boolean): Promise<void> | undefined;
+  write(offset: number, bytes: Uint8Array): Promise<void> | undefined;
   /** Adds at the end; never waits. `bytes` are copied. @returns the offset they begin at @throws as `write` */
   append(bytes: Uint8Array): number;
   /** Cuts or extends (with zeros). @throws `readonly-violation` */

@@ -27,6 +27,7 @@ const READ_AT_ONCE = 256;
 /** Pages that are brought in ahead of one who reads in order, and of a scan. */
 const AHEAD_PAGES = 8;
 const AHEAD_PAGES_SCAN = 32;
+
 export class ExtentTurn implements ExtentAccess {
   readonly readonly: boolean;
   readonly image: ExtentImage;
@@ -249,7 +250,7 @@ export class ExtentTurn implements ExtentAccess {
 
   // ---------------------------------------------------------------- writing
 
-  write(offset: number, bytes: Uint8Array, isOwn = false): Promise<void> | undefined {
+  write(offset: number, bytes: Uint8Array): Promise<void> | undefined {
     this.#writable();
     if (!(Number.isSafeInteger(offset) && offset >= 0))
       throw new PinionError("invalid-argument", `a write at offset ${offset}`);
@@ -258,7 +259,7 @@ export class ExtentTurn implements ExtentAccess {
     this.#noteWrite();
     const { memory } = this.image;
     const isInMemory = memory !== undefined && offset + bytes.length <= this.#minLength;
-    if (this.#generation === 0 && isInMemory && this.#overlay.patch(offset, bytes, memory, isOwn)) {
+    if (this.#generation === 0 && isInMemory && this.#overlay.patch(offset, bytes, memory)) {
       this.#generation++;
       return undefined;
     }
@@ -358,7 +359,7 @@ export class ExtentTurn implements ExtentAccess {
     this.image.apply(
       delta.minLengthBytes,
       delta.lengthBytes,
-      this.#sealed ? this.#overlay.ranges(delta.lengthBytes) : delta.ranges,
+      delta.ranges,
       (page) => this.#page(page) as Uint8Array,
     );
     if (this.#factsChanged) this.image.setFacts(this.#facts);
@@ -380,7 +381,6 @@ export class ExtentTurn implements ExtentAccess {
   /** Its record is on its way: what would still be written would not be in it. */
   seal(): void {
     this.#sealed = true;
-    this.#overlay.seal();
   }
 
   #alive(): void {

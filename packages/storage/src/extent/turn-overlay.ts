@@ -69,15 +69,13 @@ export class TurnOverlay {
   /**
    * Keeps the first write of a turn as it is, if it is short and within a page.
    * @param memory of the extent, which has all of the page and keeps it as it is until the turn ends
-   * @param isOwn nobody else has `bytes`
    */
-  patch(offset: number, bytes: Uint8Array, memory: Uint8Array, isOwn: boolean): boolean {
+  patch(offset: number, bytes: Uint8Array, memory: Uint8Array): boolean {
     const page = pageOf(offset);
     if (bytes.length > PATCH_BYTES_MAX || pageOf(offset + bytes.length - 1) !== page) return false;
     // As much as its page would: when that is needed, at the commit for one, it must not be refused.
     this.#budget.take(PAGE_BYTES);
-    const kept = isOwn ? bytes : keptCopy(bytes);
-    this.#patch = { offset, bytes: kept, page, memory };
+    this.#patch = { offset, bytes: keptCopy(bytes), page, memory };
     return true;
   }
 
@@ -182,12 +180,6 @@ export class TurnOverlay {
       ranges.push({ offset, byteCount: end - offset, parts });
     }
     return ranges;
-  }
-
-  /** What `ranges` has given stays as it is, whoever has `bytes` of a patch that were its own. */
-  seal(): void {
-    if (this.#patch !== undefined)
-      this.#patch = { ...this.#patch, bytes: keptCopy(this.#patch.bytes) };
   }
 
   /** Forgets everything. @param isKept the extent has kept the shadows (O3) */

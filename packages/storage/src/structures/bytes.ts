@@ -4,7 +4,7 @@
  * B1 offsets and lengths are whole numbers inside the extent, or it is `invalid-argument`; only `write` and `resize` go beyond the end.
  * B2 what is handed out is the caller's own, but for what a view calls unsafe.
  */
-import { PinionError } from "@pinion/core";
+import { isThenable, PinionError } from "@pinion/core";
 import type { ExtentAccess } from "../extent/extent-access.ts";
 import { GROW_BYTES } from "../extent/growth.ts";
 import { BytesView } from "./bytes-view.ts";
@@ -99,14 +99,14 @@ export class BytesHandle {
     change: (range: Uint8Array) => unknown,
   ): Promise<void> | undefined {
     const changed = change(range);
-    if (changed instanceof Promise) {
-      changed.catch(() => {});
+    if (isThenable(changed)) {
+      changed.then(undefined, () => {});
       throw new PinionError(
         "invalid-argument",
         "what changes a range must be done when it returns, so it cannot be async",
       );
     }
-    return this.#extent.write(offset, range, true);
+    return this.#extent.write(offset, range);
   }
 
   /** @param content copied @returns the offset it begins at @throws `readonly-violation`, `write-set-too-large` */

@@ -34,7 +34,7 @@ export interface SearchedGraph {
   /** Whether it pays to announce what is read soon. */
   readonly announces: boolean;
   /** A hint that the edges of these nodes are read soon. */
-  announce(nodes: Uint32Array): MaybePromise<void>;
+  announce(nodes: Uint32Array): Promise<void>;
 }
 
 export interface PortalHit extends Portal {
