@@ -7,7 +7,7 @@
  *                  in anonymous memory and loads go past the page cache, so there is no cache that cannot be dropped to add.
  * vmas             mappings that a full budget of extents of 64 KiB to 8 MiB adds, after half of them went and others came, four times.
  * spawn            how long `child_process.spawn` holds the event loop with the budget pinned: the median of 20, `p99` the worst. The floor is a
- *                  process with nothing pinned.
+ *                  process with nothing pinned. From the built package (`spawn-process.mjs`).
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -39,6 +39,7 @@ import {
   type BenchSuite,
   type Measurement,
 } from "../harness.ts";
+import { buildPackages } from "../opened-host.ts";
 
 const MIB = 2 ** 20;
 const STATE_BYTES = 64 * MIB;
@@ -244,9 +245,10 @@ function vmas({ scale }: BenchContext): BenchCase {
 
 /** In a process of its own: what else this one has in memory would count. */
 async function spawnTimes(pinnedBytes: number): Promise<Measurement> {
-  const program = fileURLToPath(new URL("../spawn-process.ts", import.meta.url));
-  const args = ["--conditions=source", program, String(pinnedBytes)];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const program = fileURLToPath(new URL("../spawn-process.mjs", import.meta.url));
+  const child = spawn(process.execPath, [program, String(pinnedBytes)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   let text = "";
   child.stdout.setEncoding("utf8").on("data", (part: string) => (text += part));
   await once(child, "close");
@@ -260,6 +262,10 @@ function spawning({ scale }: BenchContext): BenchCase {
     name: "spawn",
     unit: "ms",
     better: "lower",
+    setUp: async () => {
+      await buildPackages();
+      return async () => {};
+    },
     subject: () => spawnTimes(budgetBytes),
     floor: () => spawnTimes(0),
   };

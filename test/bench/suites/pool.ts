@@ -2,7 +2,7 @@
  * The buffer pool on the real disk, past the page cache: a page that is not there, a storm of them, and a long scan. Floors read the same file with the
  * same calls into one aligned buffer, without a pool, checksums or leases.
  */
-import { closeSync, constants, openSync, read, rmSync, writeSync } from "node:fs";
+import { closeSync, constants, fsyncSync, openSync, read, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { PinionError, seededRng, systemClock } from "@pinion/core";
@@ -48,6 +48,8 @@ function makeFile(path: string, bytes: number): Uint32Array {
     }
     writeSync(fd, chunk);
   }
+  // Reads past the page cache of what is not on the disk yet have to write it first.
+  fsyncSync(fd);
   closeSync(fd);
   return checksums;
 }

@@ -17,6 +17,8 @@ class NumberedPages implements PageSource {
   /** These may be read a second time while they are being read. */
   readonly invalidated = new Set<number>();
   reads: number[] = [];
+  /** Of each read, how many pieces of memory it filled. */
+  readonly pieces: number[] = [];
   /** Reads that cover this page fail. */
   unreadable = -1;
   latencyMs = 1;
@@ -35,7 +37,14 @@ class NumberedPages implements PageSource {
 
   #read(_file: number, offset: number, into: readonly Uint8Array[]): Promise<number> {
     const first = offset / FRAME_BYTES;
-    const keys = into.map((_, i) => first + i);
+    // Pages that lie behind one another in memory come as one piece.
+    const pages = into.flatMap((piece) =>
+      Array.from({ length: piece.length / FRAME_BYTES }, (_, i) =>
+        piece.subarray(i * FRAME_BYTES, (i + 1) * FRAME_BYTES),
+      ),
+    );
+    const keys = pages.map((_, i) => first + i);
+    this.pieces.push(into.length);
     for (const key of keys) {
       expect(this.reading.has(key) && !this.invalidated.has(key)).toBe(false);
       this.reading.add(key);
@@ -46,11 +55,12 @@ class NumberedPages implements PageSource {
         for (const [i, key] of keys.entries()) {
           this.reading.delete(key);
           const content = this.damaged.has(key) ? -1 : key;
-          into[i]!.fill(0);
-          new DataView(into[i]!.buffer, into[i]!.byteOffset).setFloat64(0, content);
+          const page = pages[i]!;
+          page.fill(0);
+          new DataView(page.buffer, page.byteOffset).setFloat64(0, content);
         }
         if (keys.includes(this.unreadable)) reject(new PinionError("io-error", "cannot read"));
-        else resolve(into.length * FRAME_BYTES);
+        else resolve(pages.length * FRAME_BYTES);
       }),
     );
   }
@@ -183,6 +193,27 @@ test("a run is one read of what is missing, and one damaged page of it fails it 
   expect(pool.get(33)).toBeUndefined();
   expect(numberIn(pool.get(34)!)).toBe(34);
   expect(pool.stats()).toMatchObject({ inUseFrames: 0, usedFrames: 27, damaged: 1 });
+});
+
+test("a run goes into frames that lie side by side, in whatever order they became free", async () => {
+  const pages = new NumberedPages();
+  const pool = poolOf(pages, 64);
+  const run = (first: number): Promise<PageLease[]> =>
+    served(pages, pool.fetchRun(first, 16, { hint: "analytics" }));
+  const leases = [await run(0), await run(16), await run(32), await run(48)];
+  for (const [i] of leases[1]!.entries()) for (const n of [2, 1]) leases[n]![i]!.release();
+  pages.pieces.length = 0;
+  for (const lease of await run(64)) leases[0]!.push(lease);
+  for (const lease of await run(80)) leases[0]!.push(lease);
+  expect(pages.pieces.reduce((a, b) => a + b)).toBeLessThan(20);
+  expect(leases[0]!.slice(16).map(({ bytes }) => numberIn(bytes))).toEqual(
+    upTo(32).map((i) => 64 + i),
+  );
+  for (const lease of [...leases[0]!, ...leases[3]!]) lease.release();
+  pages.pieces.length = 0;
+  for (const lease of await run(0)) lease.release();
+  for (const lease of await run(16)) lease.release();
+  expect(pages.pieces).toEqual([1, 1]);
 });
 
 test("a page of a run that cannot be read does not take its neighbours with it", async () => {

@@ -22,15 +22,7 @@ import type { AdmissionHint, CachePolicy, MakePolicy, ReadHint } from "./cache-p
 import { FRAME_BYTES, SlabFrames, type FrameStore } from "./frame-store.ts";
 import { FrameFlag, FrameTable, NO_FRAME } from "./frame-table.ts";
 import type { IoClass, IoScheduler } from "./io-scheduler.ts";
-import {
-  givenUp,
-  readPages,
-  unlessAborted,
-  verifyPages,
-  type Load,
-  type PageSource,
-  type StoredPage,
-} from "./page-load.ts";
+import { givenUp, Load, unlessAborted, type PageSource, type StoredPage } from "./page-load.ts";
 import { PoolMetrics, type BufferPoolStats } from "./pool-metrics.ts";
 import { FrameLease, type PageLease } from "./page-lease.ts";
 import { Prefetcher } from "./prefetcher.ts";
@@ -65,7 +57,6 @@ const RUN_PAGES_MAX = 256;
 /** Reads on a guess at a time. */
 const GUESSES_RUNNING_MAX = 64;
 
-const NOT_BEGUN = Promise.resolve();
 const NO_OPTIONS: FetchOptions = Object.freeze({});
 
 const framesOf = (bytes: number): number => Math.max(1, Math.floor(bytes / FRAME_BYTES));
@@ -79,8 +70,8 @@ export class BufferPool {
   readonly #metrics: PoolMetrics;
   readonly #prefetcher: Prefetcher | undefined;
   readonly #framesMax: number;
-  /** By frame. */
-  readonly #loads = new Map<number, Load>();
+  /** The reads that are running, by frame. */
+  readonly #loads: (Load | undefined)[] = [];
   readonly #proposals: number[] = [];
   #guessesRunning = 0;
 
@@ -115,9 +106,9 @@ export class BufferPool {
   use(key: number, hint: ReadHint = "interactive"): PageLease | undefined {
     const frame = this.#findResident(key);
     if (frame === NO_FRAME) return undefined;
-    this.#table.reference(frame);
+    const lease = this.#lease(frame, key);
     this.#hit(frame, key, hint);
-    return new FrameLease(this.#table, frame, key);
+    return lease;
   }
 
   /**
@@ -126,7 +117,9 @@ export class BufferPool {
    */
   fetch(key: number, options: FetchOptions = NO_OPTIONS): Promise<PageLease> {
     const lease = this.use(key, options.hint);
-    return lease === undefined ? this.#fetchMissing(key, options) : Promise.resolve(lease);
+    if (lease !== undefined) return Promise.resolve(lease);
+    this.#metrics.misses++;
+    return this.#fetchMissing(key, options, this.#clock.nowMs());
   }
 
   /**
@@ -141,7 +134,7 @@ export class BufferPool {
     const wanted: Promise<PageLease[]>[] = [];
     for (let key = first; key < first + count;) {
       const missing = this.#missingFrom(key, first + count);
-      if (missing < 2) {
+      if (missing.length < 2) {
         wanted.push(this.fetch(key++, options).then((lease) => [lease]));
         continue;
       }
@@ -173,41 +166,68 @@ export class BufferPool {
     const failure = signal?.aborted ? givenUp(signal) : load.failures?.values().next().value;
     if (failure === undefined) {
       this.#metrics.noteRead(this.#clock.nowMs() - begunMs);
-      return frames.map((frame, i) => new FrameLease(this.#table, frame, firstKey + i));
+      return frames.map(
+        (frame, i) => new FrameLease(this.#table, frame, firstKey + i, load.bytes[i]!),
+      );
     }
     for (const frame of frames) this.#table.release(frame);
     throw failure as Error;
   }
 
-  async #fetchMissing(key: number, options: FetchOptions): Promise<PageLease> {
-    const { hint = "interactive", ioClass = "user", signal } = options;
-    this.#metrics.misses++;
-    const begunMs = this.#clock.nowMs();
-    for (;;) {
-      if (signal?.aborted) throw givenUp(signal);
-      const found = this.#table.find(key);
-      let load = found === NO_FRAME ? undefined : this.#loads.get(found);
-      if (load !== undefined) this.#join(load, found, key, hint, ioClass);
-      else if (found !== NO_FRAME) {
-        // It came while the read before ours was taken out of the queue.
-        this.#table.reference(found);
-        return new FrameLease(this.#table, found, key);
-      } else {
-        load = this.#begin(key, 1, hint, ioClass, signal !== undefined);
-        this.#readAhead(key);
-      }
-      const frame = load.frames[key - load.firstKey]!;
-      load.waiters++;
-      this.#table.reference(frame);
-      await (signal === undefined ? load.ended : unlessAborted(load.ended, signal));
+  #lease(frame: number, key: number): PageLease {
+    this.#table.reference(frame);
+    return new FrameLease(this.#table, frame, key, this.#table.bytes(frame));
+  }
+
+  /** Callbacks and no async function: see `Load.read`. */
+  #fetchMissing(key: number, options: FetchOptions, begunMs: number): Promise<PageLease> {
+    const { signal } = options;
+    let load: Load | undefined;
+    try {
+      load = this.#loadOf(key, options);
+    } catch (e) {
+      return Promise.reject(e as Error);
+    }
+    // It came while the read before ours was taken out of the queue.
+    if (load === undefined) return Promise.resolve(this.#lease(this.#table.find(key), key));
+    const index = key - load.firstKey;
+    const frame = load.frames[index]!;
+    load.waiters++;
+    this.#table.reference(frame);
+    const ended = signal === undefined ? load.ended : unlessAborted(load.ended, signal);
+    return ended.then(() => {
       const failure = this.#waited(load, frame, signal);
       if (failure === undefined) {
         this.#metrics.noteRead(this.#clock.nowMs() - begunMs);
-        return new FrameLease(this.#table, frame, key);
+        return new FrameLease(this.#table, frame, key, load.bytes[index]!);
       }
       // Somebody else's wish, or ours to have it sooner.
-      if (!isPinionError(failure, "cancelled")) throw failure as Error;
+      if (isPinionError(failure, "cancelled")) return this.#fetchMissing(key, options, begunMs);
+      throw failure as Error;
+    });
+  }
+
+  /** The read that brings a page, begun if there is none; undefined: the page is there. @throws as `#begin`, `cancelled` */
+  #loadOf(key: number, options: FetchOptions): Load | undefined {
+    const { hint = "interactive", ioClass = "user", signal } = options;
+    if (signal?.aborted) throw givenUp(signal);
+    const found = this.#table.find(key);
+    if (found !== NO_FRAME) {
+      const running = this.#loads[found];
+      if (running !== undefined) this.#join(running, found, key, hint, ioClass);
+      return running;
     }
+    const load = this.#begin(key, [this.#place(key)], hint, ioClass, signal !== undefined);
+    this.#readAhead(key);
+    return load;
+  }
+
+  /** @throws `not-found` */
+  #place(key: number): StoredPage {
+    const page = this.#source.locate(key);
+    if (page === undefined)
+      throw new PinionError("not-found", `there is no page ${key}`, { details: { page: key } });
+    return page;
   }
 
   /** The page is no longer what its key means. Who has it keeps it. */
@@ -228,8 +248,8 @@ export class BufferPool {
   async invalidateRange(from: number, to: number): Promise<void> {
     for (const key of this.#table.keysIn(from, to)) this.invalidate(key);
     const running = new Set<Promise<void>>();
-    for (const load of this.#loads.values()) {
-      if (load.firstKey < from || load.firstKey >= to) continue;
+    for (const load of this.#loads) {
+      if (load === undefined || load.firstKey < from || load.firstKey >= to) continue;
       if (load.waiters === 0) load.abort?.abort();
       running.add(load.ended);
     }
@@ -339,44 +359,39 @@ export class BufferPool {
     return load.failures?.get(frame);
   }
 
-  /** How many pages from `key` on, below `end`, are not there, not on their way, and lie side by side on the disk. */
-  #missingFrom(key: number, end: number): number {
-    const first = this.#source.locate(key);
-    let count = 0;
-    for (; first !== undefined && key + count < end; count++) {
-      if (this.#table.find(key + count) !== NO_FRAME) break;
-      const place = count === 0 ? first : this.#source.locate(key + count);
-      if (place?.file !== first.file || place.offset !== first.offset + count * FRAME_BYTES) break;
+  /** The pages from `key` on, below `end`, that are not there, not on their way, and lie side by side on the disk. */
+  #missingFrom(key: number, end: number): StoredPage[] {
+    const pages: StoredPage[] = [];
+    for (let next = key; next < end && this.#table.find(next) === NO_FRAME; next++) {
+      const page = this.#source.locate(next);
+      if (page === undefined) break;
+      const { file, offset } = pages[0] ?? page;
+      if (page.file !== file || page.offset !== offset + pages.length * FRAME_BYTES) break;
+      pages.push(page);
     }
-    return count;
+    return pages;
   }
 
   /**
-   * Starts to read `count` pages, fewer if there are frames for fewer.
-   * @throws `not-found`, `overloaded`
+   * Starts to read pages that follow one another, fewer if there are frames for fewer.
+   * @throws `overloaded`
    */
   #begin(
     firstKey: number,
-    count: number,
+    pages: readonly StoredPage[],
     hint: ReadHint,
     ioClass: IoClass,
     cancellable: boolean,
   ): Load {
-    const first = this.#source.locate(firstKey);
-    if (first === undefined) {
-      throw new PinionError("not-found", `there is no page ${firstKey}`, {
-        details: { page: firstKey },
-      });
-    }
     const frames: number[] = [];
-    const pages: StoredPage[] = [];
-    for (let key = firstKey; key < firstKey + count; key++) {
-      const page = key === firstKey ? first : this.#source.locate(key);
-      if (page === undefined) break;
+    const bytes: Uint8Array[] = [];
+    if (pages.length > 1) this.#makeRoom(pages.length);
+    for (let i = 0; i < pages.length; i++) {
+      const key = firstKey + i;
       const frame = this.#take(key);
       if (frame === NO_FRAME) break;
       frames.push(frame);
-      pages.push(page);
+      bytes.push(this.#table.bytes(frame));
       this.#table.set(frame, FrameFlag.loading);
       this.#table.reference(frame);
       if (hint !== "analytics") this.#admit(frame, key, hint);
@@ -388,19 +403,18 @@ export class BufferPool {
       });
     }
     const abort = cancellable ? new AbortController() : undefined;
-    const load: Load = {
-      firstKey,
-      frames,
-      pages,
-      ioClass,
-      abort,
-      waiters: 0,
-      failures: undefined,
-      ended: NOT_BEGUN,
-    };
-    for (const frame of frames) this.#loads.set(frame, load);
-    load.ended = this.#fill(load);
+    const begunMs = this.#clock.nowMs();
+    const load = new Load(firstKey, frames, pages, bytes, ioClass, abort, begunMs);
+    for (const frame of frames) this.#loads[frame] = load;
+    const pieces = frames.length === 1 ? bytes : this.#table.pieces(frames);
+    load.ended = load.read(this.#io, pieces, () => this.#filled(load));
     return load;
+  }
+
+  /** For a run of pages, in frames that lie side by side if possible. */
+  #makeRoom(count: number): void {
+    while (this.#table.occupied + count > this.#table.limit && this.#policy.evict());
+    this.#table.arrange(count);
   }
 
   #take(key: number): number {
@@ -410,21 +424,15 @@ export class BufferPool {
     return this.#table.take(key);
   }
 
-  #fill(load: Load): Promise<void> {
-    const into = load.frames.map((frame) => this.#table.bytes(frame));
-    const begunMs = this.#clock.nowMs();
-    return readPages(this.#io, load, into).then(() => this.#filled(load, into, begunMs));
-  }
-
-  #filled(load: Load, into: readonly Uint8Array[], begunMs: number): void {
-    const { firstKey, frames } = load;
+  #filled(load: Load): void {
+    const { firstKey, frames, begunMs } = load;
     // What was refused or given up says nothing about the disk.
     if (load.failures === undefined) this.#prefetcher?.noteRead(this.#clock.nowMs() - begunMs);
-    this.#metrics.damaged += verifyPages(load, into);
+    this.#metrics.damaged += load.verify();
     for (let i = 0; i < frames.length; i++) {
       const frame = frames[i]!;
       if (load.failures?.has(frame)) this.#forget(frame, firstKey + i);
-      this.#loads.delete(frame);
+      this.#loads[frame] = undefined;
       this.#table.clear(frame, FrameFlag.loading);
       this.#table.release(frame);
     }
@@ -441,7 +449,8 @@ export class BufferPool {
   #readAhead(key: number): void {
     if (this.#prefetcher === undefined) return;
     this.#prefetcher.access(key, this.#clock.nowMs(), this.#proposals);
-    for (const proposal of this.#proposals) {
+    for (let i = 0; i < this.#proposals.length; i++) {
+      const proposal = this.#proposals[i]!;
       if (this.#guessesRunning >= GUESSES_RUNNING_MAX) return;
       if (this.#table.find(proposal) === NO_FRAME) this.#guess(proposal);
     }
@@ -449,8 +458,9 @@ export class BufferPool {
 
   /** What cannot be read ahead is left for its reader to find out. */
   #guess(key: number): void {
-    if (this.#source.locate(key) === undefined || this.#table.inUse * 2 > this.#table.limit) return;
-    const load = this.#begin(key, 1, "batch", "background", true);
+    const page = this.#source.locate(key);
+    if (page === undefined || this.#table.inUse * 2 > this.#table.limit) return;
+    const load = this.#begin(key, [page], "batch", "background", true);
     this.#table.set(load.frames[0]!, FrameFlag.guessed);
     this.#metrics.prefetchesIssued++;
     this.#guessesRunning++;

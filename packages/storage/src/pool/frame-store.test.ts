@@ -36,6 +36,13 @@ test.each<[string, () => FrameStore]>([
     check(300);
     fill(300);
     check(FRAMES);
+    for (let frame = 0; frame < FRAMES; frame += 3) {
+      let count = 1;
+      while (frame + count < FRAMES && store.adjoinsNext(frame + count - 1)) count++;
+      const bytes = store.bytes(frame, count);
+      expect(bytes.length).toBe(count * FRAME_BYTES);
+      expect(bytes.at(-1)).toBe((frame + count - 1) % 251);
+    }
   },
 );
 

@@ -8,8 +8,10 @@ export const FRAME_BYTES = 4096;
 export interface FrameStore {
   /** Frames it can ever have. */
   readonly framesMax: number;
-  /** A frame's 4,096 bytes; what was in them before is undefined. */
-  bytes(frame: number): Uint8Array;
+  /** The 4,096 bytes of a frame, and of those after it that lie right behind it; what was in them before is undefined. */
+  bytes(frame: number, count?: number): Uint8Array;
+  /** Whether the frame after this one lies right behind it. */
+  adjoinsNext(frame: number): boolean;
   /** Gives the memory of this frame and all after it back; they may be used again later. */
   discardFrom(frame: number): void;
 }
@@ -26,13 +28,17 @@ export class SlabFrames implements FrameStore {
     return this.#slabs.length * SLAB_FRAMES * FRAME_BYTES;
   }
 
-  bytes(frame: number): Uint8Array {
+  bytes(frame: number, count = 1): Uint8Array {
     const slab = Math.floor(frame / SLAB_FRAMES);
     // Frames are taken in order: there are no holes.
     if (slab >= this.#slabs.length) this.#slabs.push(new Uint8Array(SLAB_FRAMES * FRAME_BYTES));
     const bytes = this.#slabs[slab]!;
     const at = (frame % SLAB_FRAMES) * FRAME_BYTES;
-    return bytes.subarray(at, at + FRAME_BYTES);
+    return bytes.subarray(at, at + count * FRAME_BYTES);
+  }
+
+  adjoinsNext(frame: number): boolean {
+    return (frame + 1) % SLAB_FRAMES !== 0;
   }
 
   discardFrom(frame: number): void {
@@ -52,8 +58,12 @@ export class RegionFrames implements FrameStore {
     this.#view = region.view(0, region.byteCount);
   }
 
-  bytes(frame: number): Uint8Array {
-    return new Uint8Array(this.#view, frame * FRAME_BYTES, FRAME_BYTES);
+  bytes(frame: number, count = 1): Uint8Array {
+    return new Uint8Array(this.#view, frame * FRAME_BYTES, count * FRAME_BYTES);
+  }
+
+  adjoinsNext(): boolean {
+    return true;
   }
 
   discardFrom(frame: number): void {

@@ -99,6 +99,25 @@ export class FrameTable {
     return this.#store.bytes(frame);
   }
 
+  /** The bytes of these frames, one after the other, in as few pieces as they lie in. */
+  pieces(frames: readonly number[]): Uint8Array[] {
+    const pieces: Uint8Array[] = [];
+    for (let i = 0, first = 0; i < frames.length; i++) {
+      const frame = frames[i]!;
+      if (frames[i + 1] === frame + 1 && this.#store.adjoinsNext(frame)) continue;
+      pieces.push(this.#store.bytes(frames[first]!, i + 1 - first));
+      first = i + 1;
+    }
+    return pieces;
+  }
+
+  /** Of the next `count` frames that are taken, each lies behind the one before: what is read at once then goes into few pieces of memory. */
+  arrange(count: number): void {
+    const from = Math.max(0, this.#free.length - count);
+    const next = this.#free.splice(from).sort((a, b) => b - a);
+    for (const frame of next) this.#free.push(frame);
+  }
+
   /** A free frame for `key`, indexed, without references; `NO_FRAME` when the limit is reached. Until `settle` it must be referenced or kept. */
   take(key: number): number {
     if (this.#occupied >= this.#limit) return NO_FRAME;

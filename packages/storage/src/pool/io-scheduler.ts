@@ -94,28 +94,29 @@ class IoQueue {
 
   /** Takes out the oldest request and what lies beside it, in the order of the file (Q4). */
   takeBatch(bytesMax: number): Request[] {
-    const [oldest] = this.all;
+    const oldest = this.all.values().next().value;
     assert(oldest !== undefined, "a batch of an empty queue");
     this.delete(oldest);
     const batch = [oldest];
     if (oldest.alone) return batch;
-    let bytes = oldest.byteCount;
-    const extend = (next: Request | undefined, add: (request: Request) => void): boolean => {
-      if (next === undefined || bytes + next.byteCount > bytesMax) return false;
+    const { file } = oldest;
+    let start = oldest.offset;
+    let end = start + oldest.byteCount;
+    for (;;) {
+      const next = this.#byStart.get(file)?.get(end);
+      if (next === undefined || end + next.byteCount - start > bytesMax) break;
       this.delete(next);
-      bytes += next.byteCount;
-      add(next);
-      return true;
-    };
-    const { file, offset, byteCount } = oldest;
-    let end = offset + byteCount;
-    while (extend(this.#byStart.get(file)?.get(end), (next) => batch.push(next)))
-      end += batch.at(-1)!.byteCount;
-    const before: Request[] = [];
-    let start = offset;
-    while (extend(this.#byEnd.get(file)?.get(start), (next) => before.push(next)))
-      start -= before.at(-1)!.byteCount;
-    return before.length > 0 ? [...before.reverse(), ...batch] : batch;
+      batch.push(next);
+      end += next.byteCount;
+    }
+    for (;;) {
+      const next = this.#byEnd.get(file)?.get(start);
+      if (next === undefined || end - start + next.byteCount > bytesMax) break;
+      this.delete(next);
+      batch.unshift(next);
+      start -= next.byteCount;
+    }
+    return batch;
   }
 }
 
@@ -194,8 +195,17 @@ export class IoScheduler {
     for (const { length } of into) byteCount += length;
     assert(byteCount <= this.#readBytesMax, "a read that is larger than reads may be");
     return new Promise((resolve, reject) => {
-      const common = { file, offset, into, byteCount, ioClass, alone: false };
-      const request: Request = { ...common, resolve, reject, settle: undefined };
+      const request: Request = {
+        file,
+        offset,
+        into,
+        byteCount,
+        ioClass,
+        resolve,
+        reject,
+        alone: false,
+        settle: undefined,
+      };
       if (signal !== undefined) this.#listen(request, signal);
       queue.add(request);
       this.#schedule();
@@ -274,8 +284,8 @@ export class IoScheduler {
     // Callbacks and no async functions: a storm of reads left so much to the collector that it held the event loop.
     this.#readFile(first.file, first.offset, into).then(
       (readBytes) => {
-        this.#answer(batch, readBytes);
         this.#ended();
+        this.#answer(batch, readBytes);
       },
       (reason: unknown) => {
         this.#failed(batch, reason);
@@ -284,9 +294,10 @@ export class IoScheduler {
     );
   }
 
+  /** The disk goes on with what waits before anybody looks at what it brought. */
   #ended(): void {
     this.#running--;
-    this.#schedule();
+    if (!this.#dispatching) this.#dispatchAll();
   }
 
   #answer(batch: readonly Request[], readBytes: number): void {

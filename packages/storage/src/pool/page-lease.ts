@@ -17,11 +17,11 @@ export class FrameLease implements PageLease {
   #frame: number;
 
   /** Takes over a reference. */
-  constructor(table: FrameTable, frame: number, key: number) {
+  constructor(table: FrameTable, frame: number, key: number, bytes: Uint8Array) {
     this.#table = table;
     this.#frame = frame;
     this.key = key;
-    this.bytes = table.bytes(frame);
+    this.bytes = bytes;
   }
 
   release(): void {

@@ -17,60 +17,89 @@ export interface PageSource {
   locate(key: number): StoredPage | undefined;
 }
 
+const NOT_BEGUN = Promise.resolve();
+
 /** A read that fills frames with pages that follow one another. It holds a reference to each. */
-export interface Load {
+export class Load {
   readonly firstKey: number;
   readonly frames: readonly number[];
   /** Of each frame. */
   readonly pages: readonly StoredPage[];
+  readonly bytes: readonly Uint8Array[];
   readonly ioClass: IoClass;
   /** Takes the read out of the queue; only where somebody may want that. */
   readonly abort: AbortController | undefined;
-  waiters: number;
+  readonly begunMs: number;
+  waiters = 0;
   /** What went wrong, by frame; undefined while nothing has. */
   failures: Map<number, unknown> | undefined;
   /** Never rejects. */
-  ended: Promise<void>;
-}
+  ended: Promise<void> = NOT_BEGUN;
 
-/** Fills `into`, a buffer for each page, and notes what cannot be read. Never rejects. */
-export function readPages(io: IoScheduler, load: Load, into: readonly Uint8Array[]): Promise<void> {
-  const { file, offset } = load.pages[0]!;
-  const reading = io.read(file, offset, into, load.ioClass, load.abort?.signal);
-  return reading.catch(async (e: unknown) => {
-    const { frames, ioClass } = load;
-    const notRead = isPinionError(e, "cancelled") || isPinionError(e, "overloaded");
+  constructor(
+    firstKey: number,
+    frames: readonly number[],
+    pages: readonly StoredPage[],
+    bytes: readonly Uint8Array[],
+    ioClass: IoClass,
+    abort: AbortController | undefined,
+    begunMs: number,
+  ) {
+    this.firstKey = firstKey;
+    this.frames = frames;
+    this.pages = pages;
+    this.bytes = bytes;
+    this.ioClass = ioClass;
+    this.abort = abort;
+    this.begunMs = begunMs;
+  }
+
+  /**
+   * Fills `pieces`, which are the frames' bytes, and notes what cannot be read. Never rejects, unless `whenRead` throws. One promise and two functions:
+   * what each of thousands of waiting reads leaves to the collector holds the event loop.
+   */
+  read(io: IoScheduler, pieces: readonly Uint8Array[], whenRead: () => void): Promise<void> {
+    const { file, offset } = this.pages[0]!;
+    return io
+      .read(file, offset, pieces, this.ioClass, this.abort?.signal)
+      .then(whenRead, (reason: unknown) => this.#readEach(io, reason).then(whenRead));
+  }
+
+  /** One page that cannot be read must not fail its neighbours. */
+  async #readEach(io: IoScheduler, reason: unknown): Promise<void> {
+    const { frames, ioClass } = this;
+    const notRead = isPinionError(reason, "cancelled") || isPinionError(reason, "overloaded");
     if (notRead || frames.length === 1) {
-      for (const frame of frames) fail(load, frame, e);
+      for (const frame of frames) this.#fail(frame, reason);
       return;
     }
-    // One page that cannot be read must not fail its neighbours.
+    const { file, offset } = this.pages[0]!;
     const each = await Promise.allSettled(
-      into.map((bytes, i) => io.read(file, offset + i * FRAME_BYTES, [bytes], ioClass)),
+      this.bytes.map((bytes, i) => io.read(file, offset + i * FRAME_BYTES, [bytes], ioClass)),
     );
     for (const [i, result] of each.entries())
-      if (result.status === "rejected") fail(load, frames[i]!, result.reason);
-  });
-}
-
-function fail(load: Load, frame: number, reason: unknown): void {
-  (load.failures ??= new Map()).set(frame, reason);
-}
-
-/** Notes which of the pages that were read are not what they should be. @returns how many */
-export function verifyPages(load: Load, bytes: readonly Uint8Array[]): number {
-  const { frames, pages } = load;
-  let damaged = 0;
-  for (let i = 0; i < frames.length; i++) {
-    if (load.failures?.has(frames[i]!)) continue;
-    try {
-      pages[i]!.verify(bytes[i]!);
-    } catch (e) {
-      damaged++;
-      fail(load, frames[i]!, e);
-    }
+      if (result.status === "rejected") this.#fail(frames[i]!, result.reason);
   }
-  return damaged;
+
+  /** Notes which of the pages that were read are not what they should be. @returns how many */
+  verify(): number {
+    const { frames, pages, bytes } = this;
+    let damaged = 0;
+    for (let i = 0; i < frames.length; i++) {
+      if (this.failures?.has(frames[i]!)) continue;
+      try {
+        pages[i]!.verify(bytes[i]!);
+      } catch (e) {
+        damaged++;
+        this.#fail(frames[i]!, e);
+      }
+    }
+    return damaged;
+  }
+
+  #fail(frame: number, reason: unknown): void {
+    (this.failures ??= new Map()).set(frame, reason);
+  }
 }
 
 export function givenUp(signal: AbortSignal): PinionError {

@@ -18,7 +18,8 @@ export function readVectored(
   into: readonly Uint8Array[],
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    const wanted = into.reduce((sum, { length }) => sum + length, 0);
+    let wanted = 0;
+    for (const { length } of into) wanted += length;
     const step = (done: number): void => {
       readv(fd, done === 0 ? into : rest(into, done), offset + done, (error, count) => {
         if (error) return reject(error);

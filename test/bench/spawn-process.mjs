@@ -1,4 +1,7 @@
-/** Of `mem/spawn`: how long `spawn` holds the loop of a process with nothing in it but so many bytes pinned in an arena; the times as JSON, ms. */
+/**
+ * Of `mem/spawn`: how long `spawn` holds the loop of a process with nothing in it but so many bytes pinned in an arena; the times as JSON, ms. Plain
+ * JavaScript and the built package: a process that has loaded a compiler is larger, and its fork takes twice as long.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { Arena, memoryDoor } from "@pinion/storage";
@@ -15,7 +18,7 @@ for (let bytes = 0; arena !== undefined && bytes < pinnedBytes; bytes += BLOCK_B
   const denial = await block.lock();
   if (denial !== undefined) throw new Error(`not locked: ${denial}`);
 }
-const times: number[] = [];
+const times = [];
 for (let i = 0; i < SPAWNS; i++) {
   const startMs = performance.now();
   const child = spawn("/bin/true", { stdio: "ignore" });
