@@ -63,6 +63,7 @@ async function commitHook(turn: Turn): Promise<void> {
   const finished = turn.draft?.finish({ whole: !activation.stored });
   const delta = finished?.delta;
   const extents = turn.extents?.finish();
+  turn.extents?.seal();
   if (delta === undefined && extents === undefined) return;
   const { shard } = activation;
   const payload = shard.encodeCopy((w) =>

@@ -15,6 +15,7 @@ import {
   type HlcTime,
   type Lsn,
 } from "@pinion/core";
+import { copyOf } from "../extent/copies.ts";
 import type { MaybePromise } from "../structures/structure.ts";
 import { RecordKind, type AppendInput } from "../log/log.ts";
 import type { SegmentedLog } from "../log/segmented-log.ts";
@@ -22,6 +23,8 @@ import type { SegmentedLog } from "../log/segmented-log.ts";
 export const SHARD = shardId(0);
 /** A disk that takes longer than this to make room is not going to. */
 const ROOM_WAIT_MS = 5_000;
+/** Larger records than this have memory of their own. */
+const SCRATCH_BYTES = 4_096;
 
 export class StoreLog {
   readonly log: SegmentedLog;
@@ -29,6 +32,8 @@ export class StoreLog {
   readonly #hlc: HybridClock;
   /** How many records are published: one that waited for room may be later than another that was appended after it. */
   #published: number;
+  /** A view of the bytes that small records are made in. */
+  #scratch = new Uint8Array(new ArrayBuffer(SCRATCH_BYTES), 0, 0);
 
   /** @param after timestamps are later than this one */
   constructor(log: SegmentedLog, clock: Clock, after: HlcTime) {
@@ -52,9 +57,18 @@ export class StoreLog {
     return this.appended === this.#published;
   }
 
+  /** Bytes for the next record, to be filled and appended at once: the next call may give them out again. */
+  recordBytes(length: number): Uint8Array {
+    if (length > SCRATCH_BYTES) return new Uint8Array(length);
+    // Turns that follow one another mostly write records of one length, and another view costs as much as the copy into the log.
+    if (this.#scratch.length !== length)
+      this.#scratch = new Uint8Array(this.#scratch.buffer, 0, length);
+    return this.#scratch;
+  }
+
   /**
    * Appends a record and makes it count: at once where there is room.
-   * @param payload stays as it is until this resolves
+   * @param payload of `recordBytes`, or stays as it is until this resolves
    * @param signal gives up a wait for room
    * @throws `log-closed`, `disk-full`, `overloaded`, `record-too-large`, the signal's reason: nothing was appended
    */
@@ -71,7 +85,9 @@ export class StoreLog {
       return at;
     };
     const at = this.log.tryAppend(input, payload);
-    return at === undefined ? this.#wait(input, payload, signal).then(published) : published(at);
+    if (at !== undefined) return published(at);
+    const kept = payload === this.#scratch ? copyOf(payload) : payload;
+    return this.#wait(input, kept, signal).then(published);
   }
 
   async #wait(

@@ -133,6 +133,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   readonly #ports: VolumePorts;
   readonly #turns: TurnQueue;
   readonly #recordHead: Uint8Array;
+  readonly #recordBytes: (length: number) => Uint8Array;
   #lastLsn: Lsn;
   #reads = 0;
   readonly #readsOver: (() => void)[] = [];
@@ -150,6 +151,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   ) {
     this.name = name;
     this.#recordHead = updateHead(name);
+    this.#recordBytes = (length) => ports.log.recordBytes(length);
     this.extents = extents;
     this.resident = { actor: name, extents, names: Object.keys(declarations), profile };
     this.#Handles = handlesClass(declarations);
@@ -289,7 +291,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
 
   /** @returns undefined where it is done, or nothing was to do */
   #commit(turn: ExtentsTurn, signal: AbortSignal | undefined): Promise<unknown> | undefined {
-    const finished = turn.finish(this.#recordHead);
+    const finished = turn.finish(this.#recordHead, this.#recordBytes);
     if (finished === undefined) return undefined;
     const publish = (at: Lsn): void => {
       finished.publish();

@@ -73,6 +73,19 @@ describe("beside an update whose record waits for room", () => {
     expect(await firstBytesAfterCrash()).toEqual([2, 2, 2, 2]);
   });
 
+  it("records that wait are each their own", async () => {
+    const third = await store.open("c", DATA);
+    await driven(third.update(({ data }) => data.write(0, new Uint8Array(4_096))));
+    void fillLog();
+    const updates = [
+      volume.update(({ data }) => data.write(0, new Uint8Array(8).fill(2))),
+      third.update(({ data }) => data.write(0, new Uint8Array(8).fill(7))),
+    ];
+    await driven(Promise.all(updates));
+    expect(await firstBytes()).toEqual([2, 2, 2, 2]);
+    expect(await firstBytesAfterCrash()).toEqual([2, 2, 2, 2]);
+  });
+
   it("a range that somebody has kept changes nothing", async () => {
     void fillLog();
     let kept = new Uint8Array(0);

@@ -30,6 +30,11 @@ export interface ExtentAccess {
    * @throws `readonly-violation`, `write-set-too-large`, `invalid-argument`
    */
   write(offset: number, bytes: Uint8Array): Promise<void> | undefined;
+  /**
+   * As `write`, of bytes that are the extent's from now on, so that a short write of a resident extent is not copied again.
+   * Whoever changes them nevertheless changes what is written, or does not, until the turn ends.
+   */
+  give(offset: number, bytes: Uint8Array): Promise<void> | undefined;
   /** Adds at the end; never waits. `bytes` are copied. @returns the offset they begin at @throws as `write` */
   append(bytes: Uint8Array): number;
   /** Cuts or extends (with zeros). @throws `readonly-violation` */

@@ -57,10 +57,14 @@ function bytesOf(text: string): Uint8Array {
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 
-/** @param head what comes before them @returns bytes that nobody else has */
+/**
+ * @param head what comes before them
+ * @param allocate makes the bytes that are filled; its default's are nobody else's
+ */
 export function encodeDeltas(
   deltas: readonly ExtentDelta[],
   head: Uint8Array = NO_BYTES,
+  allocate: (length: number) => Uint8Array = pooledBytes,
 ): Uint8Array {
   let length = head.length + 1 + varintBytes(deltas.length);
   for (const delta of deltas) {
@@ -76,7 +80,7 @@ export function encodeDeltas(
     const { facts } = delta;
     length += facts === undefined ? 1 : varintBytes(facts.length + 1) + facts.length;
   }
-  const out = pooledBytes(length);
+  const out = allocate(length);
   out.set(head);
   let at = head.length;
   const varint = (value: number): void => {

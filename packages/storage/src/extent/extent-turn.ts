@@ -251,6 +251,14 @@ export class ExtentTurn implements ExtentAccess {
   // ---------------------------------------------------------------- writing
 
   write(offset: number, bytes: Uint8Array): Promise<void> | undefined {
+    return this.#begin(offset, bytes, false);
+  }
+
+  give(offset: number, bytes: Uint8Array): Promise<void> | undefined {
+    return this.#begin(offset, bytes, true);
+  }
+
+  #begin(offset: number, bytes: Uint8Array, isGiven: boolean): Promise<void> | undefined {
     this.#writable();
     if (!(Number.isSafeInteger(offset) && offset >= 0))
       throw new PinionError("invalid-argument", `a write at offset ${offset}`);
@@ -259,9 +267,11 @@ export class ExtentTurn implements ExtentAccess {
     this.#noteWrite();
     const { memory } = this.image;
     const isInMemory = memory !== undefined && offset + bytes.length <= this.#minLength;
-    if (this.#generation === 0 && isInMemory && this.#overlay.patch(offset, bytes, memory)) {
-      this.#generation++;
-      return undefined;
+    if (this.#generation === 0 && isInMemory) {
+      if (this.#overlay.patch(offset, bytes, isGiven, memory)) {
+        this.#generation++;
+        return undefined;
+      }
     }
     const missing = this.#missing(offset, offset + bytes.length);
     if (missing !== undefined) return this.#wait(this.#writeLater(offset, copyOf(bytes), missing));
@@ -381,6 +391,7 @@ export class ExtentTurn implements ExtentAccess {
   /** Its record is on its way: what would still be written would not be in it. */
   seal(): void {
     this.#sealed = true;
+    this.#overlay.keep();
   }
 
   #alive(): void {

@@ -124,8 +124,11 @@ export class ExtentsTurn {
     return false;
   }
 
-  /** What the turn has changed; undefined when nothing. @param head of the commit record. @throws `write-set-too-large`, `invalid-argument` where it `isBroken` */
-  finish(head?: Uint8Array): FinishedExtents | undefined {
+  /** What the turn has changed; undefined when nothing. @param head of the commit record @param allocate as for `encodeDeltas` @throws `write-set-too-large`, `invalid-argument` where it `isBroken` */
+  finish(
+    head?: Uint8Array,
+    allocate?: (length: number) => Uint8Array,
+  ): FinishedExtents | undefined {
     if (this.#budget.refusal !== undefined) throw this.#budget.refusal;
     if (this.#isWaiting) {
       throw new PinionError(
@@ -143,6 +146,7 @@ export class ExtentsTurn {
       delta: encodeDeltas(
         changed.map(({ delta }) => delta),
         head,
+        allocate,
       ),
       publish: () => {
         for (const { turn, delta } of changed) turn.commit(delta);

@@ -46,6 +46,10 @@ export class MemoryExtent implements ExtentAccess {
     return this.resident ? undefined : Promise.resolve();
   }
 
+  give(offset: number, bytes: Uint8Array): Promise<void> | undefined {
+    return this.write(offset, bytes);
+  }
+
   append(bytes: Uint8Array): number {
     const at = this.#length;
     void this.write(at, bytes);

@@ -25,12 +25,14 @@ const NO_SHADOWS = new Map<number, Uint8Array>();
 /** What a write has at most that is kept as it is. */
 const PATCH_BYTES_MAX = 1_024;
 
-interface Patch {
-  readonly offset: number;
-  readonly bytes: Uint8Array;
+/** A range that is not yet part of a shadow. */
+interface Patch extends DeltaRange {
+  readonly parts: [Uint8Array];
   readonly page: number;
   /** Of the extent, when it was made. */
   readonly memory: Uint8Array;
+  /** The bytes are nobody else's. */
+  isOwn: boolean;
 }
 
 type PageBefore = (page: number) => Uint8Array | undefined;
@@ -68,15 +70,26 @@ export class TurnOverlay {
 
   /**
    * Keeps the first write of a turn as it is, if it is short and within a page.
+   * @param isGiven its bytes need not be copied
    * @param memory of the extent, which has all of the page and keeps it as it is until the turn ends
    */
-  patch(offset: number, bytes: Uint8Array, memory: Uint8Array): boolean {
+  patch(offset: number, bytes: Uint8Array, isGiven: boolean, memory: Uint8Array): boolean {
     const page = pageOf(offset);
-    if (bytes.length > PATCH_BYTES_MAX || pageOf(offset + bytes.length - 1) !== page) return false;
+    const byteCount = bytes.length;
+    if (byteCount > PATCH_BYTES_MAX || pageOf(offset + byteCount - 1) !== page) return false;
     // As much as its page would: when that is needed, at the commit for one, it must not be refused.
     this.#budget.take(PAGE_BYTES);
-    this.#patch = { offset, bytes: keptCopy(bytes), page, memory };
+    const parts: [Uint8Array] = [isGiven ? bytes : keptCopy(bytes)];
+    this.#patch = { offset, byteCount, parts, page, memory, isOwn: !isGiven };
     return true;
+  }
+
+  /** What `ranges` gave has been recorded, and is to be as it was until it counts: bytes that were given might be changed meanwhile. */
+  keep(): void {
+    const patch = this.#patch;
+    if (patch === undefined || patch.isOwn) return;
+    patch.parts[0] = keptCopy(patch.parts[0]);
+    patch.isOwn = true;
   }
 
   /** Something else than the one write is wanted: its page becomes a shadow like others. */
@@ -84,7 +97,8 @@ export class TurnOverlay {
     const patch = this.#patch;
     if (patch === undefined) return;
     this.#patch = undefined;
-    const { offset, bytes, page, memory } = patch;
+    const { offset, parts, page, memory } = patch;
+    const [bytes] = parts;
     const start = page * PAGE_BYTES;
     const shadow = this.#newShadow(page);
     shadow.set(memory.subarray(start, start + PAGE_BYTES));
@@ -162,10 +176,7 @@ export class TurnOverlay {
 
   /** What was written, in order. Its bytes are the overlay's. */
   ranges(lengthBytes: number): DeltaRange[] {
-    if (this.#patch !== undefined) {
-      const { offset, bytes } = this.#patch;
-      return [{ offset, byteCount: bytes.length, parts: [bytes] }];
-    }
+    if (this.#patch !== undefined) return [this.#patch];
     this.#ranges = coalesced(this.#ranges, lengthBytes);
     const ranges: DeltaRange[] = [];
     for (let i = 0; i < this.#ranges.length; i += 2) {

@@ -106,7 +106,7 @@ export class BytesHandle {
         "what changes a range must be done when it returns, so it cannot be async",
       );
     }
-    return this.#extent.write(offset, range);
+    return this.#extent.give(offset, range);
   }
 
   /** @param content copied @returns the offset it begins at @throws `readonly-violation`, `write-set-too-large` */
