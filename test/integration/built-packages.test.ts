@@ -72,6 +72,18 @@ async function ended(program: Program): Promise<Ended> {
   return await program.ended();
 }
 
+test("they have no character beyond ASCII, which would make them slower to load", async () => {
+  const beyond: string[] = [];
+  for (const name of await readdir(join(ROOT, "packages"))) {
+    const dist = join(ROOT, "packages", name, "dist");
+    for (const file of await readdir(dist, { recursive: true })) {
+      if (!file.endsWith(".js")) continue;
+      if (/[\u0080-\uffff]/.test(await readFile(join(dist, file), "utf8"))) beyond.push(file);
+    }
+  }
+  expect(beyond).toEqual([]);
+});
+
 test("an embedded host finds its threads, its addon and what it has written", async () => {
   const first = await ended(start("embedded.mjs"));
   expect(first).toEqual({ code: 0, stdout: "2 function AddonDoor\n", stderr: "" });

@@ -1,8 +1,8 @@
 import { decodeArgs, PinionError, type ActorType } from "@pinion/core";
-import type { IncomingCall } from "@pinion/runtime";
+import { Gateway, type IncomingCall } from "@pinion/runtime";
 import { describe, expect, it } from "vitest";
 import { errorOf, valueOf } from "../support/fake-dispatcher.ts";
-import { connectTo, rejection, startGateway } from "../support/gateway-harness.ts";
+import { connectTo, IDENTITY, rejection, startGateway } from "../support/gateway-harness.ts";
 
 /** What a client knows of the definition: its type. */
 interface Counter extends ActorType<"counter"> {
@@ -15,6 +15,19 @@ interface Counter extends ActorType<"counter"> {
 
 const echo = (call: IncomingCall) => valueOf(decodeArgs(call.args));
 const never = () => undefined;
+
+it("serves nothing when it is stopped while it starts", async () => {
+  const { gateway: other, dispatcher } = await startGateway(never);
+  const gateway = new Gateway({ identity: () => IDENTITY, dispatcher });
+  const starting = rejection(gateway.start());
+  await gateway.stop();
+  expect((await starting).code).toBe("unavailable");
+  expect(gateway.state).toBe("stopped");
+  const again = new Gateway({ identity: () => IDENTITY, dispatcher, port: gateway.port });
+  await again.start(); // its port is free
+  await again.stop();
+  expect(other.state).toBe("serving");
+});
 
 describe("a call over gRPC", () => {
   it("brings arguments of every kind there and the value back", async () => {

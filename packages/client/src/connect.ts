@@ -1,7 +1,6 @@
 /** The door of the package. */
 import { PinionError } from "@pinion/core";
 import { Client } from "./client.ts";
-import { GrpcConnector } from "./grpc-connection.ts";
 import { resolveClientOptions, type ClientOptions } from "./options.ts";
 
 /**
@@ -15,6 +14,8 @@ export async function connect(
 ): Promise<Client> {
   const seeds = parseTargets(target);
   const resolved = resolveClientOptions(options);
+  // Loaded here: a host's own client, which is in the same process, needs none of it.
+  const { GrpcConnector } = await import("./grpc-connection.ts");
   return Client.open(seeds, resolved, (session) => new GrpcConnector(session, resolved));
 }
 

@@ -41,7 +41,8 @@ import {
 } from "@pinion/core";
 import type { ClientSession } from "./client-session.ts";
 import type { Connection, ConnectionListener, Connector } from "./connection.ts";
-import { asIs, channelOptions, CONNECT_PATH, errorOfStatus } from "./grpc-service.ts";
+import { asIs, CONNECT_PATH } from "./grpc-paths.ts";
+import { channelOptions, errorOfStatus } from "./grpc-service.ts";
 import type { ResolvedClientOptions } from "./options.ts";
 import type { FrameTime, PendingCall } from "./pending-call.ts";
 

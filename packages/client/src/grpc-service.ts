@@ -1,21 +1,7 @@
-/**
- * The gRPC side of actor.proto as grpc-js wants it: method paths, and messages that stay bytes (our own codec reads them).
- * Also the channel options, each with its reason.
- */
-import { Metadata, status, type ChannelOptions, type StatusObject } from "@grpc/grpc-js";
+/** Channel options for grpc-js, each with its reason, and what its statuses mean. */
+import { status, type ChannelOptions, type StatusObject } from "@grpc/grpc-js";
 import { decodeError, PinionError, type ErrorCode } from "@pinion/core";
-
-export const CONNECT_PATH = "/pinion.v1.Gateway/Connect";
-export const CALL_PATH = "/pinion.v1.Gateway/Call";
-export const DESCRIBE_PATH = "/pinion.v1.Gateway/Describe";
-
-/** The whole Error message of a failed stream or unary call; `-bin` makes gRPC carry bytes. */
-export const ERROR_TRAILER = "pinion-error-bin";
-/** Its code as text, for people with grpcurl. */
-export const CODE_TRAILER = "pinion-code";
-
-/** The codec is ours: grpc-js moves bytes. */
-export const asIs = (bytes: Buffer): Buffer => bytes;
+import { ERROR_TRAILER } from "./grpc-paths.ts";
 
 export interface ChannelTuning {
   readonly keepaliveMs: number;
@@ -80,8 +66,4 @@ export function errorOfStatus(
   return new PinionError(code, `${address}: ${s.details}`, {
     details: { address, grpcStatus: status[s.code] ?? s.code },
   });
-}
-
-export function noMetadata(): Metadata {
-  return new Metadata();
 }

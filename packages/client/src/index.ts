@@ -17,4 +17,4 @@ export {
   CONNECT_PATH,
   DESCRIBE_PATH,
   ERROR_TRAILER,
-} from "./grpc-service.ts";
+} from "./grpc-paths.ts";

@@ -26,7 +26,7 @@ const RUNS_AHEAD = 4;
 const READS = 4_000;
 /** Readers at the same time, and pages each of them reads. */
 const STORM = 512;
-const STORM_READS = 40;
+const STORM_READS = 160;
 
 interface Bed {
   readonly fd: number;

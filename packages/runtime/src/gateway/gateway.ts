@@ -12,14 +12,6 @@
  * I2 stopping waits for nobody longer than it was told.
  */
 import { randomBytes } from "node:crypto";
-import { createServer } from "node:net";
-import {
-  Server,
-  ServerCredentials,
-  type sendUnaryData,
-  type ServerDuplexStream,
-  type ServerUnaryCall,
-} from "@grpc/grpc-js";
 import {
   ByteWriter,
   PinionError,
@@ -36,10 +28,9 @@ import {
   type GatewayOptions,
   type ResolvedGatewayOptions,
 } from "./gateway-options.ts";
-import { GATEWAY_SERVICE } from "./grpc-service.ts";
-import { serviceErrorOf } from "./grpc-status.ts";
+import type { GrpcServer } from "./grpc-server.ts";
 import { InFlightBudget } from "./in-flight-budget.ts";
-import { UnaryCalls } from "./unary-calls.ts";
+import { UnaryCalls, type UnaryResult } from "./unary-calls.ts";
 
 export type GatewayState = "new" | "serving" | "draining" | "stopped";
 
@@ -52,6 +43,11 @@ export interface GatewayStats {
   readonly refused: number;
 }
 
+/** What a gateway listens with. Whoever is going to start one, and has to wait for other things first, may load it meanwhile. */
+export async function loadGrpcServer(): Promise<typeof GrpcServer> {
+  return (await import("./grpc-server.ts")).GrpcServer;
+}
+
 export class Gateway {
   readonly #options: ResolvedGatewayOptions;
   readonly #budget: InFlightBudget;
@@ -60,7 +56,7 @@ export class Gateway {
   readonly #streamsOf = new Map<Session, number>();
   readonly #unary: UnaryCalls;
   readonly #context: StreamContext;
-  #server: Server | undefined;
+  #server: GrpcServer | undefined;
   #state: GatewayState = "new";
   #port = 0;
   /** Called whenever a stream closed or a call ended while draining. */
@@ -165,30 +161,26 @@ export class Gateway {
 
   /**
    * Listens and serves.
-   * @throws `port-in-use` naming the port, `io-error` when the address cannot be used.
+   * @throws `port-in-use` naming the port, `io-error` when the address cannot be used, `unavailable` when it was stopped meanwhile.
    */
   async start(): Promise<void> {
-    const { host, port, maxFrameBytes, keepaliveMs, keepaliveTimeoutMs } = this.#options;
-    const server = new Server({
-      "grpc.max_receive_message_length": maxFrameBytes,
-      "grpc.max_send_message_length": -1,
-      "grpc.keepalive_time_ms": keepaliveMs,
-      "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
-      "grpc.enable_channelz": 0,
-      // A second process on the same port must fail, not share it.
-      "grpc.so_reuseport": 0,
-      "grpc-node.flow_control_window": 4 * 1024 * 1024,
-    });
-    server.addService(GATEWAY_SERVICE, {
-      Connect: (stream: ServerDuplexStream<Buffer, Buffer>) => this.#onConnect(stream),
-      Call: (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) =>
-        this.#onCall(call, done),
-      Describe: (_call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) =>
-        this.#onDescribe(done),
+    const Server = await loadGrpcServer();
+    const server = await Server.listen(this.#options, {
+      connect: (stream) => this.#onConnect(stream),
+      call: (request, deadlineMs, done) => this.#onCall(request, deadlineMs, done),
+      describe: () => this.#describe(),
     });
     this.#server = server;
-    this.#port = await listen(server, host, port);
+    this.#port = server.port;
+    if (this.#isStopped) {
+      await server.stop();
+      throw new PinionError("unavailable", "the gateway was stopped before it served");
+    }
     this.#state = "serving";
+  }
+
+  get #isStopped(): boolean {
+    return this.#state === "stopped";
   }
 
   /** Tells every client what `identity` and `describe` say now: after a change of shard map or actor types. */
@@ -222,20 +214,12 @@ export class Gateway {
     if (this.#state === "stopped") return;
     this.#state = "stopped";
     for (const stream of this.#streams) stream.end();
-    const server = this.#server;
-    if (server === undefined) return;
-    await new Promise<void>((resolve) => {
-      const timer = this.#options.clock.setTimer(STOP_TIMEOUT_MS, () => server.forceShutdown());
-      server.tryShutdown(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
+    await this.#server?.stop();
   }
 
   // ---------------------------------------------------------------- requests
 
-  #onConnect(stream: ServerDuplexStream<Buffer, Buffer>): void {
+  #onConnect(stream: FrameStream): ClientStream | undefined {
     if (this.#streams.size >= this.#options.maxStreams) {
       const error = new PinionError(
         "overloaded",
@@ -245,18 +229,12 @@ export class Gateway {
           details: { maxStreams: this.#options.maxStreams },
         },
       );
-      stream.on("error", () => {});
-      stream.emit("error", serviceErrorOf(error));
-      return;
+      stream.end(error);
+      return undefined;
     }
-    const client = new ClientStream(new GrpcFrameStream(stream), this.#context);
+    const client = new ClientStream(stream, this.#context);
     this.#streams.add(client);
-    stream.on("data", (bytes: Buffer) => client.onFrame(bytes));
-    stream.on("drain", () => client.onDrain());
-    stream.on("end", () => client.end());
-    stream.on("cancelled", () => client.onClosed());
-    stream.on("error", () => client.onClosed());
-    stream.on("close", () => client.onClosed());
+    return client;
   }
 
   #onStreamClosed(stream: ClientStream): void {
@@ -275,84 +253,16 @@ export class Gateway {
     }
   }
 
-  #onCall(call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>): void {
-    const deadline = call.getDeadline();
-    const deadlineMs =
-      deadline === Infinity ? Infinity : Number(deadline) - this.#options.clock.wallMs();
-    const cancel = this.#unary.call(call.request, deadlineMs, (result) => {
-      if (result.ok)
-        done(null, Buffer.from(result.bytes.buffer, result.bytes.byteOffset, result.bytes.length));
-      else done(serviceErrorOf(result.error, result.bytes));
+  #onCall(request: Buffer, deadlineMs: number, done: (result: UnaryResult) => void): () => void {
+    return this.#unary.call(request, deadlineMs, (result) => {
+      done(result);
       this.#onQuiet?.();
     });
-    call.on("cancelled", cancel);
   }
 
-  #onDescribe(done: sendUnaryData<Buffer>): void {
+  #describe(): Buffer {
     const writer = new ByteWriter();
     writeWelcome(writer, this.#welcome());
-    done(null, writer.take());
+    return writer.take();
   }
-}
-
-const STOP_TIMEOUT_MS = 2_000;
-
-/** grpc-js's stream behind our small port. */
-class GrpcFrameStream implements FrameStream {
-  readonly #stream: ServerDuplexStream<Buffer, Buffer>;
-
-  constructor(stream: ServerDuplexStream<Buffer, Buffer>) {
-    this.#stream = stream;
-  }
-
-  write(frame: Buffer): boolean {
-    return this.#stream.write(frame);
-  }
-
-  pause(): void {
-    this.#stream.pause();
-  }
-
-  resume(): void {
-    this.#stream.resume();
-  }
-
-  end(error: PinionError | undefined): void {
-    if (error === undefined) this.#stream.end();
-    else this.#stream.emit("error", serviceErrorOf(error));
-  }
-}
-
-async function listen(server: Server, host: string, port: number): Promise<number> {
-  if (port !== 0) await probe(host, port);
-  const address =
-    host.includes(":") && !host.startsWith("[") ? `[${host}]:${port}` : `${host}:${port}`;
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) resolve(bound);
-      else reject(listenError(error, host, port));
-    });
-  });
-}
-
-/** Finds out whether the port is free before grpc-js does, which would print its own line about it. */
-async function probe(host: string, port: number): Promise<void> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error) => reject(listenError(error, host, port)));
-    server.listen({ host: host.replace(/^\[|\]$/g, ""), port, exclusive: true }, () =>
-      server.close(() => resolve()),
-    );
-  });
-}
-
-function listenError(error: Error, host: string, port: number): PinionError {
-  const options = { details: { host, port }, cause: error };
-  return /EADDRINUSE/.test(error.message)
-    ? new PinionError("port-in-use", `port ${port} on ${host} is already in use`, options)
-    : new PinionError(
-        "io-error",
-        `cannot listen on ${host}, port ${port}: ${error.message}`,
-        options,
-      );
 }

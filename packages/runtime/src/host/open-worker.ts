@@ -16,6 +16,7 @@ import {
 import { typeBudgetOf } from "../activation/declared-extents.ts";
 import type { TurnMonitor } from "../activation/services.ts";
 import type { ActorDefinition } from "../definition/define-actor.ts";
+import { loadGrpcServer } from "../gateway/gateway.ts";
 import { Gateway, type Dispatcher, type GatewayIdentity } from "../gateway/index.ts";
 import { takeHome } from "../memory/worker-home.ts";
 import { WorkerMemory } from "../memory/worker-memory.ts";
@@ -64,6 +65,8 @@ export async function openWorker(spec: WorkerSpec, context: WorkerContext): Prom
   const start = context.index ?? new IndexStart(paths.logIndex);
   const opening = start.open(disk.mkdir(paths.log));
   opened.defer(async () => (await opening.catch(() => undefined))?.close());
+  // Likewise; a failure is told by the gateway when it starts.
+  loadGrpcServer().catch(() => {});
   const memory = new WorkerMemory({
     clock,
     telemetry,

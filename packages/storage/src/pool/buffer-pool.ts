@@ -383,29 +383,27 @@ export class BufferPool {
     ioClass: IoClass,
     cancellable: boolean,
   ): Load {
-    const frames: number[] = [];
-    const bytes: Uint8Array[] = [];
     if (pages.length > 1) this.#makeRoom(pages.length);
-    for (let i = 0; i < pages.length; i++) {
-      const key = firstKey + i;
-      const frame = this.#take(key);
-      if (frame === NO_FRAME) break;
-      frames.push(frame);
-      bytes.push(this.#table.bytes(frame));
-      this.#table.set(frame, FrameFlag.loading);
-      this.#table.reference(frame);
-      if (hint !== "analytics") this.#admit(frame, key, hint);
-    }
-    if (frames.length === 0) {
+    const first = this.#take(firstKey, hint);
+    if (first === NO_FRAME) {
       this.#metrics.refused++;
       throw new PinionError("overloaded", "every frame of the buffer pool is in use", {
         details: { frames: this.#table.limit },
       });
     }
+    // Made with what is in them: an array that is pushed to makes room for seventeen.
+    const frames = [first];
+    const bytes = [this.#table.bytes(first)];
+    for (let i = 1; i < pages.length; i++) {
+      const frame = this.#take(firstKey + i, hint);
+      if (frame === NO_FRAME) break;
+      frames.push(frame);
+      bytes.push(this.#table.bytes(frame));
+    }
     const abort = cancellable ? new AbortController() : undefined;
     const begunMs = this.#clock.nowMs();
     const load = new Load(firstKey, frames, pages, bytes, ioClass, abort, begunMs);
-    for (const frame of frames) this.#loads[frame] = load;
+    for (let i = 0; i < frames.length; i++) this.#loads[frames[i]!] = load;
     const pieces = frames.length === 1 ? bytes : this.#table.pieces(frames);
     load.ended = load.read(this.#io, pieces, () => this.#filled(load));
     return load;
@@ -417,11 +415,17 @@ export class BufferPool {
     this.#table.arrange(count);
   }
 
-  #take(key: number): number {
+  /** A frame to read a page into, referenced; `NO_FRAME`: all are in use. */
+  #take(key: number, hint: ReadHint): number {
     while (this.#table.occupied >= this.#table.limit) {
       if (!this.#policy.evict()) return NO_FRAME;
     }
-    return this.#table.take(key);
+    const frame = this.#table.take(key);
+    if (frame === NO_FRAME) return NO_FRAME;
+    this.#table.set(frame, FrameFlag.loading);
+    this.#table.reference(frame);
+    if (hint !== "analytics") this.#admit(frame, key, hint);
+    return frame;
   }
 
   #filled(load: Load): void {

@@ -1,5 +1,5 @@
 /** Reads a file into several buffers at once, on libuv's threads: what an `IoScheduler` needs of a disk. */
-import { readv } from "node:fs";
+import { read, readv } from "node:fs";
 
 /** What is left of `into` once `done` bytes are in it. */
 function rest(into: readonly Uint8Array[], done: number): Uint8Array[] {
@@ -20,14 +20,16 @@ export function readVectored(
   return new Promise((resolve, reject) => {
     let wanted = 0;
     for (const { length } of into) wanted += length;
-    const step = (done: number): void => {
-      readv(fd, done === 0 ? into : rest(into, done), offset + done, (error, count) => {
-        if (error) return reject(error);
-        // A signal may cut a read short; only 0 bytes mean the end.
-        if (count === 0 || done + count === wanted) return resolve(done + count);
-        step(done + count);
-      });
+    let done = 0;
+    const came = (error: Error | null, count: number): void => {
+      if (error) return reject(error);
+      done += count;
+      // A signal may cut a read short; only 0 bytes mean the end.
+      if (count === 0 || done === wanted) return resolve(done);
+      readv(fd, rest(into, done), offset + done, came);
     };
-    step(0);
+    const [first] = into;
+    if (into.length === 1 && first !== undefined) read(fd, first, 0, wanted, offset, came);
+    else readv(fd, into, offset, came);
   });
 }
