@@ -4,7 +4,8 @@ import type { ExtentAccess } from "./extent-access.ts";
 
 export class MemoryExtent implements ExtentAccess {
   readonly readonly: boolean;
-  readonly resident: boolean;
+  /** An extent may lose its memory, or get it, in the middle of a turn. */
+  resident: boolean;
   generation = 0;
   ended = false;
   #bytes: Uint8Array;

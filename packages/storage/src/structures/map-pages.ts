@@ -129,6 +129,11 @@ export class PageStore {
     this.format = format;
   }
 
+  /** Whether an operation that is called now is done when it returns: what it uses need not outlive the call. */
+  get isImmediate(): boolean {
+    return this.extent.resident && this.#changes === undefined && this.#reads === undefined;
+  }
+
   /** Runs `look`, which changes nothing. @throws `corruption`, `view-expired`, `io-error` and what `look` throws */
   read<T>(look: () => T): MaybePromise<T> {
     if (this.#isOutside) throw nested();

@@ -327,6 +327,33 @@ async function expectRanges(
   expect(await all(handle.prefix(prefix)), note).toEqual(expected.map((e) => [e.key, e.value]));
 }
 
+test("an extent that loses its memory in the middle of a turn mixes nothing up", async () => {
+  const extent = new MemoryExtent();
+  const handle = strings.open(extent);
+  await handle.set("other", 0);
+  extent.resident = false;
+  const names = ["a", "bb", "ccc", "dddd"];
+  for (const [i, name] of names.entries()) void handle.set(name, { i, text: name });
+  const updated = names.map((name) =>
+    handle.update(name, (value) => ({ ...(value as object), name })),
+  );
+  await Promise.all(updated);
+  const read = await Promise.all(names.map((name) => handle.get(name)));
+  expect(read).toEqual(names.map((name, i) => ({ i, text: name, name })));
+  expect(await Promise.all(["a", "none", "bb"].map((name) => handle.has(name)))).toEqual([
+    true,
+    false,
+    true,
+  ]);
+  expect(await Promise.all(names.map((name) => handle.delete(name)))).toEqual([
+    true,
+    true,
+    true,
+    true,
+  ]);
+  expect(await all(handle.range())).toEqual([["other", 0]]);
+});
+
 describe("a map's keys", () => {
   test("lie in the order of their kind", async () => {
     const numbers = map<number>({ key: "number" }).open(new MemoryExtent());

@@ -199,15 +199,12 @@ class TreeMap<K, V> implements MapHandle<K, V> {
   readonly #tree: MapTree;
   readonly #keys: KeyCodec<K>;
   readonly #values: ValueCodec;
-  /** Nothing waits (X4), so what is passed down need not outlive the call. */
-  readonly #resident: boolean;
 
   constructor(extent: ExtentAccess, format: TreeFormat, keys: KeyCodec<K>, values: ValueCodec) {
     this.#store = new PageStore(extent, format);
     this.#tree = new MapTree(this.#store);
     this.#keys = keys;
     this.#values = values;
-    this.#resident = extent.resident;
   }
 
   get(key: K): MaybePromise<V | undefined> {
@@ -228,7 +225,7 @@ class TreeMap<K, V> implements MapHandle<K, V> {
 
   #read<T>(key: K, look: (key: Bytes, length: number) => T): MaybePromise<T> {
     const length = this.#keys.encode(key);
-    const bytes = this.#resident ? keyBuffer : keyBuffer.slice(0, length);
+    const bytes = this.#store.isImmediate ? keyBuffer : keyBuffer.slice(0, length);
     return this.#store.read(() => look(bytes, length));
   }
 
@@ -236,7 +233,7 @@ class TreeMap<K, V> implements MapHandle<K, V> {
     let encoded = this.#values.encode(value);
     const length = this.#keys.encode(key);
     let bytes = keyBuffer;
-    if (!this.#resident) {
+    if (!this.#store.isImmediate) {
       bytes = bytes.slice(0, length);
       encoded = copyOf(encoded);
     }
@@ -245,7 +242,8 @@ class TreeMap<K, V> implements MapHandle<K, V> {
 
   update(key: K, change: (value: V | undefined) => V | undefined): MaybePromise<V | undefined> {
     // Memory of its own only where the key could change meanwhile, or has to outlive the call.
-    const isShared = this.#resident && typeof key !== "object";
+    const { isImmediate } = this.#store;
+    const isShared = isImmediate && typeof key !== "object";
     const length = this.#keys.encode(key);
     // An operation that waits for a page runs again; `change` must not.
     const bytes = isShared ? keyBuffer : keyBuffer.slice(0, length);
@@ -256,7 +254,7 @@ class TreeMap<K, V> implements MapHandle<K, V> {
       changed ??= this.#store.outside(() => {
         const value = change(old);
         const encoded = value === undefined ? undefined : this.#values.encode(value);
-        return { value, encoded: this.#resident ? encoded : encoded && copyOf(encoded) };
+        return { value, encoded: isImmediate ? encoded : encoded && copyOf(encoded) };
       });
       const { value, encoded } = changed;
       if (isShared) this.#keys.encode(key); // `change` may have put another one there
@@ -268,7 +266,7 @@ class TreeMap<K, V> implements MapHandle<K, V> {
 
   delete(key: K): MaybePromise<boolean> {
     const length = this.#keys.encode(key);
-    const bytes = this.#resident ? keyBuffer : keyBuffer.slice(0, length);
+    const bytes = this.#store.isImmediate ? keyBuffer : keyBuffer.slice(0, length);
     return this.#store.update(() => this.#tree.delete(bytes, length));
   }
 
