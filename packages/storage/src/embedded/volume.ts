@@ -188,9 +188,10 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   }
 
   #pacedTurn<T>(work: VolumeWork<D, T>, signal: AbortSignal | undefined): MaybePromise<T> {
-    const { pace, unwritten } = this.#ports;
-    const breath = pace.next();
-    if (breath === undefined && !unwritten.isFull) return this.#turn(work, signal);
+    const { pace, unwritten, clock } = this.#ports;
+    const nowMs = clock.nowMs();
+    const breath = pace.next(nowMs);
+    if (breath === undefined && !unwritten.isFull) return this.#turn(work, signal, nowMs);
     return this.#turnLater(work, signal, breath);
   }
 
@@ -201,7 +202,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   ): Promise<T> {
     await breath;
     await this.#room(signal);
-    return this.#turn(work, signal);
+    return this.#turn(work, signal, this.#ports.clock.nowMs());
   }
 
   /** V6. @throws `overloaded`, `disk-full`, the signal's reason */
@@ -217,11 +218,14 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   }
 
   /** A promise only where the work, or the log, makes it wait. */
-  #turn<T>(work: VolumeWork<D, T>, signal: AbortSignal | undefined): MaybePromise<T> {
+  #turn<T>(
+    work: VolumeWork<D, T>,
+    signal: AbortSignal | undefined,
+    nowMs: number,
+  ): MaybePromise<T> {
     signal?.throwIfAborted();
     this.#ports.log.checkOpen();
-    const { residency, clock } = this.#ports;
-    const nowMs = clock.nowMs();
+    const { residency } = this.#ports;
     residency.used(this.resident, nowMs);
     const turn = this.extents.begin(false, nowMs);
     const running: RunningTurn = { turn, context: { volume: this.name, over: false }, signal };
@@ -312,7 +316,10 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
    */
   async read<T>(work: VolumeWork<D, T>, options: TurnOptions = {}): Promise<T> {
     const { signal } = options;
-    const { log, residency, waitingMax } = this.#ports;
+    const { log, residency, waitingMax, pace, clock } = this.#ports;
+    const nowMs = clock.nowMs();
+    const breath = pace.next(nowMs);
+    if (breath !== undefined) await breath;
     signal?.throwIfAborted();
     this.#checkOpen();
     log.checkOpen();
@@ -323,10 +330,10 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
         { details: { volume: this.name, reads: waitingMax } },
       );
     }
-    residency.used(this.resident);
+    residency.used(this.resident, nowMs);
     const seen = this.#lastLsn;
     this.#reads++;
-    const turn = this.extents.begin(true);
+    const turn = this.extents.begin(true, nowMs);
     const handles = new this.#Handles((name) => turn.extent(name));
     let result: T;
     try {
