@@ -340,12 +340,12 @@ test("an extent that loses its memory in the middle of a turn mixes nothing up",
   await Promise.all(updated);
   const read = await Promise.all(names.map((name) => handle.get(name)));
   expect(read).toEqual(names.map((name, i) => ({ i, text: name, name })));
-  expect(await Promise.all(["a", "none", "bb"].map((name) => handle.has(name)))).toEqual([
+  expect(await Promise.all(["a", "none", "bb"].map(async (name) => handle.has(name)))).toEqual([
     true,
     false,
     true,
   ]);
-  expect(await Promise.all(names.map((name) => handle.delete(name)))).toEqual([
+  expect(await Promise.all(names.map(async (name) => handle.delete(name)))).toEqual([
     true,
     true,
     true,
