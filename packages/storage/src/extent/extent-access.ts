@@ -44,6 +44,8 @@ export interface ExtentAccess {
    * @throws `view-expired` when the turn has ended meanwhile
    */
   waitFor<T>(work: Promise<T>): Promise<T>;
+  /** What is in the extent is not whole until the function that this returns has been called: a turn that ends before fails. */
+  hold(): () => void;
   /** A hint: this range is read soon. */
   prefetch(offset: number, byteCount: number): void;
 }

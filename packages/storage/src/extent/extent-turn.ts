@@ -39,6 +39,7 @@ export class ExtentTurn implements ExtentAccess {
   #ended = false;
   #sealed = false;
   #waits = 0;
+  #holds = 0;
   #waitsBegun = 0;
   readonly #snapshot: ExtentSnapshot | undefined;
   #facts: ExtentFacts;
@@ -169,12 +170,18 @@ export class ExtentTurn implements ExtentAccess {
 
   /** Something was begun and has not ended: what it is part of is not whole. */
   get isWaiting(): boolean {
-    return this.#waits > 0;
+    return this.#waits > 0 || this.#holds > 0;
   }
 
   /** So far. */
   get waitsBegun(): number {
     return this.#waitsBegun;
+  }
+
+  hold(): () => void {
+    this.#writable();
+    this.#holds++;
+    return () => this.#holds--;
   }
 
   waitFor<T>(work: Promise<T>): Promise<T> {

@@ -133,7 +133,7 @@ export class ExtentsTurn {
     if (this.#isWaiting) {
       throw new PinionError(
         "invalid-argument",
-        "a turn returned before what it had begun with its extents was done: is an await missing?",
+        "a turn returned before what it had begun with its extents was done: is an await missing, or the pause or finish of a blob?",
       );
     }
     const changed: { turn: ExtentTurn; delta: ExtentDelta }[] = [];

@@ -72,6 +72,14 @@ export class MemoryExtent implements ExtentAccess {
     return result;
   }
 
+  /** Not released yet. */
+  holds = 0;
+
+  hold(): () => void {
+    this.holds++;
+    return () => this.holds--;
+  }
+
   prefetch(): void {}
 
   /** What the end of a turn does. */

@@ -45,6 +45,8 @@ export class BlobWriter implements ChunkOwner {
   #lastList: number;
   #lists: number;
   #over = false;
+  /** Of the extent, from the first write on until a record refers to all that was written. */
+  #release: (() => void) | undefined;
 
   /** Use `BlobHandle.begin` or `resume`. @param record unfinished, to be continued */
   constructor(parts: BlobParts, name: string, record?: BlobRecord, intake = newIntake(parts)) {
@@ -74,7 +76,7 @@ export class BlobWriter implements ChunkOwner {
 
   /**
    * Keeps what was written for a later turn: `resume(name)` goes on from here. A chunk ends here, too, so let parts be of a megabyte or
-   * more. A turn that commits without this (or `finish`, or `abandon`) loses what it wrote, and the room that takes.
+   * more. A turn that has written to a blob and ends without this, `finish` or `abandon` fails: nothing would know of the room that takes.
    */
   pause(): MaybePromise<void> {
     return this.#run(this.#pause());
@@ -106,6 +108,7 @@ export class BlobWriter implements ChunkOwner {
 
   /** @param last the blob ends with this part: it is finished once the intake has stored all of it @internal */
   *take(part: Uint8Array, last: boolean): Steps<void> {
+    this.#release ??= this.#parts.layout.extent.hold();
     if (!this.#parts.layout.isLoaded) yield* this.#parts.layout.load();
     const { length } = part;
     yield* this.#intake.take(part, this, last);
@@ -163,6 +166,7 @@ export class BlobWriter implements ChunkOwner {
     if (written !== undefined) yield written;
     const entering = this.#record === undefined ? records.enter(record) : undefined;
     if (entering !== undefined) yield* entering;
+    this.#release?.();
   }
 
   /** @internal */
@@ -172,6 +176,7 @@ export class BlobWriter implements ChunkOwner {
     this.#over = true;
     const room = this.#record?.room ?? (yield* records.take(this.name, this.#refs.length));
     yield* records.discard(this.#recordAs(UNFINISHED, room));
+    this.#release?.();
     yield* this.#parts.end();
   }
 

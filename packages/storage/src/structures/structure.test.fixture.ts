@@ -19,7 +19,8 @@ export class Turns<Handle> {
   }
 
   next(): Handle {
-    const { bytes } = this.extent;
+    const { bytes, holds } = this.extent;
+    if (holds !== 0) throw new Error("the turn ends while something is not whole");
     this.extent.end();
     this.extent = new MemoryExtent({ bytes, resident: this.resident });
     return (this.handle = this.definition.open(this.extent));
