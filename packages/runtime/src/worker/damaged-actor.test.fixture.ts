@@ -96,12 +96,8 @@ export async function hurtMap(it: WorkerFixture): Promise<void> {
   damaged.set(it, { path, bit });
 }
 
-/** Three actors with changes in the log that no checkpoint has; what `hurt` damages is found when the next life reads it. */
-export async function crashed(
-  hurt: (it: WorkerFixture) => void,
-  options = OPTIONS,
-  remindAfterMs = HOUR_MS,
-): Promise<WorkerFixture> {
+/** Three actors of which a checkpoint has all. */
+export async function stored(options = OPTIONS): Promise<WorkerFixture> {
   const it = new WorkerFixture([Thing]);
   await it.start(options);
   for (const [i, key] of KEYS.entries()) {
@@ -109,6 +105,16 @@ export async function crashed(
     await it.ask({ key, method: "mark", args: [`mark of ${key}`.repeat(1_000)] });
   }
   await it.driven(it.worker.checkpointer.run());
+  return it;
+}
+
+/** Three actors with changes in the log that no checkpoint has; what `hurt` damages is found when the next life reads it. */
+export async function crashed(
+  hurt: (it: WorkerFixture) => void,
+  options = OPTIONS,
+  remindAfterMs = HOUR_MS,
+): Promise<WorkerFixture> {
+  const it = await stored(options);
   for (const key of KEYS) {
     await it.ask({ key, method: "set", args: [BAD + 5, 1] });
     await it.ask({ key, method: "remind", args: [remindAfterMs] });

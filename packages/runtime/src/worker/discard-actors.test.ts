@@ -16,6 +16,7 @@ import {
   PAGE,
   recovered,
   restarted,
+  stored,
   type Place,
 } from "./damaged-actor.test.fixture.ts";
 import type { WorkerFixture } from "./worker.test.fixture.ts";
@@ -66,6 +67,29 @@ describe.each(Object.entries(HURTS))("of an actor %s is damaged", (_, hurt) => {
     expect(it.worker.checkpointer.lastError).toBeUndefined();
   });
 });
+
+describe.each(Object.entries({ ...HURTS, "the map of its pages": hurtMap }))(
+  "of an actor %s is damaged, and the log has nothing of it",
+  (_, hurt) => {
+    test("it is discarded all the same", async () => {
+      const it = await stored();
+      it.kill();
+      await hurt(it);
+      expect(await discardAtStart(it, "bad", "good")).toEqual([
+        "an actor is not discarded: it is not damaged",
+        "a damaged actor was discarded",
+      ]);
+      for (let life = 0; life < 2; life++) {
+        expect(await it.ask({ key: "bad", method: "n" })).toMatchObject({ value: life });
+        await expectCounts(it, { good: 2, other: 2 });
+        await it.ask({ key: "bad", method: "fill", args: [1, 7] });
+        await it.driven(it.worker.checkpointer.run());
+        expect(it.worker.checkpointer.lastError).toBeUndefined();
+        await restarted(it);
+      }
+    });
+  },
+);
 
 test("a reminder that is near goes with its actor, too", async () => {
   const it = await crashed(hurtPage, OPTIONS, 60_000);

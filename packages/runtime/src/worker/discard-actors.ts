@@ -1,14 +1,15 @@
 /**
- * The way out for damaged actors that checkpoints cannot have: what there is of them, in the store and in the log, is given up. They are as if they
- * had never been called, checkpoints are whole again, and the log is cut.
+ * The way out for damaged actors: what there is of them, in the store and in the log, is given up. They are as if they
+ * had never been called; where checkpoints could not have them, these are whole again, and the log is cut.
  *
- * X1 only those that a checkpoint has just found damaged, so nobody loses one that can be read, now or by a newer version.
+ * X1 only those that a checkpoint, or a look at all that the store has of them, has just found damaged, so nobody loses one that can be read, now or by a
+ *    newer version.
  * X2 they go with a checkpoint that has all else of their shard (checkpointer.ts, C6): all damaged ones of a shard together, or none.
  * X3 before the worker serves: none is in memory, and no call of one comes in between.
  * X4 done, or nothing: what did not go is as damaged as before, and no later checkpoint discards it.
  */
-import { formatActorId, parseActorId, PinionError } from "@pinion/core";
-import type { ActorKey } from "@pinion/storage";
+import { formatActorId, isPinionError, parseActorId, PinionError } from "@pinion/core";
+import { PAGE_BYTES, type ActorKey, type StateStore } from "@pinion/storage";
 import type { Checkpointer } from "../checkpoint/checkpointer.ts";
 import { actorKeyOfId, parseActorKey } from "../records/actor-key.ts";
 import type { OwnedShard, WorkerCore } from "./worker-core.ts";
@@ -33,13 +34,16 @@ export async function discardActors(
     if (owned !== undefined) doomed.push({ owned, actor: actorKeyOfId(id) });
   }
   if (doomed.length === 0) return;
-  await checkpointer.run(); // Says which are damaged.
+  await checkpointer.run(); // Says which are damaged, of those that the log has changes of.
   const { warn } = core.ports.logger;
-  const damaged = doomed.filter(({ actor }) => isDamage(checkpointer.unread.get(actor)));
-  for (const { actor } of doomed.filter((each) => !damaged.includes(each)))
-    warn("an actor is not discarded: it is not damaged", checkpointer.unread.get(actor), {
-      actor: textOf(actor),
-    });
+  const damaged: Doomed[] = [];
+  for (const each of doomed) {
+    const { actor, owned } = each;
+    const failure =
+      checkpointer.unread.get(actor) ?? (await failureOf(core.ports.store, owned, actor));
+    if (isPinionError(failure, "corruption")) damaged.push(each);
+    else warn("an actor is not discarded: it is not damaged", failure, { actor: textOf(actor) });
+  }
   if (damaged.length === 0) return;
   for (const { owned, actor } of damaged) owned.discarding.add(actor);
   try {
@@ -47,14 +51,47 @@ export async function discardActors(
   } finally {
     for (const { owned, actor } of damaged) owned.discarding.delete(actor);
   }
-  const left = damaged.filter(({ actor }) => checkpointer.unread.has(actor));
+  const left: Doomed[] = [];
+  for (const each of damaged)
+    if (checkpointer.unread.has(each.actor) || !(await isGone(core.ports.store, each)))
+      left.push(each);
   for (const { actor } of damaged.filter((each) => !left.includes(each)))
     warn("a damaged actor was discarded", undefined, { actor: textOf(actor) });
   if (left.length > 0) throw notDone(left, checkpointer);
 }
 
-/** A disk that fails may work again, and a newer version reads what this one does not. */
-const isDamage = (error: PinionError | undefined): boolean => error?.code === "corruption";
+/**
+ * Reads all that the store has of an actor. @returns what goes wrong: `corruption` alone is damage; a disk that fails may work again, and a newer
+ * version reads what this one does not
+ */
+async function failureOf(
+  store: StateStore,
+  { shard }: OwnedShard,
+  actor: ActorKey,
+): Promise<unknown> {
+  try {
+    await store.load(shard.id, actor);
+    for (const extent of await store.loadExtents(shard.id, actor)) {
+      const pages = await store.extentPages(shard.id, extent);
+      try {
+        for (let page = 0; page * PAGE_BYTES < extent.lengthBytes; page++) await pages.read(page);
+      } finally {
+        pages.close();
+      }
+    }
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+async function isGone(store: StateStore, { owned, actor }: Doomed): Promise<boolean> {
+  try {
+    return (await store.load(owned.shard.id, actor)) === undefined;
+  } catch {
+    return false; // as damaged as before
+  }
+}
 
 const textOf = (actor: ActorKey): string => formatActorId(parseActorKey(actor));
 
