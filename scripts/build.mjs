@@ -32,7 +32,8 @@ function removeOthers(dist, written) {
 
 /**
  * One character beyond ASCII makes the engine keep a file as text of two bytes a character, and decoding and scanning it takes half as long again
- * (docs/decisions/0033). There are no comments left and no raw templates, so an escape means the same.
+ * (docs/decisions/0033). There are no comments left and no raw templates, so an escape means the same. In
+ * source maps, columns behind one on its line are some too small.
  */
 const asciiOnly = {
   name: "ascii-only",

@@ -63,6 +63,8 @@ async function commitHook(turn: Turn): Promise<void> {
   const finished = turn.draft?.finish({ whole: !activation.stored });
   const delta = finished?.delta;
   const extents = turn.extents?.finish();
+  // What code of the hook that was not awaited would still change is not in the record.
+  turn.draft?.revoke();
   turn.extents?.seal();
   if (delta === undefined && extents === undefined) return;
   const { shard } = activation;

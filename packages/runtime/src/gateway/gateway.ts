@@ -57,6 +57,7 @@ export class Gateway {
   readonly #unary: UnaryCalls;
   readonly #context: StreamContext;
   #server: GrpcServer | undefined;
+  #starting: Promise<void> | undefined;
   #state: GatewayState = "new";
   #port = 0;
   /** Called whenever a stream closed or a call ended while draining. */
@@ -163,7 +164,12 @@ export class Gateway {
    * Listens and serves.
    * @throws `port-in-use` naming the port, `io-error` when the address cannot be used, `unavailable` when it was stopped meanwhile.
    */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting = this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
     const Server = await loadGrpcServer();
     const server = await Server.listen(this.#options, {
       connect: (stream) => this.#onConnect(stream),
@@ -215,6 +221,8 @@ export class Gateway {
     this.#state = "stopped";
     for (const stream of this.#streams) stream.end();
     await this.#server?.stop();
+    // If it starts yet, it finds out, and gives its port back.
+    await this.#starting?.catch(() => {});
   }
 
   // ---------------------------------------------------------------- requests

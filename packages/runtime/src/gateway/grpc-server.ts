@@ -1,6 +1,6 @@
 /**
  * The gRPC server under a gateway. Loading it takes as long as a small recovery, so a gateway loads it when it starts to listen, or is asked to
- * before; nothing else in the package imports grpc-js.
+ * before; only it and what it imports (grpc-status.ts) bring in grpc-js.
  */
 import { createServer } from "node:net";
 import {

@@ -41,6 +41,18 @@ export class TurnPace {
     return this.#breath;
   }
 
+  /** Of a turn that has to wait. Resolves when it may begin, to the time. */
+  async whenNext(breath: Promise<void>): Promise<number> {
+    let wait: Promise<void> | undefined = breath;
+    for (;;) {
+      await wait;
+      const nowMs = this.#clock.nowMs();
+      // Others waited as well: they do not all begin in one row.
+      wait = this.next(nowMs);
+      if (wait === undefined) return nowMs;
+    }
+  }
+
   #beginRow(nowMs: number): void {
     this.#beganMs = nowMs;
     if (this.#isWatching) return;

@@ -200,7 +200,7 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
     signal: AbortSignal | undefined,
     breath: Promise<void> | undefined,
   ): Promise<T> {
-    await breath;
+    if (breath !== undefined) await this.#ports.pace.whenNext(breath);
     await this.#room(signal);
     return this.#turn(work, signal, this.#ports.clock.nowMs());
   }
@@ -317,9 +317,6 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
   async read<T>(work: VolumeWork<D, T>, options: TurnOptions = {}): Promise<T> {
     const { signal } = options;
     const { log, residency, waitingMax, pace, clock } = this.#ports;
-    const nowMs = clock.nowMs();
-    const breath = pace.next(nowMs);
-    if (breath !== undefined) await breath;
     signal?.throwIfAborted();
     this.#checkOpen();
     log.checkOpen();
@@ -330,17 +327,24 @@ export class Volume<D extends StructureDeclarations> implements OpenVolume {
         { details: { volume: this.name, reads: waitingMax } },
       );
     }
-    residency.used(this.resident, nowMs);
-    const seen = this.#lastLsn;
     this.#reads++;
-    const turn = this.extents.begin(true, nowMs);
-    const handles = new this.#Handles((name) => turn.extent(name));
+    let seen: Lsn;
     let result: T;
     try {
-      const looked = work(handles, this.#index(turn));
-      result = isThenable(looked) ? await abortable(Promise.resolve(looked), signal) : looked;
+      let nowMs = clock.nowMs();
+      const breath = pace.next(nowMs);
+      if (breath !== undefined) nowMs = await abortable(pace.whenNext(breath), signal);
+      residency.used(this.resident, nowMs);
+      seen = this.#lastLsn;
+      const turn = this.extents.begin(true, nowMs);
+      try {
+        const handles = new this.#Handles((name) => turn.extent(name));
+        const looked = work(handles, this.#index(turn));
+        result = isThenable(looked) ? await abortable(Promise.resolve(looked), signal) : looked;
+      } finally {
+        turn.end();
+      }
     } finally {
-      turn.end();
       this.#reads--;
       if (this.#reads === 0) for (const resolve of this.#readsOver.splice(0)) resolve();
     }

@@ -39,6 +39,7 @@ export class ExtentsTurn {
   readonly #turns: ExtentTurn[] = [];
   /** Of the facts as this turn sees them, once it has asked, where that is not what the actor has. */
   #index: ExtentIndex | undefined;
+  #isSealed = false;
   #ended = false;
 
   constructor(of: TurnExtents, readonly: boolean, beganMs: number) {
@@ -60,6 +61,7 @@ export class ExtentsTurn {
         throw new PinionError("internal", `assertion failed: there is no extent "${name}"`);
       const begun = image.facts.flags.prefetch ? () => this.#of.prefetchConnected(name) : undefined;
       turn = new ExtentTurn(image, this.#readonly, this.#budget, begun);
+      if (this.#isSealed) turn.seal();
       this.#turns.push(turn);
     }
     return turn;
@@ -158,6 +160,7 @@ export class ExtentsTurn {
 
   /** Its record waits for room in the log: until that is there, nothing more may be written. */
   seal(): void {
+    this.#isSealed = true;
     for (const turn of this.#turns) turn.seal();
   }
 

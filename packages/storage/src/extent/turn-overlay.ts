@@ -79,8 +79,10 @@ export class TurnOverlay {
     if (byteCount > PATCH_BYTES_MAX || pageOf(offset + byteCount - 1) !== page) return false;
     // As much as its page would: when that is needed, at the commit for one, it must not be refused.
     this.#budget.take(PAGE_BYTES);
-    const parts: [Uint8Array] = [isGiven ? bytes : keptCopy(bytes)];
-    this.#patch = { offset, byteCount, parts, page, memory, isOwn: !isGiven };
+    // What may become shorter meanwhile cannot be recorded.
+    const isShared = isGiven && !(bytes.buffer instanceof ArrayBuffer && bytes.buffer.resizable);
+    const parts: [Uint8Array] = [isShared ? bytes : keptCopy(bytes)];
+    this.#patch = { offset, byteCount, parts, page, memory, isOwn: !isShared };
     return true;
   }
 

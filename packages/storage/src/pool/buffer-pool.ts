@@ -345,8 +345,9 @@ export class BufferPool {
     if (hint !== "analytics" && (guessed || !this.#table.has(frame, FrameFlag.kept)))
       this.#admit(frame, key, hint);
     this.#useGuess(frame, key);
-    // A guess may wait behind everything else; its first reader asks anew if it still does.
-    if (load.ioClass === "background" && ioClass !== "background") load.abort?.abort();
+    // A guess may wait behind everything else; its first reader asks anew if it still does. Who waits for it would begin it again as it was.
+    const isGuess = load.ioClass === "background" && load.waiters === 0;
+    if (isGuess && ioClass !== "background") load.abort?.abort();
   }
 
   /** @returns what went wrong; undefined: the page is there and the caller has a reference. @throws `cancelled` */
