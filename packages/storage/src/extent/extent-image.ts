@@ -14,7 +14,7 @@
  * E6 a snapshot reads as the extent was when it was taken, or says that it cannot any more: what is about to change is first kept for it, up to
  *    `SNAPSHOT_BYTES_MAX`.
  */
-import { assert } from "@pinion/core";
+import { assert, PinionError } from "@pinion/core";
 import type { ExtentChange, ExtentPages } from "../state/state-store.ts";
 import type { DeltaRange } from "./extent-delta.ts";
 import { encodeFacts, NO_FACTS, type ExtentFacts } from "./extent-facts.ts";
@@ -61,6 +61,8 @@ export class ExtentImage {
   readonly #snapshots = new OpenSnapshots();
   /** Grows with every change: what was read before it may be old. */
   #epoch = 0;
+  /** Grows when stored pages may be others, or no longer count. */
+  #storedEpoch = 0;
 
   /**
    * @param stored its pages on disk; undefined for a new extent. The image's from now on.
@@ -155,9 +157,10 @@ export class ExtentImage {
     for (;;) {
       const known = this.peekPage(page);
       if (known !== undefined) return known;
-      const epoch = this.#epoch;
+      const epoch = this.#storedEpoch;
       const bytes = (await this.#stored?.read(page)) ?? ZERO_PAGE;
-      if (this.#epoch !== epoch) continue;
+      if (this.#storedEpoch !== epoch || this.#dirty.has(page) || this.#frozen?.pages.has(page))
+        continue;
       this.#keep(page, bytes);
       return bytes;
     }
@@ -231,6 +234,7 @@ export class ExtentImage {
     this.#memory = memory;
     this.#clean.clear();
     this.#epoch++;
+    this.#storedEpoch++;
     this.#report();
     return true;
   }
@@ -289,6 +293,7 @@ export class ExtentImage {
     const tail = this.#tail()?.slice();
     this.#memory = undefined;
     this.#epoch++;
+    this.#storedEpoch++;
     this.#keepTail(tail);
     this.#report();
     return memory;
@@ -396,12 +401,16 @@ export class ExtentImage {
   }
 
   #copyOf(page: number): Uint8Array {
+    // A checkpoint that is being written.
+    if (this.#gone)
+      throw new PinionError("cancelled", "an extent was let go of while it was written");
     const { bytes } = this.#memory as ExtentMemory;
     return copyOfPage(bytes.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES));
   }
 
   #cut(lengthBytes: number, pageAfter: (page: number) => Uint8Array): void {
     const cutPage = pagesOf(lengthBytes);
+    this.#storedEpoch++;
     this.#snapshots.cut(cutPage);
     this.#cutPage = Math.min(this.#cutPage, cutPage);
     for (const page of this.#frozen?.pages.keys() ?? []) if (page >= cutPage) this.#preserve(page);
@@ -456,12 +465,14 @@ export class ExtentImage {
 
   /** The checkpoint is durable, and stored pages are the new ones. @param stored of an extent that was new */
   frozenWritten(stored?: ExtentPages): void {
+    if (this.#gone) return stored?.close();
     const frozen = this.#frozen;
     const tail = this.#tail();
     this.#frozen = undefined;
     this.#stored ??= stored;
     this.#report();
     for (const resolve of this.#checkpointed.splice(0)) resolve();
+    this.#storedEpoch++;
     if (frozen === undefined || this.#memory !== undefined) return;
     this.#epoch++;
     this.#loading?.written(frozen.cutPage, frozen.pages);

@@ -50,7 +50,8 @@ export class ExtentSnapshot {
   }
 
   keep(page: number, bytes: Uint8Array | undefined): void {
-    if (this.pages.has(page)) return;
+    if (page >= this.lostFrom || page * PAGE_BYTES >= this.lengthBytes || this.pages.has(page))
+      return;
     const hasRoom = this.pages.size * PAGE_BYTES < SNAPSHOT_BYTES_MAX;
     this.pages.set(page, hasRoom ? bytes : undefined);
   }

@@ -19,6 +19,7 @@ import { PAGE_BYTES, pageOf, pagesOf, ZERO_PAGE } from "./extent-pages.ts";
 import type { ExtentSnapshot } from "./extent-snapshot.ts";
 import { Access, AccessStreams } from "./extent-usage.ts";
 import { growthTooLarge } from "./growth.ts";
+import type { Lookers } from "./references.ts";
 import { TurnOverlay } from "./turn-overlay.ts";
 import { WRITE_SET_BYTES_MAX, type WriteBudget } from "./write-budget.ts";
 
@@ -33,9 +34,12 @@ export class ExtentTurn implements ExtentAccess {
   readonly image: ExtentImage;
   readonly #budget: WriteBudget;
   readonly #overlay: TurnOverlay;
+  readonly #looks: Lookers;
   #length: number;
   #minLength: number;
   #generation = 0;
+  /** When it was last committed: who looked before must see that it has changed since. */
+  #committedGeneration = 0;
   #ended = false;
   #sealed = false;
   #waits = 0;
@@ -58,7 +62,7 @@ export class ExtentTurn implements ExtentAccess {
     this.#begun = begun;
     this.#facts = image.facts;
     this.#snapshot = readonly ? image.snapshot() : undefined;
-    image.references.add();
+    this.#looks = image.references.add();
     this.readonly = readonly;
     this.#budget = budget;
     this.#overlay = new TurnOverlay(budget);
@@ -83,7 +87,7 @@ export class ExtentTurn implements ExtentAccess {
   }
 
   get changed(): boolean {
-    return this.#generation > 0 || this.#factsChanged;
+    return this.#generation > this.#committedGeneration || this.#factsChanged;
   }
 
   /** What it has read and written; undefined: nothing yet. */
@@ -161,7 +165,11 @@ export class ExtentTurn implements ExtentAccess {
 
   async read(offset: number, byteCount: number): Promise<Uint8Array> {
     this.#check(offset, byteCount);
-    if (this.image.resident) return this.peek(offset, byteCount) as Uint8Array;
+    if (this.image.resident) {
+      const here = this.peek(offset, byteCount) as Uint8Array;
+      // The moment that a readonly turn sees stays; memory does not.
+      return this.readonly ? copyOf(here) : here;
+    }
     const reading = this.#wait(this.#readLater(offset, byteCount));
     // Behind it, so that what is read ahead does not come first.
     this.#noteRead(offset, byteCount);
@@ -208,7 +216,7 @@ export class ExtentTurn implements ExtentAccess {
       const known = this.#page(page);
       if (known !== undefined) copyPart(page, known, offset, bytes);
       // Side by side: what lies together on the disk is one read then.
-      else coming.push(this.#bring(page).then((came) => copyPart(page, came, offset, bytes)));
+      else coming.push(this.#bring(page, offset, bytes));
       if (coming.length === READ_AT_ONCE) await Promise.all(coming.splice(0));
     }
     await Promise.all(coming);
@@ -216,10 +224,11 @@ export class ExtentTurn implements ExtentAccess {
     return bytes;
   }
 
-  async #bring(page: number): Promise<Uint8Array> {
+  /** Copies it at once: what was brought may be memory, which the next turn changes. */
+  async #bring(page: number, offset: number, range: Uint8Array): Promise<void> {
     const bytes = await this.image.readPage(page);
     // It may have been changed while it was read.
-    return this.#kept(page) ?? bytes;
+    copyPart(page, this.#kept(page) ?? bytes, offset, range);
   }
 
   /** What the snapshot of a readonly turn has kept. @throws `view-expired` */
@@ -274,7 +283,7 @@ export class ExtentTurn implements ExtentAccess {
     this.#noteWrite();
     const { memory } = this.image;
     const isInMemory = memory !== undefined && offset + bytes.length <= this.#minLength;
-    if (this.#generation === 0 && isInMemory) {
+    if (this.#generation === this.#committedGeneration && isInMemory) {
       if (this.#overlay.patch(offset, bytes, isGiven, memory)) {
         this.#generation++;
         return undefined;
@@ -308,11 +317,7 @@ export class ExtentTurn implements ExtentAccess {
     }
     const page = pageOf(lengthBytes);
     if (lengthBytes % PAGE_BYTES !== 0 && this.#page(page) === undefined) {
-      const brought = this.image.readPage(page).then(() => {
-        this.#writable();
-        this.#cut(lengthBytes);
-      });
-      return this.#wait(brought);
+      return this.#wait(this.#cutLater(lengthBytes, page));
     }
     this.#cut(lengthBytes);
     return undefined;
@@ -351,6 +356,14 @@ export class ExtentTurn implements ExtentAccess {
     this.#generation++;
   }
 
+  async #cutLater(lengthBytes: number, page: number): Promise<void> {
+    do {
+      await this.image.readPage(page);
+      this.#writable();
+    } while (this.#page(page) === undefined);
+    this.#cut(lengthBytes);
+  }
+
   #cut(lengthBytes: number): void {
     this.#overlay.cut(lengthBytes, (page) => this.#page(page));
     this.#length = lengthBytes;
@@ -384,13 +397,13 @@ export class ExtentTurn implements ExtentAccess {
     // An image that is not in memory has kept its pages.
     this.#overlay.clear(!this.image.resident);
     this.#minLength = this.#lengthBefore = this.#length;
-    this.#generation = 0;
+    this.#committedGeneration = this.#generation;
   }
 
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.image.references.drop();
+    this.image.references.drop(this.#looks);
     if (this.#snapshot !== undefined) this.image.closeSnapshot(this.#snapshot);
     this.#overlay.clear(true);
   }

@@ -91,8 +91,7 @@ export class BlobHandle {
   }
 
   #read<R>(steps: Steps<R>): MaybePromise<R> {
-    this.#parts.writes.check();
-    return drive(steps);
+    return this.#parts.writes.read(() => drive(steps));
   }
 
   *#end(reclaimed: number): Steps<void> {

@@ -51,9 +51,10 @@ export class BytesHandle {
     this.#writes.check();
     checkRange(offset, byteCount);
     const here = this.#extent.peek(offset, byteCount);
-    if (here === undefined)
-      return this.#extent.read(offset, byteCount).then((came) => copyOf(came));
-    return pooledCopy(here, 0, byteCount);
+    if (here !== undefined) return pooledCopy(here, 0, byteCount);
+    const reading = async (): Promise<Uint8Array> =>
+      copyOf(await this.#extent.read(offset, byteCount));
+    return this.#writes.read(reading);
   }
 
   /**

@@ -3,7 +3,7 @@ import { Column, type RowQuery } from "./column-handle.ts";
 import { quantilesOf } from "./column-quantiles.ts";
 import { nextValues, valuesOf, type ColumnCursor } from "./column-reader.ts";
 import type { ColumnType, ColumnValues, StoredArray, StoredValue } from "./column-types.ts";
-import { drive, type MaybePromise, type Steps } from "./structure.ts";
+import type { MaybePromise, Steps } from "./structure.ts";
 
 export type NumberColumnType = Exclude<ColumnType, "string">;
 
@@ -25,7 +25,7 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
    * block, and block after block.
    */
   sum(query: RowQuery<T> = {}): MaybePromise<ColumnValues[T]> {
-    return drive(this.#sum(query));
+    return this.run(this.#sum(query));
   }
 
   *#sum(query: RowQuery<T>): Steps<ColumnValues[T]> {
@@ -50,12 +50,12 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
 
   /** Undefined when nothing matches. Does not look at blocks that cannot hold it. */
   min(query: RowQuery<T> = {}): MaybePromise<ColumnValues[T] | undefined> {
-    return drive(this.#extreme(query, true));
+    return this.run(this.#extreme(query, true));
   }
 
   /** As `min`. */
   max(query: RowQuery<T> = {}): MaybePromise<ColumnValues[T] | undefined> {
-    return drive(this.#extreme(query, false));
+    return this.run(this.#extreme(query, false));
   }
 
   *#extreme(query: RowQuery<T>, least: boolean): Steps<ColumnValues[T] | undefined> {
@@ -75,7 +75,7 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
 
   /** Undefined when nothing matches. */
   mean(query: RowQuery<T> = {}): MaybePromise<number | undefined> {
-    return drive(this.#mean(query));
+    return this.run(this.#mean(query));
   }
 
   *#mean(query: RowQuery<T>): Steps<number | undefined> {
@@ -101,7 +101,7 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
 
   /** Of the population: the mean squared distance from the mean. Undefined when nothing matches. */
   variance(query: RowQuery<T> = {}): MaybePromise<number | undefined> {
-    return drive(this.#variance(query));
+    return this.run(this.#variance(query));
   }
 
   *#variance(query: RowQuery<T>): Steps<number | undefined> {
@@ -151,7 +151,7 @@ export class NumberColumn<T extends NumberColumnType> extends Column<T> {
     query: RowQuery<T> = {},
   ): MaybePromise<(ColumnValues[T] | undefined)[]> {
     const open = (): Steps<ColumnCursor> => this.openCursor(query);
-    return drive(quantilesOf(this.stored, shares, open)) as MaybePromise<
+    return this.run(quantilesOf(this.stored, shares, open)) as MaybePromise<
       (ColumnValues[T] | undefined)[]
     >;
   }

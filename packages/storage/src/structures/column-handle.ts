@@ -73,7 +73,17 @@ export class Column<T extends ColumnType> {
 
   /** Number of rows. @throws `corruption`, `format-too-new`, `invalid-argument` if the extent holds a column of another type */
   get length(): MaybePromise<number> {
-    return drive(this.#length());
+    return this.run(this.#length());
+  }
+
+  /** A read of this column: writes wait for it. @internal */
+  run<R>(steps: Steps<R>): MaybePromise<R> {
+    return this.reads(() => drive(steps));
+  }
+
+  /** As `run`, of this column and others. @internal */
+  reads<R>(look: () => MaybePromise<R>): MaybePromise<R> {
+    return this.#writes.read(look);
   }
 
   *#length(): Steps<number> {
@@ -93,7 +103,7 @@ export class Column<T extends ColumnType> {
 
   /** @throws `invalid-argument` beyond the end, `corruption` */
   get(row: number): MaybePromise<ColumnValues[T]> {
-    return drive(this.#get(row));
+    return this.run(this.#get(row));
   }
 
   *#get(row: number): Steps<ColumnValues[T]> {
@@ -169,7 +179,7 @@ export class Column<T extends ColumnType> {
 
   /** How many rows match. */
   count(query: RowQuery<T> = {}): MaybePromise<number> {
-    return drive(this.#count(query));
+    return this.run(this.#count(query));
   }
 
   *#count(query: RowQuery<T>): Steps<number> {

@@ -1,7 +1,7 @@
 /** Iteration over the matching rows of a column, with the values of others in the same rows. */
 import type { Column, RowQuery } from "./column-handle.ts";
 import type { ColumnArrays, ColumnType } from "./column-types.ts";
-import { drive, type Steps } from "./structure.ts";
+import type { MaybePromise, Steps } from "./structure.ts";
 
 export interface ScanQuery<T extends ColumnType, C> extends RowQuery<T> {
   /** Handles of columns whose values in the matching rows are wanted, too. */
@@ -24,7 +24,7 @@ export async function* scanColumn<
   T extends ColumnType,
   C extends Readonly<Record<string, Column<ColumnType>>>,
 >(column: Column<T>, query: ScanQuery<T, C>): AsyncGenerator<ColumnBatch<T, C>> {
-  const cursor = await drive(column.openCursor(query));
+  const cursor = await column.run(column.openCursor(query));
   const others = Object.entries(query.columns ?? {});
   function* next(): Steps<ColumnBatch<T, C> | undefined> {
     const piece = yield* cursor.next();
@@ -40,8 +40,13 @@ export async function* scanColumn<
     for (let i = 0; i < count; i++) rows[i] = firstRow + (picked === undefined ? i : picked[i]!);
     return { rows, values, columns: columns as ColumnsOf<C> };
   }
+  let look = (): MaybePromise<ColumnBatch<T, C> | undefined> => column.run(next());
+  for (const [, other] of others) {
+    const inner = look;
+    look = () => other.reads(inner);
+  }
   for (;;) {
-    const batch = await drive(next());
+    const batch = await look();
     if (batch === undefined) return;
     yield batch;
   }

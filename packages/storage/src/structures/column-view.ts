@@ -161,7 +161,11 @@ export class ColumnView<T extends ColumnType> {
 
   /** Over a resident extent steps never wait. */
   #now<R>(steps: Steps<R>): R {
-    if (!this.#layout.extent.ended) return drive(steps) as R;
+    if (!this.#layout.extent.ended) {
+      if (!this.#layout.extent.resident)
+        throw new PinionError("not-resident", "this column is not in memory");
+      return drive(steps) as R;
+    }
     throw new PinionError(
       "view-expired",
       "this view was made in a turn that is over: make one in each turn",

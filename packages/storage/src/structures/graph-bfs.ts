@@ -10,7 +10,7 @@
  */
 import type { MaybePromise } from "./structure.ts";
 import { PinionError } from "@pinion/core";
-import type { Neighbours } from "./graph-neighbours.ts";
+import { PORTAL } from "./graph-format.ts";
 
 /** Blocks of this many nodes ahead are announced to an extent that is not in memory. */
 const NODES_AHEAD = 64;
@@ -27,9 +27,8 @@ export interface Portal {
 /** What a search needs of a graph. */
 export interface SearchedGraph {
   counts(): MaybePromise<{ readonly nodes: number; readonly portals: number }>;
-  /** Undefined when something of it is not in memory. */
-  neighboursIfHere(node: number): Neighbours | undefined;
-  readNeighbours(node: number): MaybePromise<Neighbours>;
+  /** Targets; portals are above PORTAL. */
+  targetsOf(node: number): MaybePromise<Uint32Array>;
   portal(number: number): MaybePromise<Portal>;
   /** Whether it pays to announce what is read soon. */
   readonly announces: boolean;
@@ -162,11 +161,12 @@ export async function search(
       if (graph.announces && at % NODES_AHEAD === 0)
         await graph.announce(level.subarray(at === 0 ? 0 : at + NODES_AHEAD, at + 2 * NODES_AHEAD));
       const node = level[at] as number;
-      const neighbours = graph.neighboursIfHere(node) ?? (await graph.readNeighbours(node));
+      const came = graph.targetsOf(node);
+      const targets = came instanceof Promise ? await came : came;
       const reached: number[] = [];
-      for (let i = 0; i < neighbours.length; i++) {
-        const target = neighbours.target(i);
-        const isPortal = neighbours.isPortal(i);
+      for (const raw of targets) {
+        const isPortal = raw >= PORTAL;
+        const target = isPortal ? raw - PORTAL : raw;
         if (target >= (isPortal ? portalCount : nodeCount)) {
           throw new PinionError(
             "corruption",

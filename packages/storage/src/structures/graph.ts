@@ -32,6 +32,7 @@ import {
   type GraphFields,
 } from "./graph-format.ts";
 import type { Neighbours } from "./graph-neighbours.ts";
+import { initialize } from "./map-allocator.ts";
 import { rebuildStep, STEP_CHANGES_ELSEWHERE, STEP_CHANGES_RESIDENT } from "./graph-rebuild.ts";
 import type { TreeFormat } from "./map-header.ts";
 import { KEY_BYTES_MAX, PAGE_BYTES, u32, type Bytes } from "./map-node.ts";
@@ -154,12 +155,14 @@ function numberValue(number: number): Bytes {
 class Graph implements GraphHandle {
   readonly #store: PageStore;
   readonly #edges: GraphEdges;
-  readonly announces: boolean;
 
   constructor(extent: ExtentAccess, format: TreeFormat, fields: GraphFields) {
     this.#store = new PageStore(extent, format);
     this.#edges = new GraphEdges(this.#store, fields);
-    this.announces = !extent.resident;
+  }
+
+  get announces(): boolean {
+    return !this.#store.extent.resident;
   }
 
   counts(): MaybePromise<GraphCounts> {
@@ -182,6 +185,8 @@ class Graph implements GraphHandle {
   }
 
   #add(counter: number, count: number): void {
+    // A header alone would be cut off with the pages that there are not.
+    if (this.#store.header.pages === 0) initialize(this.#store);
     const { counters } = this.#store.touchHeader();
     // A damaged header may count less than there is.
     counters[counter] = Math.max(0, (counters[counter] as number) + count);
@@ -386,8 +391,15 @@ class Graph implements GraphHandle {
     return search(this, start, options);
   }
 
-  neighboursIfHere(node: number): Neighbours | undefined {
-    return this.announces ? undefined : this.neighbours(node);
+  targetsOf(node: number): MaybePromise<Uint32Array> {
+    return this.#store.read(() => {
+      this.#checkNode(node);
+      const found = this.#edges.neighbours(node);
+      const out = new Uint32Array(found.length);
+      for (let i = 0; i < out.length; i++)
+        out[i] = found.target(i) + (found.isPortal(i) ? PORTAL : 0);
+      return out;
+    });
   }
 
   async announce(nodes: Uint32Array): Promise<void> {

@@ -112,8 +112,7 @@ export class LogHandle<T = unknown> {
   }
 
   #read<R>(steps: Steps<R>): MaybePromise<R> {
-    this.#writes.check();
-    return drive(steps);
+    return this.#writes.read(() => drive(steps));
   }
 
   *#bounds(of: (layout: LogLayout) => number): Steps<number> {

@@ -28,7 +28,7 @@ export function isSet(bitmap: Bytes, page: number): boolean {
 }
 
 /** The header page and the first bitmap, for an extent of no bytes. */
-function initialize(store: PageStore): void {
+export function initialize(store: PageStore): void {
   const header = store.touchHeader();
   header.pages = 2;
   header.firstFree = 2;

@@ -267,8 +267,10 @@ export class PageStore {
     // Somebody may have cut the extent meanwhile; then the retry finds out what is wrong.
     if (offset + byteCount > extent.lengthBytes) return;
     const bytes = await extent.read(offset, byteCount);
-    if (extent.generation !== generation) return; // P2
-    if (waited.generation !== generation) waited.ranges.clear();
+    if (!extent.readonly) {
+      if (extent.generation !== generation) return; // P2
+      if (waited.generation !== generation) waited.ranges.clear();
+    }
     waited.generation = generation;
     waited.ranges.set(offset, bytes);
   }
@@ -294,7 +296,10 @@ export class PageStore {
     const bytes = extent.peek(offset, byteCount);
     if (bytes !== undefined) return bytes;
     const waited = this.#waited;
-    const known = waited?.generation === extent.generation ? waited.ranges.get(offset) : undefined;
+    const known =
+      waited?.generation === extent.generation || extent.readonly
+        ? waited?.ranges.get(offset)
+        : undefined;
     if (known !== undefined && known.length >= byteCount) return known.subarray(0, byteCount);
     throw new Absent(offset, byteCount);
   }

@@ -65,13 +65,17 @@ async function driveLater<T>(steps: Steps<T>, first: Promise<unknown>): Promise<
 }
 
 /**
- * The writes of a handle, one at a time: half of one and half of another would be neither. What a failed one left half done is for
- * the turn to throw away.
+ * The writes of a handle, one at a time: half of one and half of another would be neither. A write begins when the reads that wait are over: what
+ * they have seen of the structure stays so until then, and nothing that they bring in is older than what the write has changed. What a failed one
+ * left half done is for the turn to throw away.
  */
 export class Writes {
   readonly #kind: StructureKind;
   readonly #forget: () => void;
   #running = false;
+  /** Reads that wait. */
+  #reads = 0;
+  #readsOver: PromiseWithResolvers<void> | undefined;
 
   /** @param forget after a failure: what is known of the extent may not be so */
   constructor(kind: StructureKind, forget: () => void) {
@@ -85,13 +89,37 @@ export class Writes {
       throw new PinionError("invalid-argument", `a write to this ${this.#kind} was not awaited`);
   }
 
+  /** Runs a read. @throws `invalid-argument` while a write runs */
+  read<R>(look: () => MaybePromise<R>): MaybePromise<R> {
+    this.check();
+    const found = look();
+    return found instanceof Promise ? this.#count(found) : found;
+  }
+
+  async #count<R>(waiting: Promise<R>): Promise<R> {
+    this.#reads++;
+    try {
+      return await waiting;
+    } finally {
+      if (--this.#reads === 0) this.#readsOver?.resolve();
+    }
+  }
+
+  /** What waits for the reads that do. @returns undefined: nothing does */
+  #reading(): Promise<void> | undefined {
+    if (this.#reads === 0) return undefined;
+    this.#readsOver = Promise.withResolvers();
+    return this.#readsOver.promise;
+  }
+
   /** @throws `invalid-argument` while another one runs */
   run<R>(steps: Steps<R>): MaybePromise<R> {
     this.check();
     this.#running = true;
     let done: MaybePromise<R>;
+    const reading = this.#reading();
     try {
-      done = drive(steps);
+      done = reading === undefined ? drive(steps) : reading.then(() => drive(steps));
     } catch (e) {
       this.#failed();
       throw e;
@@ -117,8 +145,9 @@ export class Writes {
     this.check();
     this.#running = true;
     let pending: Promise<void> | undefined;
+    const reading = this.#reading();
     try {
-      pending = begin();
+      pending = reading === undefined ? begin() : reading.then(begin);
     } catch (e) {
       this.#failed();
       throw e;
