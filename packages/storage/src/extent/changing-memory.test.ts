@@ -78,6 +78,16 @@ describe("a readonly turn", () => {
   });
 });
 
+test("a load that fails because the extent was let go meanwhile is no failure", async () => {
+  const image = imageOf("bytes", 4 * PAGE_BYTES, numbered(4));
+  const fill = async (): Promise<void> => {
+    image.abandon();
+    await tick();
+    throw new Error("its segment is missing");
+  };
+  expect(await image.load(memoryOf(MEMORY_BYTES), fill)).toBe(false);
+});
+
 test("a cut goes on whatever is pushed out of memory meanwhile", async () => {
   const image = imageOf("bytes", 200 * PAGE_BYTES, numbered(200));
   const turn = turnOn(image);

@@ -221,6 +221,10 @@ export class ExtentImage {
     this.#loading = loading;
     try {
       if (this.#stored !== undefined && pages > 0) await fill(memory.bytes, this.#stored, pages);
+    } catch (error) {
+      // Its pages were closed under the load: that is no damage.
+      if (this.#gone) return false;
+      throw error;
     } finally {
       this.#loading = undefined;
     }
