@@ -64,6 +64,8 @@ export class Activation implements ShardMember {
   turn: Turn | undefined = undefined;
   /** Turn with the open draft (I3). */
   drafting: Turn | undefined = undefined;
+  /** That of `onActivate` or `onDeactivate`, while one runs. */
+  hook: Turn | undefined = undefined;
   /** Turns that have not ended, of every kind. */
   running = 0;
   reminders: Map<string, ReminderState> | undefined = undefined;
@@ -107,6 +109,10 @@ export class Activation implements ShardMember {
 
   get waiting(): number {
     return (this.#mailbox?.length ?? 0) + (this.#earlyReadonly?.length ?? 0);
+  }
+
+  get hasEnded(): boolean {
+    return this.state === "ended";
   }
 
   get idle(): boolean {
@@ -353,6 +359,7 @@ export class Activation implements ShardMember {
   /** Its worker is gone: nothing of it runs any more. */
   abandon(): void {
     this.state = "ended";
+    this.hook?.extents?.end();
     this.#letExtentsGo();
     for (const timer of this.#timers ?? []) timer.cancel();
     this.#mailbox?.drain();

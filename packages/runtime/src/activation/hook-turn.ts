@@ -18,6 +18,7 @@ export async function runHook(
   const { services } = activation;
   const turn = new Turn(activation, "hook", undefined, undefined, services.clock.nowMs());
   activation.running++;
+  activation.hook = turn;
   const { promise: timeUp, reject } = Promise.withResolvers<never>();
   const timer = services.clock.setTimer(activation.type.maxTurnMs, () => {
     const error = new PinionError(
@@ -32,6 +33,7 @@ export async function runHook(
     await commitHook(turn);
   } finally {
     timer.cancel();
+    activation.hook = undefined;
     endTurn(turn, true);
     activation.turnEnded(turn);
   }

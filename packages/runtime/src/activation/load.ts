@@ -13,15 +13,17 @@ export async function loadActivation(activation: Activation): Promise<void> {
   try {
     const record = await services.loadRecord(activation);
     activation.lastLsn = record?.lsn ?? NO_LSN;
-    activation.resident = await services.loadExtents(activation, record?.storedLsn ?? NO_LSN);
+    await services.loadExtents(activation, record?.storedLsn ?? NO_LSN);
+    if (activation.hasEnded) return;
     enterHook(activation, "load", () => setUp(activation, record));
     if (type.options.onActivate !== undefined) {
       await runHook(activation, "onActivate", (ctx) => type.options.onActivate?.(ctx as never));
     }
   } catch (error) {
-    activation.loadFailed(error);
+    if (!activation.hasEnded) activation.loadFailed(error);
     return;
   }
+  if (activation.hasEnded) return;
   // What the log had later waits for a checkpoint like any change. Not before: a checkpoint of what failed to load would write less than there is.
   if (activation.extents?.isClean === false) {
     activation.shard.changed(activation);

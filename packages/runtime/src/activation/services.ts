@@ -58,7 +58,7 @@ export interface TurnServices {
    * @param storedLsn of the record that `loadRecord` found in the store before
    * @throws `corruption`, `io-error`
    */
-  loadExtents(activation: Activation, storedLsn: Lsn): Promise<ResidentActor | undefined>;
+  loadExtents(activation: Activation, storedLsn: Lsn): Promise<void>;
   readonly residency: ActorResidency;
   /** While it is full, no turn begins that may change extents. */
   readonly unwritten: UnwrittenPages;

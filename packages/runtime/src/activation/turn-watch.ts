@@ -53,8 +53,7 @@ export class TurnWatch {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#timerAtMs = Infinity;
-    this.#first = undefined;
-    this.#count = 0;
+    for (const turn of [...this.turns()]) this.remove(turn);
   }
 
   #arm(atMs: number): void {

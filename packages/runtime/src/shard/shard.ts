@@ -126,12 +126,16 @@ export class Shard {
   /** Records of this shard that were appended and told to it: its last LSN, since LSNs have no gaps. */
   #known = 0;
   readonly #writer = new ByteWriter();
-  readonly #waitingForApply: {
-    readonly actor: ActorKey;
-    readonly lsn: Lsn;
-    readonly resolve: () => void;
-    readonly reject: (e: Error) => void;
-  }[] = [];
+  /** One for each: who asks again does not wait for the earlier one any more. */
+  readonly #waitingForApply = new Map<
+    ShardMember,
+    {
+      readonly actor: ActorKey;
+      readonly lsn: Lsn;
+      readonly resolve: () => void;
+      readonly reject: (e: Error) => void;
+    }
+  >();
 
   constructor(id: ShardId, term: Term, ports: ShardPorts) {
     this.id = id;
@@ -330,7 +334,7 @@ export class Shard {
     if (isClean && activation.lastLsn <= this.appliedLsn) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const { actor, lastLsn: lsn } = activation;
-      this.#waitingForApply.push({ actor, lsn, resolve, reject });
+      this.#waitingForApply.set(activation, { actor, lsn, resolve, reject });
       this.#ports.checkpointWanted(this);
     });
   }
@@ -339,10 +343,12 @@ export class Shard {
   applied(upTo: Lsn, but: { has(actor: ActorKey): boolean }): void {
     this.appliedLsn = upTo;
     let isWanted = false;
-    for (const w of this.#waitingForApply.splice(0)) {
+    for (const [member, w] of this.#waitingForApply) {
       const isLate = w.lsn > upTo;
-      if (!isLate && !but.has(w.actor)) w.resolve();
-      else this.#waitingForApply.push(w);
+      if (!isLate && !but.has(w.actor)) {
+        this.#waitingForApply.delete(member);
+        w.resolve();
+      }
       isWanted ||= isLate;
     }
     if (isWanted) this.#ports.checkpointWanted(this);
@@ -352,7 +358,8 @@ export class Shard {
   discard(error: PinionError): void {
     this.gate.discard(error);
     this.outbox.discard();
-    for (const w of this.#waitingForApply.splice(0)) w.reject(error);
+    for (const w of this.#waitingForApply.values()) w.reject(error);
+    this.#waitingForApply.clear();
   }
 }
 

@@ -19,6 +19,7 @@ import type {
   IncomingCall,
   Session,
 } from "../gateway/dispatcher.ts";
+import type { Turn } from "../activation/turn.ts";
 import { cutOffTurn } from "../activation/turn-runner.ts";
 import { unknownType } from "../activation/unknown-name.ts";
 import { parseActorKey } from "../records/actor-key.ts";
@@ -55,6 +56,8 @@ export class ActorWorker implements Dispatcher {
   readonly #sessions: Sessions;
   readonly #failureListeners: ((error: PinionError) => void)[] = [];
   #sweepTimer: Timer | undefined;
+  /** Turns that waited for something when the log failed. */
+  #left: Turn[] = [];
   #sweepDozes = false;
 
   /** @param definitions actor types this worker runs; names must differ. @throws `invalid-argument` */
@@ -240,6 +243,7 @@ export class ActorWorker implements Dispatcher {
     core.state = "failed";
     core.failure = error;
     this.#quiet();
+    this.#left = [...core.watch.turns()];
     core.watch.stop();
     for (const { shard } of core.shards.values()) shard.discard(error);
     for (const listener of this.#failureListeners) listener(error);
@@ -257,6 +261,7 @@ export class ActorWorker implements Dispatcher {
     for (const turn of turns) {
       turn.abort(error);
       turn.draft?.revoke();
+      turn.extents?.end();
       turn.ended = true;
     }
     void this.checkpointer.stop();
@@ -327,7 +332,8 @@ export class ActorWorker implements Dispatcher {
     } finally {
       // What no checkpoint could take is in the log; whoever waits to let its memory go must not wait for one.
       for (const activation of [...core.catalog.byLastUse()])
-        if (activation.extents?.isClean === false) activation.abandon();
+        if (activation.extents?.isClean === false || activation.hook !== undefined)
+          activation.abandon();
     }
     core.state = "stopped";
     const error = new PinionError("unavailable", "the worker has stopped");
@@ -348,7 +354,10 @@ export class ActorWorker implements Dispatcher {
         this.checkpointer.lastError === undefined &&
         [...core.shards.values()].some(({ shard }) => shard.appendedLsn > shard.appliedLsn)
       );
-    } else await this.checkpointer.stop();
+    } else {
+      this.#cutOff();
+      await this.checkpointer.stop();
+    }
   }
 
   async #turnsEnd(graceMs: number): Promise<void> {
@@ -369,7 +378,8 @@ export class ActorWorker implements Dispatcher {
     core.closing = true;
     const error = new PinionError("draining", "the host stopped before this turn ended");
     for (const activation of core.catalog.byLastUse()) activation.refuseWaiting(error);
-    for (const turn of [...core.watch.turns()]) cutOffTurn(turn, error);
+    for (const turn of [...core.watch.turns(), ...this.#left]) cutOffTurn(turn, error);
+    this.#left = [];
     core.watch.stop();
   }
 

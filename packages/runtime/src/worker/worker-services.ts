@@ -2,7 +2,7 @@
  * The services a worker's turns, outboxes and reminders run on (activation/services.ts and its neighbours).
  */
 import { decodeValue, PinionError, type Lsn } from "@pinion/core";
-import { ActorExtents, type ResidentActor } from "@pinion/storage";
+import { ActorExtents } from "@pinion/storage";
 import type { Activation } from "../activation/activation.ts";
 import type { RegisteredType } from "../activation/registered-type.ts";
 import type { LoadedRecord, TurnServices } from "../activation/services.ts";
@@ -134,9 +134,9 @@ async function loadExtents(
   core: WorkerCore,
   activation: Activation,
   storedLsn: Lsn,
-): Promise<ResidentActor | undefined> {
+): Promise<void> {
   const { shard, actor, type } = activation;
-  if (type.extents === undefined) return undefined;
+  if (type.extents === undefined) return;
   const later = core.shards.get(shard.id)?.recovered.get(actor);
   const { store, clock } = core.ports;
   const owner = { store, shard: shard.id, actor, unwritten: core.unwritten, clock };
@@ -144,13 +144,9 @@ async function loadExtents(
   const missing = (later?.extents ?? []).filter((delta) => delta.lsn > storedLsn);
   const extents = await ActorExtents.open(owner, declarations, missing);
   const resident = { actor, extents, names, profile, type: type.name };
-  try {
-    await core.residency.activate(resident);
-  } catch (e) {
-    core.residency.deactivate(resident);
-    throw e;
-  }
-  return resident;
+  // From here on whoever ends the activation lets them go, also while they come in.
+  activation.resident = resident;
+  await core.residency.activate(resident);
 }
 
 export function outboxPorts(core: WorkerCore, hooks: ServiceHooks): OutboxPorts {

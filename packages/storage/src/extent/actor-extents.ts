@@ -90,8 +90,8 @@ export class ActorExtents {
   async #open(declared: ExtentDeclarations, later: readonly LoggedDelta[]): Promise<void> {
     const { store, shard, actor, unwritten } = this.#owner;
     for (const stored of await store.loadExtents(shard, actor)) {
-      const pages = await store.extentPages(shard, stored);
       const facts = storedFacts(actor, stored.name, stored.facts);
+      const pages = await store.extentPages(shard, stored);
       const image = new ExtentImage(stored, stored.lengthBytes, pages, unwritten, facts);
       this.#images.set(stored.name, image);
       await image.open();

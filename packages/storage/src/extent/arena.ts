@@ -76,6 +76,8 @@ class ArenaRegion {
   /** By order: offsets of free blocks. */
   readonly #free: Set<number>[] = [];
   readonly #chunks = new Map<number, Chunk>();
+  /** Chunks that nobody wants locked any more and that the system could not unlock: that may take mappings, of which there were none. */
+  readonly #stillLocked = new Set<number>();
   #closed = false;
 
   /** @param byteCount a power of two, unless the pages are reserved */
@@ -177,7 +179,26 @@ class ArenaRegion {
     // With the arena everything went, locks too.
     if (this.#closed) return;
     for (const run of this.#relock(offset, byteCount, -1))
-      this.region.unlock(run.offset, run.byteCount);
+      if (!this.#unlockRun(run.offset, run.byteCount))
+        for (const [at] of this.#chunkEntries(run.offset, run.byteCount)) this.#stillLocked.add(at);
+      else this.#unlockRest();
+  }
+
+  #unlockRun(offset: number, byteCount: number): boolean {
+    try {
+      this.region.unlock(offset, byteCount);
+      return true;
+    } catch (e) {
+      if (!isPinionError(e, "overloaded")) throw e;
+      return false;
+    }
+  }
+
+  #unlockRest(): void {
+    for (const at of this.#stillLocked) {
+      const isWanted = (this.#chunks.get(at)?.locks ?? 0) > 0;
+      if (isWanted || this.#unlockRun(at * CHUNK_BYTES, CHUNK_BYTES)) this.#stillLocked.delete(at);
+    }
   }
 
   /** @param by 1 or −1 @returns runs of chunks that are to be locked or unlocked by this */

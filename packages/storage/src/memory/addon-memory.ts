@@ -10,7 +10,7 @@
  *    there after half a millisecond.
  */
 import { getSystemErrorMessage, getSystemErrorName } from "node:util";
-import { assert, fromSystemError, PinionError } from "@pinion/core";
+import { assert, fromSystemError, isPinionError, PinionError } from "@pinion/core";
 import { kernelCounts } from "./kernel-counts.ts";
 import {
   type LoadResult,
@@ -258,9 +258,17 @@ class AddonRegion implements Region {
     const locked = this.#addon.range(RANGE_LOCK, this.#handle, offset, byteCount);
     if (locked < 0) return denialOf(locked);
     if (locked === byteCount) return undefined;
-    const rest = await this.#work(WORK_LOCK, offset + locked, byteCount - locked, -1);
-    if (rest.result !== 0 && !this.#released) this.unlock(offset, locked);
-    return denialOf(rest.result);
+    let denial: LockDenial | undefined = "limit";
+    try {
+      const rest = await this.#work(WORK_LOCK, offset + locked, byteCount - locked, -1);
+      denial = denialOf(rest.result);
+    } catch (e) {
+      if (!isPinionError(e, "overloaded")) throw e;
+    }
+    // Where even that takes what there is none of, it stays locked until it is asked for again, or given back.
+    if (denial !== undefined && !this.#released)
+      this.#addon.range(RANGE_UNLOCK, this.#handle, offset, locked);
+    return denial;
   }
 
   unlock(offset: number, byteCount: number): void {

@@ -111,12 +111,16 @@ export class PinDriver {
     if (held()) return this.#give(entry, "pressure");
     entry.target = entry.wantedTarget;
     const tooMuch = await groups.admit(entry);
+    if (entry.wanted && entry.target !== entry.wantedTarget) {
+      groups.leave(entry);
+      return "again";
+    }
     if (tooMuch !== undefined || !entry.wanted) {
       groups.leave(entry);
       return this.#give(entry, entry.wanted ? (tooMuch ?? "type-budget") : entry.ended);
     }
     const refusal = await claims.claim(entry);
-    if (!entry.wanted || refusal === "cancelled") {
+    if (!entry.wanted || entry.target !== entry.wantedTarget || refusal === "cancelled") {
       const bytes = this.#clear(entry);
       if (refusal === undefined) claims.freed(bytes);
       return entry.wanted ? "again" : this.#give(entry, entry.ended);

@@ -113,6 +113,8 @@ export class PinManager {
         this.#watch(entry);
         this.#sampler.cameIn(entry);
         this.#prefetch(entry);
+        // It may have grown since room was found for it.
+        if (!this.resize(entry.key, entry.target.bytes)) this.#driver.evict(entry, "budget");
       },
       onForgotten: (entry) => void this.#entries.delete(entry.key),
     });
@@ -322,8 +324,8 @@ export class PinManager {
   resize(key: PinKey, byteCount: number): boolean {
     const entry = this.#entries.get(key);
     if (entry?.state !== "resident") return false;
-    if (byteCount === entry.bytes) return true;
     if (!this.#groups.resize(entry, byteCount)) return false;
+    if (byteCount === entry.bytes) return true;
     const more = byteCount - entry.bytes;
     if (more <= 0) {
       this.#ledger.take(entry, more);
