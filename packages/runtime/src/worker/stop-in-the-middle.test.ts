@@ -7,7 +7,6 @@ import {
   PinManager,
   PinnedResidency,
 } from "@pinion/storage";
-import { PinionError } from "@pinion/core";
 import { describe, expect, test } from "vitest";
 import { defineActor, readonly } from "../definition/define-actor.ts";
 import { WorkerFixture } from "./worker.test.fixture.ts";
@@ -110,7 +109,7 @@ describe("a worker with pinned extents ends", () => {
   });
 
   test("an activation still loads when the worker stops, with much that the log has changed", async () => {
-    const { it, pins } = made();
+    const { it } = made();
     await it.start({
       checkpoint: { logBytes: 1e9, dirtyBytes: 1e9, dirtyMs: 1e9, segmentBytes: 1024 * 1024 },
     });
@@ -141,7 +140,5 @@ describe("a worker with pinned extents ends", () => {
     expect(await ends(two.it, stopping)).toBe(true);
     expect(two.counter.usedBytes).toBe(0);
     expect(two.arena.stats().usedBytes).toBe(0);
-    void pins;
-    void PinionError;
   });
 });

@@ -111,7 +111,6 @@ export class BlobLayout {
     const { generation, lengthBytes } = this.extent;
     if (lengthBytes > 0) {
       const bytes = yield* fetchBytes(this.extent, 0, Math.min(lengthBytes, HEADER_BYTES));
-      if (this.isLoaded) return; // somebody else has, meanwhile
       const header = dataViewOf(bytes.slice());
       checkStructureHeader(header, "blob", BLOB_VERSION);
       const end = header.byteLength < HEADER_BYTES ? 0 : getU64(header, FIELDS.end);

@@ -84,7 +84,6 @@ export class ColumnDictionary {
     const bytes = Buffer.from(
       yield* fetchBytes(this.#layout.extent, dictionary.offset, dictionary.byteCount),
     );
-    if (dictionary.offset === this.#offset) return; // somebody has brought it in meanwhile
     const view = dataViewOf(bytes);
     const slots = bytes.length < HEADER_BYTES ? 0 : view.getUint32(4, true);
     if (
